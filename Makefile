@@ -1,0 +1,31 @@
+# Two commands: `make demo` and `make test`. Both set up .venv/ by themselves.
+.PHONY: demo test format lock clean
+python = .venv/bin/python
+
+demo:
+	@sh setup.sh demo
+	@$(python) -m bot demo $(ARGS)
+
+test:
+	@sh setup.sh test
+	$(python) -m ruff format --check .
+	$(python) -m ruff check .
+	$(python) -m mypy
+	.venv/bin/lint-imports --cache-dir .import_linter_cache
+	$(python) -m pytest $(ARGS)
+
+format:
+	@sh setup.sh test
+	$(python) -m ruff format .
+	$(python) -m ruff check --fix .
+
+# Needs uv. The files carry hashes and no index addresses.
+lock:
+	uv pip compile -q --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/run.txt
+	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --group clips \
+		-c requirements/run.txt -o requirements/clips.txt
+	uv pip compile -q --universal --generate-hashes --no-header --no-annotate --group dev pyproject.toml \
+		-c requirements/run.txt -o requirements/dev.txt
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,106 @@
+"""The command line: `python -m bot COMMAND`. Imports lazily, so that help and errors are quick."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from bot.errors import SettingsError, StartError
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it did what it promises, 1 when its check failed, 2 when it could not start."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        _refuse_strangers()
+        if words[:1] in (["demo"], ["sandbox"]):
+            return _sandbox(words)
+        return _command(_parser().parse_args(words))
+    except StartError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m bot", description="A Discord bot for Google Veo 3.1 on Runflow")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
+    commands.add_parser("run", help="the bot itself, configured by the environment or .env")
+    commands.add_parser("demo", help="the bot with a sandbox Discord and a sandbox Runflow: no token, no money")
+    commands.add_parser("sandbox", help="one emulator alone, for other clients to connect to")
+    settings = commands.add_parser("settings", help="every setting with its default, unit and meaning")
+    settings.add_argument("--env-example", action="store_true", help="as the text of .env.example")
+    ledger = commands.add_parser("ledger", help="the books")
+    ledger.add_argument("what", choices=("check",), help="check: prove that the books balance")
+    return parser
+
+
+def _command(options: argparse.Namespace) -> int:
+    match options.command:
+        case "run":
+            return _run()
+        case "settings":
+            return _settings(env_example=options.env_example)
+        case _:
+            return _check_ledger()
+
+
+def _run() -> int:
+    from bot import app, settings  # noqa: PLC0415 - half a second of imports that other commands do not need
+
+    asyncio.run(app.run(settings.load_settings()))
+    return 0
+
+
+def _sandbox(words: Sequence[str]) -> int:
+    """The sandbox reads its own arguments: it shares no code with the bot."""
+    if importlib.util.find_spec("sandbox") is None:
+        raise SettingsError("This installation has no sandbox; demo and sandbox need the source checkout.")
+    from sandbox import demo  # noqa: PLC0415 - absent from the image
+
+    return demo.main(words)
+
+
+def _settings(*, env_example: bool) -> int:
+    from bot import settings  # noqa: PLC0415 - see _run
+
+    print(settings.env_example() if env_example else settings.settings_table(), end="")
+    return 0
+
+
+def _check_ledger() -> int:
+    from bot import settings  # noqa: PLC0415 - see _run
+    from storage import check_books  # noqa: PLC0415 - see _run
+
+    breaches = check_books(settings.database_url())
+    for breach in breaches:
+        print(breach)
+    if not breaches:
+        print("The books balance: every invariant holds over the whole database.")
+    return 1 if breaches else 0
+
+
+def _refuse_strangers() -> None:
+    """`bot`, `cogs` and `storage` are common names: make sure that ours are the ones in use."""
+    here = Path(__file__).resolve().parent.parent
+    for name in ("cogs", "storage"):
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None or Path(spec.origin).resolve().parent.parent != here:
+            raise SettingsError(f"The package {name} is not the one beside bot/; run this from {here}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""Builds every part from the settings, in order, and takes them down again: the one place that knows them all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import time
+from contextlib import AsyncExitStack
+from zoneinfo import ZoneInfo
+
+from bot import runflow
+from bot.engine import Engine, Limits
+from bot.errors import StoreDown
+from bot.ledger import PriceTable, to_micro
+from bot.media import Media
+from bot.ports import Store
+from bot.settings import Settings
+from bot.telemetry import start_logging
+from bot.web import WebServer
+from cogs import client as discord_front
+from cogs.delivery import DiscordFront
+from storage import open_store
+
+log = logging.getLogger("veo.app")
+
+BYTES_PER_MB = 1_000_000
+DAY_S = 86400.0
+SWEEP_S = 3600.0
+
+
+class SystemClock:
+    """The wall clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+
+async def run(settings: Settings) -> None:
+    """The bot, until SIGTERM or SIGINT. Raises StartError where it cannot start as configured."""
+    main = asyncio.current_task()
+    assert main is not None
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, main.cancel)
+    start_logging(_secrets_of(settings))
+    if settings.public_url is not None and not settings.runflow_callback_secrets:
+        log.warning("RUNFLOW_CALLBACK_SECRETS is empty: callbacks are guarded by their addresses alone")
+    try:
+        await _serve(settings)
+    except asyncio.CancelledError:
+        log.info("stopped")
+
+
+async def _serve(settings: Settings) -> None:
+    clock = SystemClock()
+    prices = PriceTable(settings.price_usd_per_second)
+    async with AsyncExitStack() as stack:
+        store = open_store(settings.database_url)
+        stack.push_async_callback(store.close)
+        media = Media(
+            settings.media_dir,
+            key=await store.media_key(),
+            keep_s=settings.media_keep_days * DAY_S,
+            public_url=settings.public_url,
+            now=clock.now,
+        )
+        provider = await stack.enter_async_context(
+            runflow.connect(
+                api_url=settings.runflow_api_url,
+                api_key=settings.runflow_api_key.get_secret_value(),
+                public_url=settings.public_url,
+                clip_bytes_max=settings.clip_max_mb * BYTES_PER_MB,
+            )
+        )
+        engine = Engine(
+            store=store,
+            provider=provider,
+            prices=prices,
+            limits=_limits(settings),
+            clock=clock,
+            chance=random.SystemRandom(),
+            media=media,
+        )
+        client = await stack.enter_async_context(
+            discord_front.new_client(settings.discord_api_url, settings.discord_gateway_url)
+        )
+
+        async def ready() -> dict[str, bool]:
+            return {"discord": client.is_ready(), "database": await _answers(store)}
+
+        keys = [secret.get_secret_value() for secret in settings.runflow_callback_secrets]
+        web = WebServer(engine=engine, media=media, secrets=keys, ready=ready)
+        port = await stack.enter_async_context(web.listening(settings.web_host, settings.web_port))
+        log.info("web server listens on %s:%d", settings.web_host, port)
+        await provider.check_key()
+        await discord_front.log_in(client, settings.discord_token.get_secret_value())
+        front = DiscordFront(client)
+        await stack.enter_async_context(engine.running(front))
+        sweeping = asyncio.create_task(_sweep(media))
+        stack.callback(sweeping.cancel)
+        await discord_front.serve(client, engine, front, settings.discord_servers)
+
+
+def _secrets_of(settings: Settings) -> list[str]:
+    secrets = (settings.discord_token, settings.runflow_api_key, *settings.runflow_callback_secrets)
+    return [secret.get_secret_value() for secret in secrets]
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        member_limit_u=to_micro(settings.quota_user_usd),
+        period=settings.quota_period,
+        zone=ZoneInfo(settings.quota_timezone),
+        runs_per_member=settings.quota_runs_in_flight,
+        runs_total=settings.runs_in_flight_total,
+        prompt_max_chars=settings.prompt_max_chars,
+        poll_first_s=settings.poll_interval_s,
+        poll_longest_s=max(settings.poll_interval_s, settings.poll_interval_max_s),
+        deadline_s=settings.run_deadline_s,
+        settle_s=settings.runflow_settle_s,
+    )
+
+
+async def _answers(store: Store) -> bool:
+    try:
+        await store.next_due()
+    except StoreDown:
+        return False
+    return True
+
+
+async def _sweep(media: Media) -> None:
+    while True:
+        await asyncio.to_thread(media.sweep)
+        await asyncio.sleep(SWEEP_S)

@@ -1,0 +1,557 @@
+"""Moves runs from the wish to the posted video: admit, submit, observe, settle, deliver, recover.
+
+The run's row is the state machine and `due_at` the only timer: one loop sleeps until the nearest due
+row or a wake-up and takes each due run one step on. Intent is committed before each outside call, the
+answer after it, so a process that dies anywhere is continued by the next one. Whether a poll or a
+callback woke a run makes no difference: the answer is always Runflow's own record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from bot.errors import BadRequest, StoreDown
+from bot.ledger import Level, PeriodKind, PriceTable, Standing, period_at
+from bot.media import Link, Media
+from bot.ports import (
+    Accepted,
+    ClipUnavailable,
+    Clock,
+    End,
+    Front,
+    NewRun,
+    NotSent,
+    PlaceGone,
+    PostFailed,
+    Provider,
+    Refused,
+    RunChanges,
+    Store,
+    TooLarge,
+    Unclear,
+    Unreadable,
+    Wish,
+)
+from bot.runs import (
+    COST_CHECKS_S,
+    FRESH_ID_S,
+    LOOKUP_SHARES,
+    PAUSE_MAX_S,
+    Delivery,
+    Ending,
+    Notice,
+    Observation,
+    Run,
+    RunState,
+    VeoRequest,
+    growing_pause,
+    polling_pause,
+)
+
+log = logging.getLogger("veo.engine")
+
+LEASE_S = 90.0  # a claimed run whose step came to nothing is looked at again after this
+STEPS_AT_ONCE = 32
+TRANSFERS_AT_ONCE = 4  # clips on their way from Runflow to disk, or from disk to Discord
+DELIVERY_PAUSE_MAX_S = 900.0
+PROGRESS_TIMEOUT_S = 10.0
+STOP_GRACE_S = 5.0  # for steps that are under way when the bot is told to stop
+STORE_PAUSE_S = 1.0  # while the store is down
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the operator allows: money, runs at a time, and the rhythm of looking."""
+
+    member_limit_u: int | None
+    period: PeriodKind
+    zone: ZoneInfo
+    runs_per_member: int
+    runs_total: int
+    prompt_max_chars: int
+    poll_first_s: float
+    poll_longest_s: float
+    deadline_s: float
+    settle_s: float
+
+
+class Engine:
+    """The one mover of runs. `async with engine.running(front):` starts it and stops it again."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        provider: Provider,
+        prices: PriceTable,
+        limits: Limits,
+        clock: Clock,
+        chance: random.Random,
+        media: Media,
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self.prices = prices
+        self._limits = limits
+        self._clock = clock
+        self._chance = chance
+        self._media = media
+        self._woken = asyncio.Event()
+        self._busy: dict[str, bool] = {}  # run id -> whether it was woken again while a step was under way
+        self._steps: set[asyncio.Task[None]] = set()
+        self._transfers = asyncio.Semaphore(TRANSFERS_AT_ONCE)
+
+    # What the front and the web server call
+
+    async def admit(self, wish: Wish) -> Run:
+        """Turn a wish into a run with its price held. Raises a Refusal, and then nothing was written."""
+        now = self._clock.now()
+        _check_prompt(wish.request, self._limits.prompt_max_chars)
+        new = NewRun(
+            run_id=self._token(10),
+            origin=wish.origin,
+            member=wish.member,
+            server=wish.server,
+            channel=wish.channel,
+            request=wish.request,
+            price_u=self.prices.quote(wish.request),
+            callback_token=self._token(20),
+            reply_to=wish.reply_to,
+            reply_until=wish.reply_until,
+            upload_limit_bytes=wish.upload_limit_bytes,
+            now=now,
+        )
+        run = await self._store.admit(new, [self.member_level(wish.member)], in_flight_max=self._limits.runs_per_member)
+        log.info("admitted run=%s member=%s price_u=%d", run.run_id, run.member, run.price_u)
+        self._woken.set()
+        return run
+
+    def member_level(self, member: str) -> Level:
+        """The member's own limit in the period of this moment."""
+        period = period_at(self._clock.now(), self._limits.period, self._limits.zone)
+        return Level(scope=f"member:{member}", period=period, limit_u=self._limits.member_limit_u)
+
+    async def standing(self, member: str) -> Standing:
+        """Where a member stands in the present period."""
+        return await self._store.standing(self.member_level(member))
+
+    async def latest(self, member: str, limit: int) -> list[Run]:
+        """The member's runs, newest first."""
+        return await self._store.latest(member, limit)
+
+    async def run(self, run_id: str) -> Run | None:
+        return await self._store.get(run_id)
+
+    async def wake(self, callback_token: str, candidate_id: str | None) -> bool:
+        """Look at the token's run now. False: no run has this token."""
+        run_id = await self._store.wake(callback_token, candidate_id, self._clock.now())
+        if run_id is None:
+            return False
+        if run_id in self._busy:
+            self._busy[run_id] = True
+        self._woken.set()
+        return True
+
+    async def fetch_again(self, run: Run) -> Path:
+        """The clip of a finished run on disk. Raises Unreadable, ClipUnavailable."""
+        path = self._media.path(run.file_name)
+        if not path.exists():
+            if run.provider_id is None or not run.shows_video:
+                raise ClipUnavailable("the run has no clip")
+            async with self._transfers:
+                await self._provider.fetch(run.provider_id, path)
+        return path
+
+    async def link(self, run: Run) -> Link:
+        """A fresh link to a clip: from our own web server where it has an address, else from Runflow."""
+        await self.fetch_again(run)
+        if ours := self._media.link(run.file_name):
+            return ours
+        assert run.provider_id is not None
+        return Link(url=await self._provider.link(run.provider_id), expires_at=None)
+
+    @asynccontextmanager
+    async def running(self, front: Front) -> AsyncIterator[None]:
+        """Go on with every open run, and with all that come, until the block is left."""
+        waiting = await self._store.recover(self._clock.now())
+        log.info("recovered open_runs=%d", waiting)
+        loop = asyncio.create_task(self._loop(front), name="engine")
+        try:
+            yield
+        finally:
+            loop.cancel()
+            await asyncio.wait({loop})
+            if self._steps:
+                # A POST that is let finish now need not be looked for at the next start.
+                _, late = await asyncio.wait(self._steps, timeout=STOP_GRACE_S)
+                for step in late:
+                    step.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
+
+    # The loop
+
+    async def _loop(self, front: Front) -> None:
+        while True:
+            try:
+                await self._tick(front)
+            except StoreDown:
+                log.exception("the store is down; nothing moves until it is back")
+                await asyncio.sleep(STORE_PAUSE_S)
+
+    async def _tick(self, front: Front) -> None:
+        self._woken.clear()
+        now = self._clock.now()
+        free = STEPS_AT_ONCE - len(self._busy)
+        if free > 0:
+            for run in await self._store.claim_due(now, lease_until=now + LEASE_S, limit=free):
+                if run.run_id in self._busy:
+                    self._busy[run.run_id] = True
+                else:
+                    self._busy[run.run_id] = False
+                    step = asyncio.create_task(self._take_steps(front, run), name=f"step {run.run_id}")
+                    self._steps.add(step)
+                    step.add_done_callback(self._steps.discard)
+            due = await self._store.next_due()
+        else:
+            due = None  # a finished step wakes the loop
+        try:
+            async with asyncio.timeout(None if due is None else max(0.0, due - self._clock.now())):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    async def _take_steps(self, front: Front, run: Run) -> None:
+        """Take one run a step on, and again as long as it was woken meanwhile."""
+        current: Run | None = run
+        try:
+            while current is not None:
+                self._busy[run.run_id] = False
+                await self._step(front, current)
+                current = await self._store.get(run.run_id) if self._busy[run.run_id] else None
+        except Exception:
+            log.exception("step failed run=%s state=%s", run.run_id, run.state)
+        finally:
+            del self._busy[run.run_id]
+            self._woken.set()
+
+    async def _step(self, front: Front, run: Run) -> None:
+        before = (run.state, run.provider_status)
+        match run.state:
+            case RunState.RESERVED:
+                after = await self._submit(front, run)
+            case RunState.SUBMITTING | RunState.AMBIGUOUS:
+                after = await self._look_up(run)
+            case RunState.UNKNOWN:
+                after = await (self._look_up(run) if run.provider_id is None else self._observe(run))
+            case RunState.RUNNING:
+                after = await self._observe(run)
+            case RunState.SUCCEEDED | RunState.FAILED | RunState.CANCELLED:
+                after = await self._after_end(run)
+        if after is None:
+            return  # somebody else moved it; the row says what is next
+        if (after.state, after.provider_status) != before:
+            await self._show_progress(front, after)
+        if after.delivery_open:
+            delivered = await self._deliver(front, after)
+            if delivered is not None and delivered.delivery == Delivery.DELIVERED:
+                await self._show_progress(front, delivered)
+
+    async def _show_progress(self, front: Front, run: Run) -> None:
+        if run.reply_to is None or run.reply_until is None or run.reply_until <= self._clock.now():
+            return
+        try:
+            async with asyncio.timeout(PROGRESS_TIMEOUT_S):
+                await front.show_progress(run, await self.standing(run.member))
+        except TimeoutError:
+            log.warning("progress not shown run=%s: Discord is slow", run.run_id)
+
+    # Submitting
+
+    async def _submit(self, front: Front, run: Run) -> Run | None:
+        now = self._clock.now()
+        begun = await self._store.begin_submit(run, now=now, total_max=self._limits.runs_total)
+        if begun is None:
+            due_at = now + self._jittered(self._limits.poll_first_s)
+            waiting = await self._stay(run, due_at=due_at, tries=run.tries + 1)
+            if waiting is not None and run.tries == 0:
+                await self._show_progress(front, waiting)
+            return waiting
+        async with asyncio.TaskGroup() as group:  # the member sees that the wish was understood meanwhile
+            group.create_task(self._show_progress(front, begun))
+            answer = await self._provider.submit(begun)
+        now = self._clock.now()
+        match answer:
+            case Accepted(observation=seen):
+                return await self._adopt(begun, seen)
+            case Refused(code=code, message=message):
+                log.warning("refused run=%s code=%s", run.run_id, code)
+                end = End(ending=Ending.FAILED, cost_u=0, failure_code=code, failure_message=message)
+                return await self._store.settle(begun, end, now=now)
+            case NotSent(reason=reason, wait_s=wait_s):
+                return await self._not_sent(begun, reason, wait_s)
+            case Unclear(reason=reason):
+                log.warning("submission unclear run=%s: %s; looking it up", run.run_id, reason)
+                first = LOOKUP_SHARES[0] * self._limits.settle_s
+                changes = RunChanges(due_at=now + first, tries=0)
+                return await self._store.advance(begun, RunState.AMBIGUOUS, now=now, changes=changes)
+
+    async def _not_sent(self, run: Run, reason: str, wait_s: float | None) -> Run | None:
+        now = self._clock.now()
+        if now - run.created_at >= self._limits.deadline_s:
+            log.warning("gave up run=%s: %s", run.run_id, reason)
+            end = End(ending=Ending.FAILED, cost_u=0, failure_code="UNREACHABLE", failure_message=reason)
+            return await self._store.settle(run, end, now=now)
+        log.warning("not sent run=%s: %s; will try again", run.run_id, reason)
+        pause = growing_pause(self._limits.poll_first_s, run.tries, 60.0)
+        due_at = now + (wait_s if wait_s is not None else self._jittered(pause))
+        changes = RunChanges(due_at=due_at, tries=run.tries + 1)
+        return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
+
+    async def _adopt(self, run: Run, seen: Observation) -> Run | None:
+        """The run has its id at Runflow: from here on its own record is what counts."""
+        log.info("adopted run=%s provider_id=%s request_id=%s", run.run_id, seen.provider_id, seen.request_id)
+        now = self._clock.now()
+        changes = RunChanges(
+            due_at=now if seen.ending else now + self._jittered(self._limits.poll_first_s),
+            tries=0,
+            provider_id=seen.provider_id,
+            provider_request_id=seen.request_id,
+            provider_status=seen.status,
+            provider_status_at=now,
+        )
+        return await self._store.advance(run, RunState.RUNNING, now=now, changes=changes)
+
+    # Finding out what an unclear submission bought
+
+    async def _look_up(self, run: Run) -> Run | None:
+        """Search by our reference and by the id that a callback named; never POST again."""
+        now = self._clock.now()
+        if run.state == RunState.SUBMITTING:  # the process died, or lost its store, after the intent
+            changes = RunChanges(tries=0)
+            doubted = await self._store.advance(run, RunState.AMBIGUOUS, now=now, changes=changes)
+            if doubted is None:
+                return None
+            run = doubted
+        try:
+            found = await self._found(run)
+        except Unreadable as error:
+            return await self._stay(run, due_at=now + self._pause(run, error.wait_s), tries=run.tries + 1)
+        if found:
+            for extra in found[1:]:
+                log.error("Runflow has a second run for run=%s: provider_id=%s", run.run_id, extra.provider_id)
+            return await self._adopt(run, found[0])
+        clean = run.tries + 1
+        if run.state == RunState.UNKNOWN:
+            return await self._stay(run, due_at=now + self._pause(run, None), tries=clean)
+        posted_at = run.posted_at or run.created_at
+        later = [share for share in LOOKUP_SHARES if posted_at + share * self._limits.settle_s > now]
+        if later:
+            due_at = posted_at + later[0] * self._limits.settle_s
+            return await self._stay(run, due_at=due_at, tries=clean)
+        log.error("run=%s is unknown: not found %.0f s after its POST; its hold stays", run.run_id, now - posted_at)
+        return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN)
+
+    async def _found(self, run: Run) -> list[Observation]:
+        if run.candidate_id is not None:
+            seen = await self._provider.read(run.candidate_id)
+            if seen is not None and seen.client_ref == run.client_ref:
+                return [seen]
+        return await self._provider.find(run.client_ref)
+
+    # Watching
+
+    async def _observe(self, run: Run) -> Run | None:
+        assert run.provider_id is not None
+        now = self._clock.now()
+        try:
+            seen = await self._provider.read(run.provider_id)
+        except Unreadable as error:
+            log.warning("not readable run=%s: %s", run.run_id, error)
+            return await self._stay(run, due_at=now + self._pause(run, error.wait_s), tries=run.tries + 1)
+        if seen is None:
+            return await self._missing(run)
+        if run.state == RunState.UNKNOWN:
+            return await self._adopt(run, seen)
+        if seen.ending is not None:
+            return await self._settle(run, seen, seen.ending)
+        if now - run.created_at >= self._limits.deadline_s and not run.overdue:
+            log.warning("overdue run=%s status=%s", run.run_id, seen.status)
+            return await self._give_notice(run, RunState.RUNNING, Notice.OVERDUE)
+        changes = RunChanges(due_at=now + self._pause(run, None), tries=run.tries + 1)
+        if seen.status != run.provider_status:
+            changes["provider_status"] = seen.status
+            changes["provider_status_at"] = now
+        return await self._store.advance(run, run.state, now=now, changes=changes)
+
+    async def _missing(self, run: Run) -> Run | None:
+        """Runflow says that it does not know the id which it gave us: for a moment that is normal."""
+        now = self._clock.now()
+        if run.state == RunState.UNKNOWN or now - run.state_at < FRESH_ID_S:
+            return await self._stay(run, due_at=now + self._pause(run, None), tries=run.tries + 1)
+        log.error("run=%s is unknown: Runflow no longer knows %s; its hold stays", run.run_id, run.provider_id)
+        return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN)
+
+    async def _settle(self, run: Run, seen: Observation, ending: Ending) -> Run | None:
+        end = End(
+            ending=ending,
+            cost_u=seen.cost_u,
+            seed_used=seen.seed_used,
+            took_ms=seen.took_ms,
+            failure_code=seen.failure_code,
+            failure_message=seen.failure_message,
+        )
+        settled = await self._store.settle(run, end, now=self._clock.now())
+        if settled is not None:
+            log.info(
+                "settled run=%s ending=%s price_u=%d charged_u=%d",
+                run.run_id,
+                ending,
+                run.price_u,
+                settled.charged_u,
+            )
+            if settled.charged_u > settled.price_u:
+                log.error("run=%s cost more than its hold: check PRICE_USD_PER_SECOND", run.run_id)
+        return settled
+
+    async def _give_notice(self, run: Run, state: RunState, notice: Notice) -> Run | None:
+        """Something to tell the channel although the run is not over."""
+        now = self._clock.now()
+        changes = RunChanges(
+            due_at=now,
+            notice=notice,
+            delivery=Delivery.PENDING,
+            delivery_tries=0,
+            first_try_at=None,
+        )
+        if notice == Notice.OVERDUE:
+            changes["overdue"] = True
+        return await self._store.advance(run, state, now=now, changes=changes)
+
+    async def _after_end(self, run: Run) -> Run | None:
+        """An ended run needs attention while its cost is not known or its result not delivered."""
+        now = self._clock.now()
+        cost_due = _cost_due(run)
+        asked = await self._ask_cost(run) if cost_due is not None and cost_due <= now else run
+        if asked is None or asked.delivery_open:
+            return asked
+        cost_due = _cost_due(asked)
+        if cost_due is not None and cost_due <= now:  # Runflow could not be read
+            cost_due = now + self._pause(asked, None)
+        return await self._stay(asked, due_at=cost_due, tries=asked.tries + 1)
+
+    async def _ask_cost(self, run: Run) -> Run | None:
+        """Read a run again whose end came without a cost, and book the difference once it is named."""
+        assert run.provider_id is not None
+        try:
+            seen = await self._provider.read(run.provider_id)
+        except Unreadable as error:
+            log.warning("cost not readable run=%s: %s", run.run_id, error)
+            return run
+        if seen is not None and seen.cost_u is not None:
+            run = await self._store.correct(run, seen.cost_u, now=self._clock.now())
+            log.info("cost named late run=%s charged_u=%d", run.run_id, run.charged_u)
+        changes = RunChanges(cost_checks=run.cost_checks + 1, tries=0)
+        return await self._store.advance(run, run.state, now=self._clock.now(), changes=changes)
+
+    # Delivering
+
+    async def _deliver(self, front: Front, run: Run) -> Run | None:
+        """Post what there is to tell, once; a paid clip is tried until it is posted."""
+        now = self._clock.now()
+        changes = RunChanges(
+            delivery=Delivery.SENDING, first_try_at=run.first_try_at or now, delivery_tries=run.delivery_tries + 1
+        )
+        sending = await self._store.advance(run, run.state, now=now, changes=changes)
+        if sending is None:
+            return None
+        keep = True
+        try:
+            message = await front.find(sending) if run.delivery == Delivery.SENDING else None
+            if message is None:
+                message, keep = await self._post(front, sending)
+        except PlaceGone as error:
+            log.error("cannot be delivered run=%s: %s", run.run_id, error)
+            changes = RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(sending))
+            return await self._store.advance(sending, sending.state, now=now, changes=changes)
+        except (PostFailed, Unreadable, ClipUnavailable) as error:
+            log.warning("not delivered run=%s try=%d: %s", run.run_id, sending.delivery_tries, error)
+            pause = growing_pause(self._limits.poll_first_s, run.delivery_tries, DELIVERY_PAUSE_MAX_S)
+            changes = RunChanges(due_at=self._clock.now() + self._jittered(pause))
+            return await self._store.advance(sending, sending.state, now=now, changes=changes)
+        log.info("delivered run=%s notice=%s message=%s", run.run_id, run.notice, message)
+        changes = RunChanges(delivery=Delivery.DELIVERED, message=message, due_at=self._next_look(sending), tries=0)
+        delivered = await self._store.advance(sending, sending.state, now=now, changes=changes)
+        if not keep:
+            self._media.discard(run.file_name)
+        return delivered
+
+    async def _post(self, front: Front, run: Run) -> tuple[str, bool]:
+        """The posted message, and whether the clip is still needed on disk."""
+        if run.notice != Notice.RESULT or not run.shows_video:
+            return await front.post(run, None), False
+        clip = await self.fetch_again(run)
+        if run.upload_limit_bytes is None or clip.stat().st_size <= run.upload_limit_bytes:
+            try:
+                async with self._transfers:
+                    return await front.post(run, clip), False
+            except TooLarge:
+                log.info("too large to attach run=%s bytes=%d", run.run_id, clip.stat().st_size)
+        link = await self.link(run)
+        return await front.post(run, link), link.expires_at is not None
+
+    def _next_look(self, run: Run) -> float | None:
+        """When a run whose notice is out needs attention again."""
+        return _cost_due(run) if run.terminal else self._clock.now() + self._pause(run, None)
+
+    # Small helpers
+
+    async def _stay(self, run: Run, *, due_at: float | None, tries: int) -> Run | None:
+        changes = RunChanges(due_at=due_at, tries=tries)
+        return await self._store.advance(run, run.state, now=self._clock.now(), changes=changes)
+
+    def _pause(self, run: Run, wait_s: float | None) -> float:
+        """Seconds until the next look at a run that is not over."""
+        limits = self._limits
+        pause = polling_pause(
+            age_s=self._clock.now() - run.created_at,
+            tries=run.tries,
+            first_s=limits.poll_first_s,
+            longest_s=limits.poll_longest_s,
+            deadline_s=limits.deadline_s,
+        )
+        return max(self._jittered(pause), min(wait_s or 0.0, PAUSE_MAX_S))
+
+    def _jittered(self, pause_s: float) -> float:
+        """Within ten per cent, so that many runs do not ask at the same moment."""
+        return pause_s * self._chance.uniform(0.9, 1.1)
+
+    def _token(self, octets: int) -> str:
+        """An unguessable name of lower-case letters and digits 2 to 7, eight for each five octets."""
+        return base64.b32encode(self._chance.randbytes(octets)).decode().lower()
+
+
+def _cost_due(run: Run) -> float | None:
+    """When an ended run is read again for its cost; None once it is known or not worth asking for."""
+    if run.cost_u is not None or run.provider_id is None or run.ended_at is None:
+        return None
+    if run.cost_checks >= len(COST_CHECKS_S):
+        return None
+    return run.ended_at + COST_CHECKS_S[run.cost_checks]
+
+
+def _check_prompt(request: VeoRequest, longest: int) -> None:
+    if not request.prompt.strip():
+        raise BadRequest("The prompt is empty. Describe the video that you want; nothing was charged.")
+    for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt or "")):
+        if len(text) > longest:
+            raise BadRequest(
+                f"The {name} has {len(text)} characters, and {longest} is the most. Shorten it; nothing was charged."
+            )

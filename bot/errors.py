@@ -1,0 +1,60 @@
+"""Every error that a person may meet, each carrying the one sentence that its reader sees.
+
+    VeoError
+    ├── StartError            an operator: the program cannot start or go on; exit code 2
+    │   ├── SettingsError     a setting or an argument is wrong
+    │   ├── DatabaseError     the database cannot be opened, or is not ours to use
+    │   └── PortError         the web server's address is taken
+    └── Refusal               a member: the wish was not carried out, and nothing was charged
+        ├── BadRequest        the options cannot be used as they are
+        ├── OverQuota         the price does not fit into what is left
+        ├── TooManyRuns       too many of the member's runs are under way
+        └── StoreDown         the books cannot be reached, so nothing is sold
+
+Sentences say what is wrong, what was expected and what to do next. They never contain a secret.
+"""
+
+from __future__ import annotations
+
+
+class VeoError(Exception):
+    """The base of all: `str(error)` is the sentence for its reader."""
+
+
+class StartError(VeoError):
+    """The program cannot start as configured."""
+
+
+class SettingsError(StartError):
+    """A setting or an argument is missing or wrong."""
+
+
+class DatabaseError(StartError):
+    """The database cannot be opened, is newer than this program, is foreign, or has another writer."""
+
+
+class PortError(StartError):
+    """The web server cannot listen where it was told to."""
+
+
+class Refusal(VeoError):
+    """What a member asked for was not done; nothing was bought, held or charged."""
+
+
+class BadRequest(Refusal):
+    """The options cannot be used as they are."""
+
+
+class OverQuota(Refusal):
+    """The price does not fit into what is left of a limit."""
+
+
+class TooManyRuns(Refusal):
+    """The member has as many runs under way as the limit allows."""
+
+
+class StoreDown(Refusal):
+    """The database does not take the booking right now."""
+
+    def __init__(self) -> None:
+        super().__init__("The bot cannot reach its books right now, so nothing was started. Try again soon.")

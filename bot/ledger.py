@@ -1,0 +1,193 @@
+"""What a run costs and what a member may still spend: prices, periods, quota and settlement.
+
+Pure and exact: integer micro-dollars (`*_u`, $1 = 1,000,000) everywhere, no float, no clock, no I/O.
+The store calls these decisions inside the transaction that acts on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from bot.errors import OverQuota, SettingsError
+from bot.runs import DURATIONS, RESOLUTIONS, Resolution, VeoRequest
+
+USD_U = 1_000_000
+AMOUNT_MAX_U = 10**9 * USD_U  # a billion dollars: beyond it an amount is a mistake, and sums stay within 64 bits
+
+PeriodKind = Literal["day", "week", "month"]
+
+
+class Kind(StrEnum):
+    """The kinds of ledger entry. Entries are only ever added."""
+
+    HOLD = "hold"  # reserved when the run was admitted
+    POST = "post"  # the hold became a charge of this amount; what it leaves of the hold is free again
+    VOID = "void"  # the hold was given back whole
+    ADJUST = "adjust"  # the real cost became known and differs by this amount, up or down
+
+
+def to_micro(amount: Decimal) -> int:
+    """Dollars as whole micro-dollars, the seventh decimal rounded half up.
+
+    Raises ValueError for what is no amount: negative, not finite, or above a billion dollars.
+    """
+    if not amount.is_finite() or amount < 0 or amount * USD_U > AMOUNT_MAX_U:
+        raise ValueError(f"{amount} is not an amount of dollars")
+    return int((amount * USD_U).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def parse_cost(text: str) -> int | None:
+    """Runflow's `cost`, a decimal string in USD, in micro-dollars; None where it is not an amount."""
+    try:
+        return to_micro(Decimal(text))
+    except (InvalidOperation, ValueError):
+        return None
+
+
+def plain_usd(amount_u: int) -> str:
+    """`3.20`: at least two decimals, more only where they say something."""
+    sign, amount_u = ("-", -amount_u) if amount_u < 0 else ("", amount_u)
+    cents, rest = divmod(amount_u, USD_U // 100)
+    text = f"{sign}{cents // 100}.{cents % 100:02d}"
+    return text + f"{rest:04d}".rstrip("0") if rest else text
+
+
+def usd(amount_u: int) -> str:
+    """`$3.20`, as people read it."""
+    return f"-${plain_usd(-amount_u)}" if amount_u < 0 else f"${plain_usd(amount_u)}"
+
+
+class PriceTable:
+    """The upper bound of what a request may cost, known before it is sent.
+
+    `usd_per_second` maps each resolution to the prices `silent` and `audio`. Raises SettingsError
+    unless it names exactly the model's resolutions: an option without a price would be free.
+    """
+
+    def __init__(self, usd_per_second: Mapping[str, Mapping[str, Decimal]]) -> None:
+        self._per_second_u: dict[tuple[str, bool], int] = {}
+        if set(usd_per_second) != set(RESOLUTIONS):
+            raise SettingsError(
+                f"PRICE_USD_PER_SECOND must price exactly the resolutions {', '.join(RESOLUTIONS)}; "
+                f"it names {', '.join(usd_per_second) or 'none'}."
+            )
+        for resolution, prices in usd_per_second.items():
+            for name, audio in (("silent", False), ("audio", True)):
+                price = prices.get(name)
+                if price is None or len(prices) != 2 or not 0 < price <= 1000:
+                    raise SettingsError(
+                        f"PRICE_USD_PER_SECOND needs the prices silent and audio for {resolution}, "
+                        'each a decimal string above 0 such as "0.40".'
+                    )
+                self._per_second_u[resolution, audio] = to_micro(price)
+
+    def quote(self, request: VeoRequest) -> int:
+        """The price of one run in micro-dollars: what is shown is what is held."""
+        return self._per_second_u[request.resolution, request.generate_audio] * request.seconds
+
+    def variants(self, request: VeoRequest) -> Iterator[tuple[int, VeoRequest]]:
+        """Every way to film the same prompt, with its price, in no particular order."""
+        for duration in DURATIONS:
+            for resolution in RESOLUTIONS:
+                for audio in (True, False):
+                    variant = replace(request, duration=duration, resolution=resolution, generate_audio=audio)
+                    yield self.quote(variant), variant
+
+    def cheapest_that_fits(self, request: VeoRequest, left_u: int) -> tuple[int, VeoRequest] | None:
+        """The cheapest setting for the same prompt if it fits into `left_u`, else None.
+
+        Among equally cheap ones the closest to the wish: its resolution first, then more of a resolution.
+        """
+
+        def rank(item: tuple[int, VeoRequest]) -> tuple[int, bool, int]:
+            price_u, variant = item
+            resolution: Resolution = variant.resolution
+            return price_u, resolution != request.resolution, -RESOLUTIONS.index(resolution)
+
+        best = min(self.variants(request), key=rank)
+        return best if best[0] <= left_u else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """One calendar period: a hold belongs to the period in which it was taken."""
+
+    key: str  # `2026-11`, `2026-W47`, `2026-11-22`
+    resets_at: float
+
+
+def period_at(now: float, kind: PeriodKind, zone: ZoneInfo) -> Period:
+    """The calendar day, week (from Monday) or month around `now`, as the clocks of `zone` show it."""
+    today = datetime.fromtimestamp(now, UTC).astimezone(zone).date()
+    if kind == "day":
+        key, following = today.isoformat(), today + timedelta(days=1)
+    elif kind == "week":
+        year, week, weekday = today.isocalendar()
+        key, following = f"{year}-W{week:02d}", today + timedelta(days=8 - weekday)
+    else:
+        key = f"{today.year}-{today.month:02d}"
+        following = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return Period(key=key, resets_at=datetime.combine(following, time(), zone).timestamp())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """One limit that a run is held against. Every level keeps its books, also without a limit."""
+
+    scope: str  # `member:discord:123`
+    period: Period
+    limit_u: int | None  # None: no limit; 0: nobody may
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where one level stands in one period."""
+
+    limit_u: int | None
+    held_u: int
+    spent_u: int
+    resets_at: float
+
+    @property
+    def left_u(self) -> int | None:
+        """What can still be spent, never below zero; None where there is no limit."""
+        return None if self.limit_u is None else max(0, self.limit_u - self.held_u - self.spent_u)
+
+
+class OverLimit(OverQuota):
+    """A level refused a hold. The sentence names the price and what is left; the front adds the rest."""
+
+    def __init__(self, scope: str, price_u: int, standing: Standing) -> None:
+        self.scope = scope
+        self.price_u = price_u
+        self.standing = standing
+        super().__init__(f"This run costs {usd(price_u)}, and {usd(standing.left_u or 0)} of your limit is left.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """How one hold is resolved: exactly one post or void, and an adjust where the cost is above the hold."""
+
+    kind: Literal[Kind.POST, Kind.VOID]
+    posted_u: int
+    adjust_u: int
+
+
+def settle(*, hold_u: int, cost_u: int | None, succeeded: bool) -> Settlement:
+    """Resolve a hold by the cost that Runflow reports, whatever the end state.
+
+    Without one a success is posted as estimated and anything else is given back; the truth
+    that comes later is an adjust. A post never exceeds its hold.
+    """
+    if cost_u is None:
+        cost_u = hold_u if succeeded else 0
+    if cost_u == 0 and not succeeded:
+        return Settlement(kind=Kind.VOID, posted_u=0, adjust_u=0)
+    posted_u = min(cost_u, hold_u)
+    return Settlement(kind=Kind.POST, posted_u=posted_u, adjust_u=cost_u - posted_u)

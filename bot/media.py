@@ -1,0 +1,80 @@
+"""The shelf of clips on disk: where one lies, the signed and expiring link to it, and when it is thrown away.
+
+A link names its run and its last second and is signed with the installation's own key, so that nothing
+about it has to be stored and none can be guessed or prolonged.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
+_CLIP_NAME = re.compile(r"veo-([a-z2-7]+)\.mp4")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """An address from which a clip that is too large to attach can be had."""
+
+    url: str
+    expires_at: float | None  # unix seconds; None: Runflow's own link, whose life is Runflow's to say
+
+
+class Media:
+    """Clips in one folder. `public_url` None: no links of our own can be given."""
+
+    def __init__(
+        self, folder: Path, *, key: bytes, keep_s: float, public_url: str | None, now: Callable[[], float]
+    ) -> None:
+        self._folder = folder
+        self._key = key
+        self._keep_s = keep_s
+        self._public_url = public_url
+        self._now = now
+
+    def path(self, file_name: str) -> Path:
+        """Where the clip of that name lies, or is to lie."""
+        assert _CLIP_NAME.fullmatch(file_name), file_name
+        return self._folder / file_name
+
+    def link(self, file_name: str) -> Link | None:
+        """A fresh link to a clip on the shelf, which is kept as long as the link lives; None without an address."""
+        if self._public_url is None:
+            return None
+        expires_at = int(self._now() + self._keep_s)
+        os.utime(self.path(file_name), (self._now(), self._now()))
+        token = self._sign(file_name, expires_at)
+        return Link(url=f"{self._public_url}/media/{token}/{file_name}", expires_at=expires_at)
+
+    def find(self, token: str, file_name: str) -> Path | None:
+        """The clip that an unexpired link of ours names; None for anything else."""
+        if not _TOKEN.fullmatch(token) or not _CLIP_NAME.fullmatch(file_name):
+            return None
+        (expires_at,) = struct.unpack(">Q", base64.urlsafe_b64decode(token)[:8])
+        if not hmac.compare_digest(self._sign(file_name, expires_at).encode(), token.encode()):
+            return None
+        path = self._folder / file_name
+        return path if expires_at > self._now() and path.is_file() else None
+
+    def discard(self, file_name: str) -> None:
+        """Throw one clip away."""
+        self.path(file_name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Throw away what has lain longer than it is kept, half-finished downloads included."""
+        for path in self._folder.glob("veo-*"):
+            if path.stat().st_mtime + self._keep_s < self._now():
+                path.unlink(missing_ok=True)
+
+    def _sign(self, file_name: str, expires_at: int) -> str:
+        head = struct.pack(">Q", expires_at)
+        mac = hmac.digest(self._key, head + file_name.encode(), hashlib.sha256)[:16]
+        return base64.urlsafe_b64encode(head + mac).decode()

@@ -1,0 +1,498 @@
+"""Speaks Runflow: requests out, observations in, clips to disk, signatures checked.
+
+Tolerant of every form that Runflow's pages and clients show, and of keys that do not exist yet. What a
+failed submission may have bought is told apart here, because money depends on it. Never logs a key or
+the query of a clip's address, and never sends the key to a file host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import re
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from dataclasses import fields as dataclass_fields
+from decimal import Decimal
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from bot.errors import SettingsError
+from bot.ledger import parse_cost
+from bot.ports import Accepted, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
+from bot.runs import Ending, Observation, Run, VeoRequest
+
+log = logging.getLogger("veo.runflow")
+
+MODEL_PATH = "/v1/models/google/veo3.1/runs"
+SUBMIT_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
+READ_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
+FILE_TIMEOUT = aiohttp.ClientTimeout(total=1800, sock_connect=10, sock_read=30)
+REPLY_BYTES_MAX = 8 * 1024 * 1024
+CHUNK_BYTES = 256 * 1024
+RETRY_AFTER_MAX_S = 120.0
+REDIRECTS_MAX = 3
+NEW_ADDRESSES_MAX = 3  # how often an expired clip address is asked for anew in one try
+
+_REFUSALS = frozenset({400, 401, 402, 403, 404, 413, 422})  # docs.runflow.io /concepts/errors: no run was made
+_EXPIRED = frozenset({400, 401, 403, 404, 410})
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_SIGNATURE = re.compile(r"[0-9a-f]{64}")
+_INTEGER_MAX = 2**63 - 1
+_NAT64 = IPv6Network("64:ff9b::/96")  # reaches private IPv4 addresses where a gateway translates
+_REPLY_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+
+
+class Runflow:
+    """`bot.ports.Provider` over HTTP; make it with `connect`."""
+
+    def __init__(
+        self,
+        *,
+        api_url: str,
+        api_key: str,
+        public_url: str | None,
+        clip_bytes_max: int,
+        reading: aiohttp.ClientSession,
+        submitting: aiohttp.ClientSession,
+        outside: aiohttp.ClientSession,
+    ) -> None:
+        self._api_url = api_url
+        self._origin = URL(api_url).origin()
+        self._authorization = {"Authorization": f"Bearer {api_key}"}
+        self._public_url = public_url
+        self._clip_bytes_max = clip_bytes_max
+        self._reading = reading
+        self._submitting = submitting
+        self._outside = outside
+
+    async def check_key(self) -> None:
+        """Raise SettingsError where Runflow refuses the key; an outage is no verdict (it is logged)."""
+        try:
+            status, _, _ = await self._get("/v1/auth/me")
+        except Unreadable as error:
+            log.warning("Runflow cannot be reached yet: %s", error)
+            return
+        if status in (401, 403):
+            raise SettingsError(
+                f"RUNFLOW_API_KEY is refused by {self._api_url} (HTTP {status}); "
+                "copy the key from Runflow's dashboard again."
+            )
+
+    # Submitting
+
+    async def submit(self, run: Run) -> Accepted | Refused | NotSent | Unclear:
+        """POST the run once. Nothing is repeated here: Runflow documents no idempotency."""
+        try:
+            async with self._submitting.post(
+                self._api_url + MODEL_PATH,
+                json=self._submission(run),
+                headers=self._authorization,
+                timeout=SUBMIT_TIMEOUT,
+                allow_redirects=False,
+            ) as response:
+                return _judge(response.status, response.headers, await _limited_body(response))
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            return NotSent(reason=f"Runflow cannot be reached ({type(error).__name__})")
+        except _REPLY_ERRORS as error:
+            return Unclear(reason=f"no answer that can be read ({type(error).__name__})")
+
+    def _submission(self, run: Run) -> dict[str, Any]:
+        """Every field that has a default is sent, since leaving one out may buy it (model page)."""
+        optional = ("seed", "negative_prompt")
+        fields = asdict(run.request)
+        body: dict[str, Any] = {
+            "input": {name: value for name, value in fields.items() if name not in optional or value is not None},
+            "client_ref": run.client_ref,
+            "metadata": {"client_ref": run.client_ref},
+        }
+        if self._public_url is not None:
+            body["callback_url"] = f"{self._public_url}/callbacks/runflow/{run.callback_token}"
+        return body
+
+    # Reading
+
+    async def read(self, provider_id: str) -> Observation | None:
+        """The run's own record, whatever woke us. Raises Unreadable."""
+        record = await self._record(provider_id)
+        return None if record is None else observe(record)
+
+    async def find(self, client_ref: str) -> list[Observation]:
+        """By the list's filter; where that is refused, among the newest hundred (order of ids is by time)."""
+        wanted = quote(f"client_ref.EQ:'{client_ref}'", safe="")
+        status, headers, body = await self._get(f"/v1/runs?q={wanted}&limit=100")
+        if status in (400, 422):
+            status, headers, body = await self._get("/v1/runs?limit=100")
+        if not 200 <= status < 300:
+            raise Unreadable(f"the list answered HTTP {status}", _retry_after(headers))
+        records = [record for record in _items(_parsed(body)) if _is_ours(record, client_ref)]
+        records.sort(key=lambda record: str(record.get("created_at") or ""))
+        return [seen for seen in map(observe, records) if seen is not None]
+
+    async def _record(self, provider_id: str) -> dict[str, Any] | None:
+        if not _RUN_ID.fullmatch(provider_id):
+            return None
+        status, headers, body = await self._get(f"/v1/runs/{provider_id}")
+        if status == 404:
+            return None
+        if not 200 <= status < 300:
+            raise Unreadable(f"the run answered HTTP {status}", _retry_after(headers))
+        record = _parsed(body)
+        if not isinstance(record, dict) or observe(record) is None:
+            raise Unreadable("the run's record has no id")
+        return record
+
+    async def _get(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
+        try:
+            async with self._reading.get(
+                URL(self._api_url + path, encoded=True),
+                headers=self._authorization,
+                timeout=READ_TIMEOUT,
+                allow_redirects=False,
+            ) as response:
+                return response.status, response.headers, await _limited_body(response)
+        except _REPLY_ERRORS as error:
+            raise Unreadable(f"Runflow cannot be read ({type(error).__name__})") from error
+
+    # Clips
+
+    async def link(self, provider_id: str) -> str:
+        """A freshly signed address: Runflow signs anew each time that the run is read."""
+        record = await self._record(provider_id)
+        address = None if record is None else clip_address(record)
+        if address is None:
+            raise ClipUnavailable("the run has no clip any more")
+        return address
+
+    async def fetch(self, provider_id: str, path: Path) -> None:
+        """Stream the clip to `path`: under a temporary name, checked, then renamed."""
+        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            for _ in range(NEW_ADDRESSES_MAX):
+                address = await self.link(provider_id)
+                with part.open("wb") as file:
+                    expired = await self._download(address, file)
+                if not expired:
+                    break
+            else:
+                raise ClipUnavailable("every address for it was refused")
+            if problem := await asyncio.to_thread(unsound_mp4, part):
+                raise ClipUnavailable(problem)
+            part.replace(path)
+        except OSError as error:
+            raise ClipUnavailable(f"the disk does not take it ({error.strerror})") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    async def _download(self, address: str, file: BinaryIO) -> bool:
+        """Write the clip behind `address`. True: the address is no longer valid, a new one may be."""
+        for _ in range(REDIRECTS_MAX + 1):
+            session = self._session_for(address)
+            try:
+                async with session.get(
+                    URL(address, encoded=True),
+                    timeout=FILE_TIMEOUT,
+                    allow_redirects=False,
+                    headers={"Accept-Encoding": "identity"},
+                ) as response:
+                    if response.status in _EXPIRED:
+                        return True
+                    if 300 <= response.status < 400 and "Location" in response.headers:
+                        address = str(response.url.join(URL(response.headers["Location"], encoded=True)))
+                        continue
+                    if response.status != 200:
+                        raise ClipUnavailable(f"the file host answered HTTP {response.status}")
+                    await self._write(response, file)
+                    return False
+            except _REPLY_ERRORS as error:
+                raise ClipUnavailable(f"the download broke off ({type(error).__name__})") from None
+        raise ClipUnavailable("the file host redirects too often")
+
+    def _session_for(self, address: str) -> aiohttp.ClientSession:
+        """Runflow's own origin as configured, and public https addresses; nothing else inside the network."""
+        try:
+            url = URL(address, encoded=True)
+            if url.origin() == self._origin:
+                return self._reading
+            if url.scheme == "https" and url.host and _is_public_literal_or_name(url.host):
+                return self._outside
+        except ValueError:
+            pass
+        raise ClipUnavailable("its address is neither public https nor Runflow's own")
+
+    async def _write(self, response: aiohttp.ClientResponse, file: BinaryIO) -> None:
+        size = 0
+        async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+            size += len(chunk)
+            if size > self._clip_bytes_max:
+                raise ClipUnavailable(f"it is larger than CLIP_MAX_MB allows ({self._clip_bytes_max} bytes)")
+            await asyncio.to_thread(file.write, chunk)
+
+
+@asynccontextmanager
+async def connect(*, api_url: str, api_key: str, public_url: str | None, clip_bytes_max: int) -> AsyncIterator[Runflow]:
+    """A client whose connections are closed with the block.
+
+    Each submission has a connection of its own: a reused one that the other side has just closed would
+    leave open whether the run was bought.
+    """
+    async with (
+        aiohttp.ClientSession() as reading,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as submitting,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=PublicResolver())) as outside,
+    ):
+        yield Runflow(
+            api_url=api_url,
+            api_key=api_key,
+            public_url=public_url,
+            clip_bytes_max=clip_bytes_max,
+            reading=reading,
+            submitting=submitting,
+            outside=outside,
+        )
+
+
+def signed_by(keys: Sequence[str], body: bytes, signature: str | None) -> bool:
+    """Whether a callback's `Runflow-Signature` fits its raw body under one of the secrets.
+
+    Bare lower-case hex HMAC-SHA256, no timestamp (docs.runflow.io /guides/verify-callback-signatures).
+    """
+    if signature is None or not _SIGNATURE.fullmatch(signature):
+        return False
+    fits = [hmac.compare_digest(hmac.digest(key.encode(), body, hashlib.sha256).hex(), signature) for key in keys]
+    return any(fits)
+
+
+def named_run(body: bytes) -> str | None:
+    """The run id that a callback's body names: a hint for our own reading, nothing more."""
+    data = _parsed(body)
+    run_id = data.get("run_id") if isinstance(data, dict) else None
+    return run_id if isinstance(run_id, str) and _RUN_ID.fullmatch(run_id) else None
+
+
+# What Runflow's records say
+
+
+def observe(record: Mapping[str, Any]) -> Observation | None:
+    """One run record as an observation; None where it has no id."""
+    provider_id = record.get("id") or record.get("run_id")
+    if not isinstance(provider_id, str) or not _RUN_ID.fullmatch(provider_id):
+        return None
+    output = _mapping(record.get("output"))
+    error = _mapping(record.get("error"))
+    status = _text(record.get("status_code")) or _text(record.get("status")) or "unknown"
+    return Observation(
+        provider_id=provider_id,
+        client_ref=_text(record.get("client_ref")) or _text(_mapping(record.get("metadata")).get("client_ref")),
+        status=status,
+        ending=_ending(status, output),
+        cost_u=_cost(record.get("cost")),
+        seed_used=_integer(output.get("seed")),
+        took_ms=_integer(record.get("duration_ms")) or _integer(_mapping(output.get("timing")).get("inference_ms")),
+        failure_code=_text(record.get("failure_code")) or _text(error.get("code")),
+        failure_message=_text(record.get("failure_message")) or _text(error.get("message")),
+        request_id=_text(record.get("request_id")),
+    )
+
+
+def clip_address(record: Mapping[str, Any]) -> str | None:
+    """The first output that is a video or has no type, else `video.url` or `url` (model page; JS client)."""
+    output = _mapping(record.get("output"))
+    outputs = output.get("outputs")
+    for entry in outputs if isinstance(outputs, list) else []:
+        if isinstance(entry, dict) and entry.get("type") in (None, "video") and _address(entry.get("url")):
+            return _address(entry.get("url"))
+    return _address(_mapping(output.get("video")).get("url")) or _address(output.get("url"))
+
+
+def _ending(status: str, output: Mapping[str, Any]) -> Ending | None:
+    match status:
+        case "succeeded" | "partial_succeeded":
+            if output.get("nsfw_detected") is True:  # null means: not checked
+                return Ending.NSFW
+            if clip_address({"output": output}) is None:
+                return Ending.EMPTY
+            return Ending.VIDEO if status == "succeeded" else Ending.PARTIAL
+        case "failed" | "errored":
+            return Ending.FAILED
+        case "canceled" | "cancelled":
+            return Ending.CANCELLED
+        case _:
+            return None
+
+
+def _judge(status: int, headers: Mapping[str, str], body: bytes) -> Accepted | Refused | NotSent | Unclear:
+    """What the answer to a POST says about whether a run was bought."""
+    data = _parsed(body)
+    if 200 <= status < 300:
+        seen = observe(data) if isinstance(data, dict) else None
+        return Unclear(reason=f"HTTP {status} without a run") if seen is None else Accepted(observation=seen)
+    if status == 429:
+        return NotSent(reason="Runflow asked to wait (HTTP 429)", wait_s=_retry_after(headers))
+    if status in _REFUSALS:
+        code, message = _problem(data, body)
+        return Refused(code=code or f"HTTP_{status}", message=message)
+    return Unclear(reason=f"HTTP {status}")
+
+
+def _problem(data: object, body: bytes) -> tuple[str | None, str]:
+    """Code and message of an error body: flat, nested under `error`, or plain text."""
+    flat = _mapping(data)
+    nested = _mapping(flat.get("error"))
+    code = _text(flat.get("code")) or _text(nested.get("code"))
+    message = _text(flat.get("message")) or _text(nested.get("message"))
+    if errors := flat.get("errors"):
+        # The shape of an entry is not documented: whichever of our fields it names is the one to tell.
+        named = set(re.findall(r"[a-z_]+", json.dumps(errors, default=str)))
+        fields = [field.name for field in dataclass_fields(VeoRequest) if field.name in named]
+        if fields:
+            message = f"{message or 'not valid'} ({', '.join(fields)})"
+    if message is None and not flat and not body.lstrip().startswith(b"<"):
+        message = _text(body.decode(errors="replace"))
+    return code, message or "no reason given"
+
+
+def _items(data: object) -> list[dict[str, Any]]:
+    """The entries of a list reply: a bare array, or under `items`."""
+    entries = data if isinstance(data, list) else _mapping(data).get("items", _mapping(data).get("data"))
+    if not isinstance(entries, list):
+        raise Unreadable("the list of runs has no entries")
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _is_ours(record: Mapping[str, Any], client_ref: str) -> bool:
+    seen = observe(record)
+    return seen is not None and seen.client_ref == client_ref
+
+
+def _parsed(body: bytes) -> object:
+    """JSON with exact decimals; None where it is none."""
+    try:
+        return json.loads(body, parse_float=Decimal, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    """Outside text, cut and on one line; None where there is none."""
+    if not isinstance(value, str):
+        return None
+    printable = "".join(letter if letter.isprintable() else " " for letter in value[:1000])
+    return " ".join(printable.split()) or None
+
+
+def _address(value: object) -> str | None:
+    return value if isinstance(value, str) and value.startswith(("https://", "http://")) else None
+
+
+def _integer(value: object) -> int | None:
+    fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _INTEGER_MAX
+    return value if fits and isinstance(value, int) else None
+
+
+def _cost(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        return None
+    cost_u = parse_cost(str(value))
+    if cost_u is None:
+        log.error("Runflow named a cost that is no amount of dollars; it is treated as not named")
+    return cost_u
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("Retry-After", "")
+    return min(float(text), RETRY_AFTER_MAX_S) if re.fullmatch(r"\d{1,9}(\.\d+)?", text) else None
+
+
+async def _limited_body(response: aiohttp.ClientResponse) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+        size += len(chunk)
+        if size > REPLY_BYTES_MAX:
+            raise ValueError("the reply is too long")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+# What may be fetched, and what is a clip
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves names to public addresses only, and so pins the connection to what was checked."""
+
+    def __init__(self) -> None:
+        self._resolver = ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        public = [entry for entry in found if is_public(entry["host"])]
+        if not public:
+            raise OSError(f"{host} has no public address")
+        return public
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is a public unicast one, looking through IPv4 mapped into IPv6."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is not None:
+            return is_public(str(inner))
+        if ip in _NAT64:
+            return False
+    return ip.is_global and not ip.is_multicast
+
+
+def _is_public_literal_or_name(host: str) -> bool:
+    """aiohttp never asks a resolver about an address, so an address is checked here; a name later."""
+    try:
+        return is_public(host)
+    except ValueError:
+        return True
+
+
+def unsound_mp4(path: Path) -> str | None:
+    """What is wrong with a file that should be an MP4; None where its boxes fill it exactly.
+
+    Catches an error page, a file cut short and an empty one, without decoding (ISO/IEC 14496-12, 4.2).
+    """
+    size = path.stat().st_size
+    seen: list[bytes] = []
+    with path.open("rb") as file:
+        at = 0
+        while at < size:
+            file.seek(at)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            elif length == 0:
+                length = size - at
+            if length < 8 or (not seen and kind != b"ftyp"):
+                return "it is not an MP4"
+            seen.append(kind)
+            at += length
+    if at != size or b"moov" not in seen or b"mdat" not in seen:
+        return "it is cut short"
+    return None

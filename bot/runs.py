@@ -1,0 +1,227 @@
+"""What a run is: the wish, its states, the allowed moves, what Runflow says of it, and when to look again.
+
+Pure: no clock, no I/O. Times are unix seconds, money is integer micro-dollars (`*_u`).
+People and places are opaque strings such as `discord:123`; only the front that made them reads them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, get_args
+
+Duration = Literal["4s", "6s", "8s"]
+Resolution = Literal["720p", "1080p", "4k"]
+AspectRatio = Literal["16:9", "9:16"]
+SafetyTolerance = Literal["1", "2", "3", "4", "5", "6"]
+
+DURATIONS: tuple[Duration, ...] = get_args(Duration)
+RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
+SEED_MAX = 2**53 - 1  # the largest integer that a Discord option can hold
+LOOKUP_SHARES = (1 / 8, 1 / 2, 1.0, 1.5)  # of the settle delay, counted from the unclear POST
+COST_CHECKS_S = (60.0, 600.0, 3600.0, 86400.0)  # after the end of a run whose cost was not given yet
+FRESH_ID_S = 60.0  # so long may Runflow answer 404 for a run that it has just accepted
+PAUSE_MAX_S = 3600.0  # the longest pause between two looks at a run that has no end yet
+
+
+@dataclass(frozen=True, kw_only=True)
+class VeoRequest:
+    """One wish, field by field the input schema of `google/veo3.1` (docs.runflow.io /models/google/veo3.1).
+
+    The defaults are sent explicitly, because leaving out a field that has a price may buy it.
+    """
+
+    prompt: str
+    duration: Duration = "8s"
+    resolution: Resolution = "720p"
+    aspect_ratio: AspectRatio = "16:9"
+    generate_audio: bool = True
+    negative_prompt: str | None = None
+    seed: int | None = None
+    auto_fix: bool = True
+    safety_tolerance: SafetyTolerance = "4"
+
+    @property
+    def seconds(self) -> int:
+        return int(self.duration.removesuffix("s"))
+
+
+class RunState(StrEnum):
+    """Where a run stands. The row in the store is the only truth about it."""
+
+    RESERVED = "reserved"  # the money is held; no request was sent, or it surely bought nothing
+    SUBMITTING = "submitting"  # the intent to POST is on disk; found at start, it may have been sent
+    AMBIGUOUS = "ambiguous"  # the POST had no clear answer; it is looked for and never repeated blindly
+    RUNNING = "running"  # Runflow has it under an id
+    UNKNOWN = "unknown"  # looked for and not found; the hold stays until there is evidence
+    SUCCEEDED = "succeeded"  # ended, with or without something to show
+    FAILED = "failed"  # ended without a video
+    CANCELLED = "cancelled"  # ended at Runflow by an operator there
+
+
+MOVES: dict[RunState, frozenset[RunState]] = {
+    RunState.RESERVED: frozenset({RunState.SUBMITTING, RunState.FAILED}),
+    RunState.SUBMITTING: frozenset({RunState.RESERVED, RunState.AMBIGUOUS, RunState.RUNNING, RunState.FAILED}),
+    RunState.AMBIGUOUS: frozenset({RunState.RUNNING, RunState.UNKNOWN}),
+    RunState.RUNNING: frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.UNKNOWN}),
+    RunState.UNKNOWN: frozenset({RunState.RUNNING}),
+    RunState.SUCCEEDED: frozenset(),
+    RunState.FAILED: frozenset(),
+    RunState.CANCELLED: frozenset(),
+}
+TERMINAL = frozenset(state for state, moves in MOVES.items() if not moves)
+IN_FLIGHT = frozenset({RunState.SUBMITTING, RunState.AMBIGUOUS, RunState.RUNNING})  # take a place at Runflow
+
+
+class Ending(StrEnum):
+    """What there is to tell of a run that is over."""
+
+    VIDEO = "video"  # a clip to post
+    PARTIAL = "partial"  # Runflow reports only part of the work; the clip that exists is posted
+    NSFW = "nsfw"  # flagged by the provider: never posted, whatever the channel
+    EMPTY = "empty"  # reported as a success, but without a clip: how a filtered video looks
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Notice(StrEnum):
+    """Which message about a run is due in the channel; each kind is posted at most once."""
+
+    RESULT = "result"
+    UNKNOWN = "unknown"
+    OVERDUE = "overdue"
+
+
+class Delivery(StrEnum):
+    """Where the message named by `Run.notice` stands."""
+
+    NONE = "none"  # nothing to say yet
+    PENDING = "pending"
+    SENDING = "sending"  # the intent to post is on disk; a retry looks for the message first
+    DELIVERED = "delivered"
+    UNDELIVERABLE = "undeliverable"  # the place is gone; the clip can still be fetched by its run id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run as the store has it."""
+
+    run_id: str
+    origin: str  # the request that caused it, unique: one wish makes one run
+    member: str
+    server: str
+    channel: str
+    request: VeoRequest
+    price_u: int  # the quote, which is what was held
+    charged_u: int  # what the ledger has posted for it so far
+    state: RunState
+    state_at: float
+    created_at: float
+    due_at: float | None  # when to look at it next; None: nothing is left to do
+    tries: int  # consecutive tries of the present step that came to nothing
+    posts: int  # how often the POST to Runflow was begun
+    posted_at: float | None  # when the last of them was
+    callback_token: str
+    candidate_id: str | None  # the Runflow id that a callback named; a hint, proven only by our own reading
+    provider_id: str | None
+    provider_request_id: str | None
+    provider_status: str | None
+    provider_status_at: float | None
+    overdue: bool
+    ended_at: float | None
+    ending: Ending | None
+    cost_u: int | None  # what Runflow says it cost; None: not said (yet)
+    cost_checks: int
+    seed_used: int | None
+    took_ms: int | None
+    failure_code: str | None
+    failure_message: str | None
+    notice: Notice | None
+    delivery: Delivery
+    delivery_tries: int
+    first_try_at: float | None
+    message: str | None
+    reply_to: str | None  # where progress can be shown; a secret that is dropped at `reply_until`
+    reply_until: float | None
+    upload_limit_bytes: int | None
+
+    @property
+    def client_ref(self) -> str:
+        return f"veo-{self.run_id}"
+
+    @property
+    def file_name(self) -> str:
+        return f"veo-{self.run_id}.mp4"
+
+    @property
+    def terminal(self) -> bool:
+        return self.state in TERMINAL
+
+    @property
+    def shows_video(self) -> bool:
+        return self.ending in (Ending.VIDEO, Ending.PARTIAL)
+
+    @property
+    def delivery_open(self) -> bool:
+        return self.delivery in (Delivery.PENDING, Delivery.SENDING)
+
+    @property
+    def nonce(self) -> str:
+        """The same 25 characters for every try to post this notice (Discord docs, Create Message)."""
+        digest = hashlib.sha256(f"{self.run_id}|{self.notice}".encode()).digest()
+        return base64.b32encode(digest).decode().lower()[:25]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What one reading of a run at Runflow says, whatever spelling or version said it."""
+
+    provider_id: str
+    client_ref: str | None
+    status: str  # as Runflow words it
+    ending: Ending | None  # None: not over
+    cost_u: int | None = None
+    seed_used: int | None = None
+    took_ms: int | None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
+    request_id: str | None = None
+
+
+STATE_OF_ENDING: dict[Ending, RunState] = {
+    Ending.VIDEO: RunState.SUCCEEDED,
+    Ending.PARTIAL: RunState.SUCCEEDED,
+    Ending.NSFW: RunState.SUCCEEDED,
+    Ending.EMPTY: RunState.SUCCEEDED,
+    Ending.FAILED: RunState.FAILED,
+    Ending.CANCELLED: RunState.CANCELLED,
+}
+
+_BLOCKED_WORDS = ("policy", "safety", "moderation", "nsfw", "usage guidelines", "support codes")
+
+
+def blocked_by_policy(code: str | None, message: str | None) -> bool:
+    """Whether a failure reads like a content block, so that repeating it unchanged is pointless.
+
+    Runflow documents no code for it; the words are those of its providers' messages.
+    """
+    text = f"{code or ''} {message or ''}".lower()
+    return any(word in text for word in _BLOCKED_WORDS)
+
+
+def growing_pause(first_s: float, tries: int, longest_s: float) -> float:
+    """Seconds to wait after `tries` fruitless tries: doubling, never above `longest_s`."""
+    return min(first_s * 2.0 ** min(tries, 40), longest_s)
+
+
+def polling_pause(*, age_s: float, tries: int, first_s: float, longest_s: float, deadline_s: float) -> float:
+    """Seconds until the next look at a run that is under way.
+
+    Grows from `first_s` to `longest_s`; once `deadline_s` is passed the pauses double up to an hour,
+    for ever, because only Runflow's own record ends a run.
+    """
+    if age_s < deadline_s:
+        return min(first_s * 1.3 ** min(tries, 40), longest_s)
+    return min(max(longest_s, age_s - deadline_s), PAUSE_MAX_S)

@@ -1,0 +1,321 @@
+"""Every knob of the bot: typed, grouped, with default and unit. The only reader of the environment.
+
+Read from the environment and from `.env`; an empty variable counts as not set. Nothing here knows
+what the values are used for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+
+from bot.errors import SettingsError
+
+DATABASE_URL = "sqlite:///data/veo.db"
+# Upper bounds: docs.runflow.io /models/google/veo3.1 for 720p without audio, the rest as fal.ai publishes it.
+PRICES_USD_PER_SECOND = {
+    "720p": {"silent": "0.20", "audio": "0.40"},
+    "1080p": {"silent": "0.20", "audio": "0.40"},
+    "4k": {"silent": "0.40", "audio": "0.60"},
+}
+
+
+Model = TypeVar("Model", bound=BaseSettings)
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
+    return value
+
+
+def _dollars(value: object) -> object:
+    """Decimal strings only: a float has already lost the cents that it was given."""
+    if isinstance(value, Decimal):
+        return value
+    if not isinstance(value, str):
+        raise ValueError('must be a decimal string such as "0.40"')
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        raise ValueError('must be an amount in dollars such as "10.00", without a currency sign') from None
+    if not amount.is_finite() or amount < 0 or amount > 10**9:
+        raise ValueError("must be an amount of dollars from 0 to 1000000000")
+    return amount
+
+
+def _address(schemes: tuple[str, ...]) -> AfterValidator:
+    def check(value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in schemes or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"must be an address that starts with {' or '.join(f'{s}://' for s in schemes)}")
+        return value.rstrip("/")
+
+    return AfterValidator(check)
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):  # not found, or no name of a zone at all
+        raise ValueError('must be a time zone such as "UTC" or "Europe/Berlin"') from None
+    return value
+
+
+def _server(value: str) -> str:
+    if value != "*" and not (value.isascii() and value.isdigit()):
+        raise ValueError("must be server ids, comma-separated, or *")
+    return value
+
+
+def _database(value: str) -> str:
+    if not value.startswith("sqlite:///") or value == "sqlite:///":
+        raise ValueError("must look like sqlite:///data/veo.db (four slashes: an absolute path)")
+    return value
+
+
+def _header_safe(value: SecretStr) -> SecretStr:
+    secret = value.get_secret_value()
+    if not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise ValueError("must be printable ASCII without spaces; copy it again")
+    return value
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_database)]
+HttpUrl = Annotated[str, _address(("http", "https"))]
+Secret = Annotated[SecretStr, AfterValidator(_header_safe)]
+Usd = Annotated[Decimal, BeforeValidator(_dollars)]
+Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
+DISCORD, RUNFLOW, WEB, STORAGE, MONEY, RUNS = "Discord", "Runflow", "Web server", "Storage", "Money", "Runs"
+
+
+def _about(group: str, meaning: str, unit: str = "", **more: Any) -> Any:
+    """A settings field: its group, its unit and one sentence about it."""
+    return Field(description=meaning, json_schema_extra={"group": group, "unit": unit}, **more)
+
+
+class _Environment(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+
+class DatabaseSettings(_Environment):
+    """What the commands about the books need: no token, no key."""
+
+    database_url: DatabaseUrl = DATABASE_URL
+
+
+class Settings(_Environment):
+    """The configuration of one bot. Build it with `load_settings`."""
+
+    discord_token: Secret = _about(DISCORD, "the bot token, from the application's page at Discord")
+    discord_servers: Annotated[
+        tuple[Annotated[str, AfterValidator(_server)], ...], NoDecode, BeforeValidator(_split)
+    ] = _about(
+        DISCORD,
+        "servers in which /veo works; *: every server; empty: the servers owned by the application's owner",
+        "ids",
+        default=(),
+    )
+    discord_api_url: HttpUrl | None = _about(DISCORD, "REST base; empty: Discord's own", default=None)
+    discord_gateway_url: Annotated[str, _address(("ws", "wss"))] | None = _about(
+        DISCORD, "gateway; empty: Discord's own", default=None
+    )
+
+    runflow_api_key: Secret = _about(RUNFLOW, "the API key, from Runflow's dashboard")
+    runflow_api_url: HttpUrl = _about(RUNFLOW, "API base", default="https://api.runflow.io")
+    runflow_callback_secrets: Annotated[
+        tuple[Annotated[SecretStr, Field(min_length=8)], ...], NoDecode, BeforeValidator(_split)
+    ] = _about(
+        RUNFLOW,
+        "signing secrets of callbacks, newest first; empty: signatures are not checked, and the "
+        "unguessable address of each run is the only guard",
+        default=(),
+    )
+    runflow_settle_s: Seconds = _about(
+        RUNFLOW,
+        "after a submission without a clear answer: how long before an empty look-up may count",
+        "seconds",
+        default=120.0,
+    )
+
+    public_url: HttpUrl | None = _about(
+        WEB,
+        "where the outside reaches this bot's web server; empty: no callbacks are asked for, and polling "
+        "alone completes runs",
+        default=None,
+    )
+    web_host: str = _about(WEB, "the web server's own address", default="127.0.0.1")
+    web_port: Annotated[int, Field(ge=0, le=65535)] = _about(
+        WEB, "the web server's own port; 0: any free one", default=8080
+    )
+
+    database_url: DatabaseUrl = _about(
+        STORAGE, "three slashes: relative to the working directory; four: absolute", default=DATABASE_URL
+    )
+    media_dir: Path = _about(STORAGE, "clips pass through here", default=Path("data/media"))
+    media_keep_days: Annotated[float, Field(gt=0, le=3650)] = _about(
+        STORAGE,
+        "how long a clip that is too large to attach is kept and its link works",
+        "days",
+        default=7.0,
+    )
+    clip_max_mb: Annotated[int, Field(ge=1, le=100_000)] = _about(
+        STORAGE, "a larger download is refused", "MB", default=500
+    )
+
+    quota_user_usd: Usd = _about(
+        MONEY,
+        "each member's limit per period, over all servers; 0: nobody may",
+        "USD",
+        default=Decimal("10.00"),
+    )
+    quota_period: Literal["day", "week", "month"] = _about(
+        MONEY, "the calendar period of the limit: day, week (from Monday) or month", default="month"
+    )
+    quota_timezone: Annotated[str, AfterValidator(_zone)] = _about(
+        MONEY, "whose midnight starts a period", default="UTC"
+    )
+    price_usd_per_second: dict[str, dict[str, Usd]] = _about(
+        MONEY,
+        "resolution to the prices silent and audio, decimal strings; an upper bound, for it is what is held",
+        "JSON, USD per second of video",
+        default=PRICES_USD_PER_SECOND,
+        validate_default=True,
+    )
+
+    prompt_max_chars: Annotated[int, Field(ge=1, le=6000)] = _about(
+        RUNS, "a longer prompt is refused", "characters", default=2000
+    )
+    quota_runs_in_flight: Annotated[int, Field(ge=1, le=10_000)] = _about(
+        RUNS, "runs of one member at a time; more are refused", default=3
+    )
+    runs_in_flight_total: Annotated[int, Field(ge=1, le=100_000)] = _about(
+        RUNS, "runs of the whole bot at a time; more wait their turn", default=20
+    )
+    poll_interval_s: Seconds = _about(RUNS, "first pause between two looks at a run", "seconds", default=3.0)
+    poll_interval_max_s: Seconds = _about(RUNS, "the pauses grow up to this", "seconds", default=15.0)
+    run_deadline_s: Seconds = _about(
+        RUNS,
+        "after this a run is reported as overdue; it is watched and its hold kept until there is evidence",
+        "seconds",
+        default=3600.0,
+    )
+
+
+def load_settings() -> Settings:
+    """Read the environment and `.env`.
+
+    Raises SettingsError with one sentence that names each wrong setting and says what is expected;
+    no value is repeated in it, since it may be a secret.
+    """
+    return _load(Settings)
+
+
+def database_url() -> str:
+    """`DATABASE_URL` alone, read in the same way."""
+    return _load(DatabaseSettings).database_url
+
+
+def _load(model: type[Model]) -> Model:
+    try:
+        return model()
+    except ValidationError as error:
+        raise SettingsError(" ".join(_sentences(error))) from None
+    except (SourceError, UnicodeDecodeError, OSError):  # the cause would print the raw text, so it is dropped
+        raise SettingsError(
+            "The environment or .env cannot be read: expected NAME=VALUE lines, and JSON such as "
+            f"{json.dumps(PRICES_USD_PER_SECOND)} for PRICE_USD_PER_SECOND."
+        ) from None
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    seen: set[str] = set()
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        field = str(problem["loc"][0]) if problem["loc"] else ""
+        if field in seen:
+            continue
+        seen.add(field)
+        about = Settings.model_fields.get(field)
+        meaning = f" ({about.description})" if about and about.description else ""
+        if problem["type"] == "missing":
+            yield f"{field.upper()} is not set{meaning}; put it into the environment or into .env."
+        else:
+            said = problem["msg"].removeprefix("Value error, ")
+            yield f"{field.upper()} is wrong: {said[:1].lower()}{said[1:]}{meaning}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knob:
+    """One setting as the documentation shows it."""
+
+    name: str
+    group: str
+    default: str  # as it would be written in `.env`; empty where there is none
+    required: bool
+    unit: str
+    meaning: str
+
+
+def knobs() -> Iterator[Knob]:
+    """Every setting in the order of the model: the source of `.env.example` and of the README's table."""
+    for name, field in Settings.model_fields.items():
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict)
+        yield Knob(
+            name=name.upper(),
+            group=str(extra["group"]),
+            default=_written(field),
+            required=field.is_required(),
+            unit=str(extra["unit"]),
+            meaning=field.description or "",
+        )
+
+
+def _written(field: FieldInfo) -> str:
+    default = None if field.is_required() else field.default
+    if default is None or default == ():
+        return ""
+    if isinstance(default, dict):
+        return json.dumps(default)
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def env_example() -> str:
+    """The text of `.env.example`: what must be set is open, everything else is a comment with its default."""
+    lines = ["# Copy to .env. Only the two secrets are needed; everything else has a default."]
+    group = ""
+    for knob in knobs():
+        if knob.group != group:
+            group = knob.group
+            lines += ["", f"## {group}"]
+        unit = f" [{knob.unit}]" if knob.unit else ""
+        lines.append(f"# {knob.meaning[:1].upper()}{knob.meaning[1:]}{unit}")
+        lines.append(f"{knob.name}=" if knob.required else f"# {knob.name}={knob.default}")
+    return "\n".join(lines) + "\n"
+
+
+def settings_table() -> str:
+    """The Markdown table of the README."""
+    rows = ["| name | default | unit | meaning |", "|---|---|---|---|"]
+    for knob in knobs():
+        default = "**required**" if knob.required else (f"`{knob.default}`" if knob.default else "")
+        rows.append(f"| `{knob.name}` | {default} | {knob.unit} | {knob.meaning} |")
+    return "\n".join(rows) + "\n"

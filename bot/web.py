@@ -1,0 +1,95 @@
+"""The bot's own web server: Runflow's callbacks, health, and clips that are too large to attach.
+
+A callback is only a wake-up: it is checked, its run is made due, and it is answered; the engine then
+asks Runflow itself. Addresses here carry secrets, so nothing of a request's path is ever logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from bot.engine import Engine
+from bot.errors import PortError, StoreDown
+from bot.media import Media
+from bot.runflow import named_run, signed_by
+
+log = logging.getLogger("veo.web")
+
+CALLBACK_BYTES_MAX = 64 * 1024
+CALLBACK_READ_S = 5.0
+TOKEN_CHARS_MAX = 64
+
+
+class WebServer:
+    """The routes, with what they need handed in. `ready` tells whether `/veo` would work now."""
+
+    def __init__(
+        self, *, engine: Engine, media: Media, secrets: Sequence[str], ready: Callable[[], Awaitable[dict[str, bool]]]
+    ) -> None:
+        self._engine = engine
+        self._media = media
+        self._secrets = secrets
+        self._ready = ready
+
+    @asynccontextmanager
+    async def listening(self, host: str, port: int) -> AsyncIterator[int]:
+        """Serve until the block is left; the port that it listens on. Raises PortError where it cannot."""
+        application = web.Application(client_max_size=CALLBACK_BYTES_MAX)
+        application.add_routes(
+            [
+                web.post("/callbacks/runflow/{token}", self._callback),
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/media/{token}/{name}", self._clip),
+            ]
+        )
+        runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise PortError(
+                f"The web server cannot listen on {host}:{port} ({error.strerror}); "
+                "set WEB_PORT or WEB_HOST to an address that is free."
+            ) from error
+        try:
+            yield runner.addresses[0][1]
+        finally:
+            await runner.cleanup()
+
+    async def _callback(self, request: web.Request) -> web.Response:
+        try:
+            async with asyncio.timeout(CALLBACK_READ_S):
+                body = await request.read()  # counts the bytes and raises 413 above the limit, chunked or not
+        except TimeoutError:
+            return web.Response(status=408)
+        if self._secrets and not signed_by(self._secrets, body, request.headers.get("Runflow-Signature")):
+            log.warning("callback refused: its signature does not fit")
+            return web.Response(status=401)
+        token = request.match_info["token"]
+        try:
+            known = len(token) <= TOKEN_CHARS_MAX and await self._engine.wake(token, named_run(body))
+        except StoreDown:
+            return web.Response(status=503)
+        return web.Response(status=202 if known else 404)
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        parts = await self._ready()
+        return web.json_response(parts, status=200 if all(parts.values()) else 503)
+
+    async def _clip(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        path = self._media.find(request.match_info["token"], name)
+        if path is None:
+            return web.Response(status=404, text="This link has expired. Post the video again with /veo-show.\n")
+        headers = {"Content-Type": "video/mp4", "Cache-Control": "private", "X-Content-Type-Options": "nosniff"}
+        return web.FileResponse(path, headers=headers)

@@ -1,0 +1,105 @@
+"""`/veo-quota`, `/veo-history`, `/veo-show`: where a member stands, what was made, and posting it again."""
+
+from __future__ import annotations
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.engine import Engine
+from bot.errors import Refusal
+from bot.ports import ClipUnavailable, Unreadable
+from bot.runs import Run
+from cogs import words
+from cogs.delivery import DiscordFront
+from cogs.servers import Servers
+from cogs.veo import acknowledge
+
+QUOTA_RUNS = 5
+HISTORY_RUNS = 15
+SEARCHED_RUNS = 100
+
+
+class Account(commands.Cog):
+    """What concerns one member: each sees their own only."""
+
+    def __init__(self, engine: Engine, servers: Servers, front: DiscordFront) -> None:
+        self._engine = engine
+        self._servers = servers
+        self._front = front
+
+    @app_commands.command(name="veo-quota", description="What you have used, what is held, what is left, and the reset")
+    @app_commands.guild_only()
+    @app_commands.allowed_installs(guilds=True, users=False)
+    async def quota(self, interaction: discord.Interaction) -> None:
+        if await acknowledge(interaction, ephemeral=True) is None:
+            return
+        member = f"discord:{interaction.user.id}"
+        standing = await self._engine.standing(member)
+        runs = await self._engine.latest(member, QUOTA_RUNS)
+        await interaction.edit_original_response(content=words.quota(standing, runs)[: words.MESSAGE_CHARS_MAX])
+
+    @app_commands.command(name="veo-history", description="Your latest videos and what each cost")
+    @app_commands.guild_only()
+    @app_commands.allowed_installs(guilds=True, users=False)
+    async def history(self, interaction: discord.Interaction) -> None:
+        if await acknowledge(interaction, ephemeral=True) is None:
+            return
+        runs = await self._engine.latest(f"discord:{interaction.user.id}", HISTORY_RUNS)
+        embed = discord.Embed(
+            title="Your latest videos",
+            description="\n".join(map(words.history_line, runs)) or "None yet. `/veo` makes the first one.",
+        )
+        await interaction.edit_original_response(embed=embed)
+
+    @app_commands.command(name="veo-show", description="Post one of your finished videos again, with a fresh link")
+    @app_commands.describe(run="The run's id, as in /veo-history; without it your latest video")
+    @app_commands.guild_only()
+    @app_commands.allowed_installs(guilds=True, users=False)
+    async def show(self, interaction: discord.Interaction, run: app_commands.Range[str, 1, 100] | None = None) -> None:
+        if await acknowledge(interaction, ephemeral=False) is None:
+            return
+        try:
+            await self._servers.check(interaction)
+            found = await self._wanted(f"discord:{interaction.user.id}", run)
+            await self._show(interaction, found)
+        except Refusal as refusal:
+            await interaction.edit_original_response(content=str(refusal))
+        except (Unreadable, ClipUnavailable):
+            await interaction.edit_original_response(
+                content="That video can no longer be fetched: its message is gone, and Runflow does not give it again."
+            )
+
+    async def _wanted(self, member: str, run_id: str | None) -> Run:
+        runs = await self._engine.latest(member, SEARCHED_RUNS)
+        wanted = (run_id or "").strip(" `").removeprefix("veo-").removesuffix(".mp4")
+        for run in runs:
+            if run.shows_video and wanted in ("", run.run_id):
+                return run
+        if not wanted:
+            raise NoSuchVideo("You have no finished video yet. `/veo` makes one.")
+        raise NoSuchVideo("None of your finished videos has that id. `/veo-history` lists them.")
+
+    async def _show(self, interaction: discord.Interaction, run: Run) -> None:
+        """The message that is still there, freshly signed; else the clip anew, as a file or as a link."""
+        head = f"{words.quoted(run.request.prompt, words.PROMPT_SHOWN_CHARS)} · {words.options_line(run.request)}"
+        if posted := await self._front.posted_clip(run):
+            jump, address = posted
+            await interaction.edit_original_response(content=f"{head} · [first posted here](<{jump}>)\n{address}")
+            return
+        path = await self._engine.fetch_again(run)
+        if path.stat().st_size <= interaction.filesize_limit:
+            try:
+                with path.open("rb") as opened:
+                    file = discord.File(opened, filename=run.file_name)
+                    await interaction.edit_original_response(content=head, attachments=[file])
+                return
+            except discord.HTTPException as error:
+                if error.status != 413 and error.code not in (40005, 50045):
+                    raise
+        link = await self._engine.link(run)
+        await interaction.edit_original_response(content=f"{head}\n{words.too_large(link.url, link.expires_at)}")
+
+
+class NoSuchVideo(Refusal):
+    """The member has no such finished video."""

@@ -1,0 +1,164 @@
+"""The Discord client: where it connects to, what it registers, and what a member sees when code fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import discord
+import discord.gateway
+import discord.http
+from discord import app_commands
+from discord.ext import commands
+from yarl import URL
+
+from bot.engine import Engine
+from bot.errors import SettingsError
+from cogs.account import Account
+from cogs.delivery import DiscordFront
+from cogs.servers import Servers
+from cogs.veo import NEEDED, Veo
+
+log = logging.getLogger("veo.discord")
+
+LOGIN_PAUSE_MAX_S = 60.0
+
+
+class VeoClient(commands.Bot):
+    """discord.py's client with our commands. Make it with `new_client`."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            command_prefix=commands.when_mentioned,  # no text commands; this one needs no message content
+            help_command=None,
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False,
+            max_messages=None,
+            max_ratelimit_timeout=60.0,
+            guild_ready_timeout=0.5,
+        )
+        self.tree.error(self._say_sorry)
+
+    async def _say_sorry(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
+        """A fault of ours: the trace goes to the log, a sentence to the member."""
+        log.error("command failed interaction=%s", interaction.id, exc_info=error)
+        sentence = "Something went wrong on the bot's side. `/veo-history` shows whether anything was started."
+        try:
+            if interaction.response.is_done():
+                await interaction.edit_original_response(content=sentence)
+            else:
+                await interaction.response.send_message(sentence, ephemeral=True)
+        except discord.HTTPException as second:
+            log.warning("could not even say so: HTTP %s code %s", second.status, second.code)
+
+    async def sync_if_changed(self) -> bool:
+        """Register our commands where what is registered differs; whether it did.
+
+        Discord allows 200 new commands a day (docs, Application Commands), so nothing is sent without need.
+        """
+        assert self.application_id is not None
+        ours = {command.name: command.to_dict(self.tree) for command in self.tree.get_commands()}
+        theirs = {command["name"]: command for command in await self.http.get_global_commands(self.application_id)}
+        if ours.keys() == theirs.keys() and all(agrees(ours[name], theirs[name]) for name in ours):
+            return False
+        await self.tree.sync()
+        log.info("commands registered: %s", ", ".join(sorted(ours)))
+        return True
+
+
+def agrees(ours: object, theirs: object) -> bool:
+    """Whether a registered command says what ours does; absent, null, false and empty say the same."""
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        return all(agrees(ours.get(key), theirs.get(key)) for key in _COMPARED)
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(agrees, ours, theirs))
+    return ours == theirs or (_says_nothing(ours) and _says_nothing(theirs))
+
+
+def _says_nothing(value: object) -> bool:
+    return value is None or value is False or value in ([], {})
+
+
+# What we send of a command and of an option; Discord adds ids, versions and localisations of its own.
+_COMPARED = (
+    "name",
+    "value",
+    "description",
+    "type",
+    "options",
+    "choices",
+    "required",
+    "min_value",
+    "max_value",
+    "min_length",
+    "max_length",
+    "autocomplete",
+    "contexts",
+    "integration_types",
+    "default_member_permissions",
+    "nsfw",
+)
+
+
+@asynccontextmanager
+async def new_client(api_url: str | None, gateway_url: str | None) -> AsyncIterator[VeoClient]:
+    """A client that is closed with the block, for Discord itself or for the addresses given.
+
+    discord.py keeps its addresses on its classes, so they hold for the whole process.
+    """
+    if api_url is not None:
+        discord.http.Route.BASE = api_url
+    if gateway_url is not None:
+        discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway_url)
+    async with VeoClient() as client:
+        yield client
+
+
+async def log_in(client: VeoClient, token: str) -> None:
+    """Make Discord's REST routes usable, waiting out an outage. Raises SettingsError where the token is refused."""
+    pause_s = 1.0
+    while True:
+        try:
+            await client.login(token)
+        except discord.LoginFailure:
+            raise SettingsError(
+                "DISCORD_TOKEN is refused by Discord; copy the bot's token from the Developer Portal again."
+            ) from None
+        except (aiohttp.ClientError, OSError, discord.HTTPException) as error:
+            log.warning("Discord cannot be reached (%s); trying again in %.0f s", type(error).__name__, pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LOGIN_PAUSE_MAX_S)
+        else:
+            return
+
+
+async def serve(client: VeoClient, engine: Engine, front: DiscordFront, servers: Sequence[str]) -> None:
+    """Register the commands and answer members until cancelled. Raises SettingsError where the gateway refuses us."""
+    allowed = Servers(servers)
+    await client.add_cog(Veo(engine, allowed))
+    await client.add_cog(Account(engine, allowed, front))
+    await client.sync_if_changed()
+    log.info("invite the bot with %s", invite_link(client))
+    try:
+        await client.connect(reconnect=True)
+    except discord.ConnectionClosed as error:
+        raise SettingsError(
+            f"Discord's gateway closed the connection for good (code {error.code}); check DISCORD_TOKEN."
+        ) from None
+
+
+def invite_link(client: VeoClient) -> str:
+    """The address with which an admin adds the bot to a server, asking for no more than it needs."""
+    assert client.application_id is not None
+    needed: dict[str, Any] = dict.fromkeys((*NEEDED, "send_messages_in_threads"), True)
+    return discord.utils.oauth_url(
+        client.application_id,
+        permissions=discord.Permissions(**needed),
+        scopes=("bot", "applications.commands"),
+    )

@@ -1,0 +1,178 @@
+"""Puts progress and the finished video before members: `bot.ports.Front` on Discord.
+
+The interaction token is used for the card alone; everything that must arrive is an ordinary message of the
+bot, with a nonce fixed by the run and a marker by which it is found again before it is repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import discord
+
+from bot.ledger import Standing, usd
+from bot.media import Link
+from bot.ports import PlaceGone, PostFailed, TooLarge
+from bot.runs import Run, RunState
+from cogs import words
+
+log = logging.getLogger("veo.discord")
+
+LOOK_BACK_S = 60.0  # before the first try: clocks differ
+HISTORY_MESSAGES_MAX = 500
+_GONE = frozenset({10003, 10004})  # unknown channel, unknown server (Discord docs, Opcodes and Status Codes)
+_TOO_LARGE = frozenset({40005, 50045})
+_UNKNOWN_MESSAGE = 10008
+_NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, discord.RateLimited, discord.DiscordException, KeyError)
+
+
+def person(member: str) -> int:
+    """The Discord id in one of our opaque names, such as `discord:123`."""
+    return int(member.removeprefix("discord:"))
+
+
+place = person  # servers and channels are named the same way
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """Where a card is edited: the application, the card's message and the interaction's token."""
+
+    application_id: int
+    message_id: int
+    token: str
+
+    def __str__(self) -> str:
+        return f"discord:{self.application_id}:{self.message_id}:{self.token}"
+
+    @classmethod
+    def parse(cls, text: str) -> Reply:
+        _, application_id, message_id, token = text.split(":", 3)
+        return cls(application_id=int(application_id), message_id=int(message_id), token=token)
+
+
+def card(run: Run, standing: Standing) -> discord.Embed:
+    """The status card: options, price, what is left and until when, and where the run stands."""
+    embed = discord.Embed(
+        title=_TITLES.get(run.state, "Your video"),
+        description=words.quoted(run.request.prompt, 1000),
+        colour=_colour(run),
+    )
+    embed.add_field(name="Options", value=words.all_options(run.request), inline=False)
+    embed.add_field(name="Price", value=usd(run.price_u))
+    embed.add_field(name="Your limit", value=words.left_line(standing))
+    embed.add_field(name="Status", value=words.status(run), inline=False)
+    embed.set_footer(text=f"Run {run.run_id}")
+    return embed
+
+
+_TITLES = {
+    RunState.SUCCEEDED: "Your video is finished",
+    RunState.FAILED: "Your video failed",
+    RunState.CANCELLED: "Your video was cancelled",
+}
+
+
+def _colour(run: Run) -> discord.Colour:
+    if not run.terminal:
+        return discord.Colour.gold() if run.state == RunState.UNKNOWN else discord.Colour.blurple()
+    return discord.Colour.green() if run.shows_video else discord.Colour.red()
+
+
+class DiscordFront:
+    """Edits cards and posts messages by REST; needs a logged-in client, not a gateway connection."""
+
+    def __init__(self, client: discord.Client) -> None:
+        self._client = client
+
+    async def show_progress(self, run: Run, standing: Standing) -> None:
+        """Edit the card. A dead token or a dismissed card is no fault: the end is posted in the channel."""
+        if run.reply_to is None:
+            return
+        reply = Reply.parse(run.reply_to)
+        webhook = discord.Webhook.partial(reply.application_id, reply.token, client=self._client)
+        try:
+            await webhook.edit_message(reply.message_id, embed=card(run, standing))
+        except _NETWORK_ERRORS as error:
+            log.info("card not updated run=%s: %s", run.run_id, _said(error))
+
+    async def find(self, run: Run) -> str | None:
+        """See `bot.ports.Front.find`: our own message whose last line is this notice's marker."""
+        assert self._client.user is not None
+        since = datetime.fromtimestamp((run.first_try_at or run.created_at) - LOOK_BACK_S, UTC)
+        marker = words.marker(run)
+        channel = self._client.get_partial_messageable(place(run.channel))
+        try:
+            async for message in channel.history(after=since, limit=HISTORY_MESSAGES_MAX, oldest_first=True):
+                if message.author.id == self._client.user.id and message.content.rstrip().endswith(marker):
+                    return _name_of(message)
+        except _NETWORK_ERRORS as error:
+            raise _trouble(error) from error
+        return None
+
+    async def post(self, run: Run, clip: Path | Link | None) -> str:
+        """See `bot.ports.Front.post`: an ordinary message with a nonce fixed by the run and its notice."""
+        try:
+            return _name_of(await self._send(self._client.get_partial_messageable(place(run.channel)), run, clip))
+        except discord.NotFound as error:
+            if error.code == _UNKNOWN_MESSAGE:  # the nonce's message exists no more: posted, and then deleted
+                return f"discord:{place(run.channel)}/deleted"
+            raise _trouble(error) from error
+        except _NETWORK_ERRORS as error:
+            raise _trouble(error) from error
+
+    async def _send(self, channel: discord.PartialMessageable, run: Run, clip: Path | Link | None) -> discord.Message:
+        line = words.too_large(clip.url, clip.expires_at) if isinstance(clip, Link) else None
+        content = words.announcement(run, f"<@{person(run.member)}>", line)
+        caller_only = discord.AllowedMentions(
+            everyone=False, roles=False, replied_user=False, users=[discord.Object(person(run.member))]
+        )
+        if not isinstance(clip, Path):
+            return await channel.send(content, nonce=run.nonce, allowed_mentions=caller_only)
+        file = await asyncio.to_thread(discord.File, clip, filename=run.file_name)
+        try:
+            return await channel.send(content, file=file, nonce=run.nonce, allowed_mentions=caller_only)
+        finally:
+            file.close()
+
+    async def posted_clip(self, run: Run) -> tuple[str, str] | None:
+        """Jump link and freshly signed address of the clip in its message; None where it is no longer there."""
+        if run.message is None or run.message.endswith("/deleted"):
+            return None
+        channel_id, message_id = run.message.removeprefix("discord:").split("/")
+        try:
+            message = await self._client.get_partial_messageable(int(channel_id)).fetch_message(int(message_id))
+        except _NETWORK_ERRORS as error:
+            log.info("message not found again run=%s: %s", run.run_id, _said(error))
+            return None
+        for attachment in message.attachments:
+            if attachment.filename == run.file_name:
+                jump = f"https://discord.com/channels/{place(run.server)}/{channel_id}/{message_id}"
+                return jump, attachment.url
+        return None
+
+
+def _name_of(message: discord.Message) -> str:
+    return f"discord:{message.channel.id}/{message.id}"
+
+
+def _trouble(error: BaseException) -> TooLarge | PlaceGone | PostFailed:
+    """What a failed call means for the delivery."""
+    if isinstance(error, discord.HTTPException):
+        if error.status == 413 or error.code in _TOO_LARGE:
+            return TooLarge(_said(error))
+        if error.code in _GONE:
+            return PlaceGone(_said(error))
+    return PostFailed(_said(error))
+
+
+def _said(error: BaseException) -> str:
+    """What went wrong without the address it happened at, which may hold a token."""
+    if isinstance(error, discord.HTTPException):
+        return f"HTTP {error.status} code {error.code} {error.text[:300]}".rstrip()
+    return type(error).__name__

@@ -1,0 +1,351 @@
+"""Registered commands: what Discord refuses at registration, and what it refuses a member at invocation.
+
+Limits: docs, Application Commands. Integers: -(2^53)+1 to 2^53-1.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sandbox.clock import Clock
+from sandbox.discord.errors import ApiError, JsonObject, Path, Problems, invalid
+from sandbox.discord.events import Events, Snowflakes
+from sandbox.discord.switches import Switches
+from sandbox.discord.world import ADMINISTRATOR, ALL_PERMISSIONS, Channel, Member, Server, World
+
+CHAT_INPUT = 1
+CHAT_INPUT_AND_MENUS = (1, 2, 3, 4)
+SUB_COMMAND, SUB_GROUP, STRING, INTEGER, BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(1, 12)
+CHAT_COMMANDS_MAX, OPTIONS_MAX, CHOICES_MAX, COMMAND_MAX = 100, 25, 25, 8000
+INTEGER_MAX = 2**53 - 1
+NAME = re.compile(r"^[-_'\w]{1,32}$", re.UNICODE)
+
+
+class CommandRefused(ValueError):
+    """Why a member cannot send this command; ``option`` names the one at fault."""
+
+    def __init__(self, sentence: str, option: str | None = None) -> None:
+        super().__init__(sentence)
+        self.option = option
+
+
+class Commands:
+    """The commands of the application, global ones and those of single servers."""
+
+    def __init__(
+        self, *, world: World, clock: Clock, switches: Switches, snowflakes: Snowflakes, events: Events
+    ) -> None:
+        self._world = world
+        self._clock = clock
+        self._switches = switches
+        self._snowflakes = snowflakes
+        self._events = events
+        self._scopes: dict[str | None, list[JsonObject]] = {}
+        self._created: dict[str | None, list[float]] = {}
+
+    def registered(self, guild_id: str | None = None) -> list[JsonObject]:
+        """The commands of one server, or the global ones."""
+        return list(self._scopes.get(guild_id, []))
+
+    def all(self) -> Iterator[JsonObject]:
+        """Every command of every scope; those of a server carry its ``guild_id``."""
+        for commands in self._scopes.values():
+            yield from commands
+
+    def replace(self, guild_id: str | None, wanted: object) -> list[JsonObject]:
+        """Make ``wanted`` the whole list of the scope; a name that was there keeps its id."""
+        if not isinstance(wanted, list):
+            raise invalid((), "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
+        check_commands(wanted, in_server=guild_id is not None)
+        known = {(each["type"], each["name"]): each for each in self.registered(guild_id)}
+        fresh = [each for each in wanted if (each.get("type") or CHAT_INPUT, each["name"]) not in known]
+        self._count_creates(guild_id, len(fresh))
+        self._scopes[guild_id] = [
+            self._stored(each, guild_id, known.get((each.get("type") or CHAT_INPUT, each["name"]))) for each in wanted
+        ]
+        self._events.publish("commands_registered", guild_id=guild_id)
+        return self.registered(guild_id)
+
+    def offered(self, name: str, channel: Channel) -> JsonObject:
+        """The command that a client shows for ``name`` in ``channel``: the server's own, then the global one."""
+        scopes = [channel.guild_id, None] if channel.guild_id else [None]
+        for scope in scopes:
+            for command in self._scopes.get(scope, []):
+                if command["name"] == name and command["type"] == CHAT_INPUT:
+                    return command
+        raise CommandRefused(f"There is no command /{name} here.")
+
+    def allow(self, command: JsonObject, member: Member, channel: Channel, permissions: int) -> None:
+        """Refuse a member whom the command is not shown: permissions, contexts, age restriction."""
+        context = 0 if channel.server else 1
+        contexts = command.get("contexts")
+        if contexts is not None and context not in contexts:
+            raise CommandRefused(f"/{command['name']} cannot be used in this kind of channel.")
+        needed = command.get("default_member_permissions")
+        if channel.server and needed is not None:
+            administrator = permissions == ALL_PERMISSIONS or permissions & ADMINISTRATOR
+            wanted = int(needed)
+            if not administrator and (wanted == 0 or permissions & wanted != wanted):
+                raise CommandRefused(f"{member.name} may not use /{command['name']}.")
+        if command.get("nsfw") and not channel.nsfw:
+            raise CommandRefused(f"/{command['name']} works in age-restricted channels only.")
+
+    def _count_creates(self, guild_id: str | None, number: int) -> None:
+        day_ago = self._clock.now() - 86_400
+        recent = [at for at in self._created.get(guild_id, []) if at > day_ago]
+        if len(recent) + number > self._switches.command_creates_per_day:
+            raise ApiError(400, 30034)
+        self._created[guild_id] = recent + [self._clock.now()] * number
+
+    def _stored(self, wanted: JsonObject, guild_id: str | None, known: JsonObject | None) -> JsonObject:
+        permissions = wanted.get("default_member_permissions")
+        stored: JsonObject = {
+            "id": known["id"] if known else self._snowflakes.next(),
+            "application_id": self._world.application_id,
+            "version": self._snowflakes.next(),
+            "default_member_permissions": None if permissions is None else str(permissions),
+            "type": wanted.get("type") or CHAT_INPUT,
+            "name": wanted["name"],
+            "name_localizations": wanted.get("name_localizations"),
+            "description": wanted.get("description") or "",
+            "description_localizations": wanted.get("description_localizations"),
+            "nsfw": bool(wanted.get("nsfw")),
+        }
+        if wanted.get("options"):
+            stored["options"] = [_option_form(option) for option in wanted["options"]]
+        if guild_id:
+            return stored | {"guild_id": guild_id}
+        return stored | {
+            "dm_permission": wanted.get("dm_permission") is not False,
+            "contexts": wanted.get("contexts"),
+            "integration_types": wanted.get("integration_types") or [0],
+        }
+
+
+def _option_form(option: JsonObject) -> JsonObject:
+    """An option as Discord stores it: what was null or empty is omitted."""
+    form = {key: value for key, value in option.items() if value is not None and value != []}
+    if form.get("required") is False:
+        del form["required"]
+    if "options" in form:
+        form["options"] = [_option_form(each) for each in form["options"]]
+    return form
+
+
+def check_commands(wanted: list[Any], *, in_server: bool) -> None:
+    """Refuse a list of commands that breaks a documented limit."""
+    problems = Problems()
+    seen: set[tuple[str, str]] = set()
+    for index, command in enumerate(wanted):
+        if not isinstance(command, dict):
+            problems.add((index,), "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+            continue
+        kind = command.get("type") or CHAT_INPUT
+        _check_texts(command, (index,), problems, described=kind == CHAT_INPUT)
+        if kind not in CHAT_INPUT_AND_MENUS:
+            problems.add((index, "type"), "BASE_TYPE_CHOICES", "Value must be one of (1, 2, 3, 4).")
+        key = (str(kind), str(command.get("name")))
+        if key in seen:
+            text = "Application command names must be unique"
+            problems.add((index, "name"), "APPLICATION_COMMANDS_DUPLICATE_NAME", text)
+        seen.add(key)
+        if in_server and (command.get("contexts") or command.get("integration_types")):
+            text = "Only global commands have contexts"
+            problems.add((index, "contexts"), "APPLICATION_COMMAND_INVALID_CONTEXTS", text)
+        _check_options(command.get("options"), (index, "options"), problems)
+        if _length(command) > COMMAND_MAX:
+            text = f"Command exceeds maximum size ({COMMAND_MAX})"
+            problems.add((index,), "APPLICATION_COMMAND_TOO_LARGE", text)
+    problems.raise_if_any()
+    if sum(1 for each in wanted if (each.get("type") or CHAT_INPUT) == CHAT_INPUT) > CHAT_COMMANDS_MAX:
+        raise ApiError(400, 30032)
+
+
+def _check_texts(part: JsonObject, path: Path, problems: Problems, *, described: bool = True) -> None:
+    name = part.get("name")
+    if not isinstance(name, str) or not 1 <= len(name) <= 32:
+        problems.add((*path, "name"), "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 32 in length.")
+    elif described and not (NAME.match(name) and name == name.lower()):
+        problems.add((*path, "name"), "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
+    text = part.get("description")
+    if described and (not isinstance(text, str) or not 1 <= len(text) <= 100):
+        problems.add((*path, "description"), "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 100 in length.")
+
+
+def _check_options(options: object, path: Path, problems: Problems) -> None:
+    if options is None:
+        return
+    if not isinstance(options, list) or len(options) > OPTIONS_MAX:
+        problems.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {OPTIONS_MAX} or fewer in length.")
+        return
+    names: set[str] = set()
+    optional_seen = False
+    for index, option in enumerate(options):
+        here = (*path, index)
+        if not isinstance(option, dict) or option.get("type") not in tuple(range(1, 12)):
+            problems.add((*here, "type"), "BASE_TYPE_CHOICES", "Value must be one of (1, ..., 11).")
+            continue
+        _check_texts(option, here, problems)
+        if str(option.get("name")) in names:
+            text = "Option name already exists in this option list"
+            problems.add((*here, "name"), "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", text)
+        names.add(str(option.get("name")))
+        if option["type"] not in (SUB_COMMAND, SUB_GROUP):
+            if option.get("required") and optional_seen:
+                text = "Required options must be placed before non-required options"
+                problems.add((*here, "required"), "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", text)
+            optional_seen |= not option.get("required")
+        _check_choices(option, here, problems)
+        _check_range(option, here, problems)
+        _check_options(option.get("options"), (*here, "options"), problems)
+
+
+def _check_choices(option: JsonObject, path: Path, problems: Problems) -> None:
+    choices = option.get("choices") or []
+    if not isinstance(choices, list) or len(choices) > CHOICES_MAX:
+        problems.add((*path, "choices"), "BASE_TYPE_MAX_LENGTH", f"Must be {CHOICES_MAX} or fewer in length.")
+        return
+    if choices and option.get("autocomplete"):
+        text = "Autocomplete excludes choices"
+        problems.add((*path, "autocomplete"), "APPLICATION_COMMAND_INVALID_AUTOCOMPLETE", text)
+    for index, choice in enumerate(choices):
+        if not isinstance(choice, dict):
+            problems.add((*path, "choices", index), "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+            continue
+        if not 1 <= len(str(choice.get("name") or "")) <= 100:
+            where = (*path, "choices", index, "name")
+            problems.add(where, "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 100 in length.")
+        value = choice.get("value")
+        fits = {
+            STRING: isinstance(value, str) and len(value) <= 100,
+            INTEGER: _is_number(value, whole=True),
+            NUMBER: _is_number(value, whole=False),
+        }
+        if not fits.get(option["type"], False):
+            where = (*path, "choices", index, "value")
+            problems.add(where, "STRING_TYPE_CONVERT", "The value does not fit the option's type.")
+
+
+def _check_range(option: JsonObject, path: Path, problems: Problems) -> None:
+    largest = INTEGER_MAX if option["type"] == INTEGER else 2**53
+    for key in ("min_value", "max_value"):
+        value = option.get(key)
+        if value is not None and not (_is_number(value, whole=False) and abs(value) <= largest):
+            where = (*path, key)
+            problems.add(where, "NUMBER_TYPE_MAX", f"Must be between -{largest} and {largest}.")
+    for key in ("min_length", "max_length"):
+        value = option.get(key)
+        if value is not None and not (_is_number(value, whole=True) and 0 <= value <= 6000):
+            problems.add((*path, key), "NUMBER_TYPE_MAX", "Must be between 0 and 6000.")
+
+
+def _length(part: JsonObject) -> int:
+    """The combined length of names, descriptions and values; of localisations only the longest counts."""
+    total = 0
+    for key in ("name", "description"):
+        localised = part.get(f"{key}_localizations")
+        texts = [part.get(key), *(localised.values() if isinstance(localised, dict) else ())]
+        total += max((len(text) for text in texts if isinstance(text, str)), default=0)
+    for choice in _objects(part.get("choices")):
+        total += len(str(choice.get("name") or "")) + len(str(choice.get("value") or ""))
+    return total + sum(_length(each) for each in _objects(part.get("options")))
+
+
+def _objects(value: object) -> list[JsonObject]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _is_number(value: object, *, whole: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        return False
+    return abs(value) <= 2**53 - whole
+
+
+def read_options(
+    command: JsonObject,
+    path: list[str],
+    values: Mapping[str, object],
+    world: World,
+    server: Server | None,
+    *,
+    partial: bool = False,
+) -> tuple[list[JsonObject], JsonObject]:
+    """The ``options`` and ``resolved`` of an interaction, from what a member typed.
+
+    ``path`` are the names of sub-command group and sub-command. CommandRefused where Discord's client or
+    server would not send it. ``partial`` (autocomplete): values are not checked, required ones may be absent.
+    """
+    offered = command.get("options") or []
+    if offered and offered[0]["type"] in (SUB_COMMAND, SUB_GROUP):
+        inner = next((each for each in offered if path and each["name"] == path[0]), None)
+        if inner is None:
+            names = ", ".join(each["name"] for each in offered)
+            raise CommandRefused(f"/{command['name']} needs one of: {names}.")
+        options, resolved = read_options(inner, path[1:], values, world, server, partial=partial)
+        return [{"name": inner["name"], "type": inner["type"], "options": options}], resolved
+    if path:
+        raise CommandRefused(f"{command['name']} has no {path[0]}.")
+    known = {option["name"]: option for option in offered}
+    for name in values:
+        if name not in known:
+            raise CommandRefused(f"There is no option {name}.", name)
+    read: list[JsonObject] = []
+    resolved = {}
+    for name, option in known.items():
+        value = values.get(name)
+        if value is None:
+            if option.get("required") and not partial:
+                raise CommandRefused(f"{name} is required.", name)
+            continue
+        if not partial:
+            _check_value(option, value)
+            _resolve(option, str(value), world, server, resolved)
+        read.append({"name": name, "type": option["type"], "value": value})
+    return read, resolved
+
+
+def _check_value(option: JsonObject, value: object) -> None:
+    name, kind = option["name"], option["type"]
+    right = {
+        STRING: isinstance(value, str),
+        INTEGER: _is_number(value, whole=True),
+        BOOLEAN: isinstance(value, bool),
+        NUMBER: _is_number(value, whole=False),
+    }.get(kind, isinstance(value, str) and value.isdecimal())
+    if not right:
+        raise CommandRefused(f"{value!r} is no value for {name}.", name)
+    choices = [choice["value"] for choice in option.get("choices") or []]
+    if choices and value not in choices:
+        raise CommandRefused(f"{name} is one of {', '.join(map(str, choices))}.", name)
+    if isinstance(value, str) and kind == STRING:
+        least, most = option.get("min_length", 0), option.get("max_length", 6000)
+        if not least <= len(value) <= most:
+            raise CommandRefused(f"{name} takes {least} to {most} characters.", name)
+    if isinstance(value, int | float) and kind in (INTEGER, NUMBER):
+        low, high = option.get("min_value", -INTEGER_MAX), option.get("max_value", INTEGER_MAX)
+        if not low <= value <= high:
+            raise CommandRefused(f"{name} lies between {low} and {high}.", name)
+
+
+def _resolve(option: JsonObject, value: str, world: World, server: Server | None, resolved: JsonObject) -> None:
+    """Add the object that an id stands for to ``resolved`` (docs: Resolved Data Structure)."""
+    kind, name = option["type"], option["name"]
+    user = world.user(value) if kind in (USER, MENTIONABLE) else None
+    if user:
+        resolved.setdefault("users", {})[value] = user.to_json()
+        member = next((each for each in server.members if each.user is user), None) if server else None
+        if member:
+            bits = str(member.server.roles[0].permissions)
+            resolved.setdefault("members", {})[value] = member.partial_json() | {"permissions": bits}
+    elif kind == CHANNEL and (channel := next((each for each in world.channels() if each.id == value), None)):
+        form = channel.to_json() | {"permissions": str(channel.server.roles[0].permissions if channel.server else 0)}
+        resolved.setdefault("channels", {})[value] = form
+    elif kind in (ROLE, MENTIONABLE) and (role := _role(world, value)):
+        resolved.setdefault("roles", {})[value] = role
+    elif kind in (USER, CHANNEL, ROLE, MENTIONABLE, ATTACHMENT):
+        raise CommandRefused(f"{value} names nothing that {name} takes.", name)
+
+
+def _role(world: World, role_id: str) -> JsonObject | None:
+    roles = (role for server in world.servers for role in server.roles)
+    return next((role.to_json() for role in roles if role.id == role_id), None)

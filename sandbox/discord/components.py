@@ -1,0 +1,284 @@
+"""Message components: what Discord refuses of them, and the form in which it gives them back.
+
+Limits are those of the docs (Components Reference). Stored components are the request's, with an ``id``
+assigned to each; the response form is made from them at every read, because links expire.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sandbox.discord.errors import JsonObject, Path, Problems
+
+ROW, BUTTON, STRING_SELECT, SECTION, TEXT_DISPLAY, THUMBNAIL, GALLERY, FILE, SEPARATOR, CONTAINER = (
+    1, 2, 3, 9, 10, 11, 12, 13, 14, 17,
+)  # fmt: skip
+SELECTS = (STRING_SELECT, 5, 6, 7, 8)
+INSIDE_CONTAINER = (ROW, SECTION, TEXT_DISPLAY, GALLERY, FILE, SEPARATOR)
+TOP_LEVEL = (*INSIDE_CONTAINER, CONTAINER)
+LINK, PREMIUM = 5, 6
+COMPONENTS_MAX = 40  # nested ones counted
+TEXT_MAX = 4000  # of one text display, and in sum
+
+
+def walk(components: object, path: Path = ("components",)) -> Iterator[tuple[Path, JsonObject]]:
+    """Every component with its path, outer before inner."""
+    if not isinstance(components, list):
+        return
+    for index, component in enumerate(components):
+        if not isinstance(component, dict):
+            continue
+        yield (*path, index), component
+        yield from walk(component.get("components"), (*path, index, "components"))
+        if isinstance(accessory := component.get("accessory"), dict):
+            yield (*path, index, "accessory"), accessory
+
+
+def find(components: object, custom_id: str) -> JsonObject | None:
+    """The component with this ``custom_id``."""
+    return next((each for _, each in walk(components) if each.get("custom_id") == custom_id), None)
+
+
+def check(components: object, problems: Problems, *, v2: bool) -> None:
+    """Note everything that Discord would refuse. ``v2``: the message has the flag IS_COMPONENTS_V2."""
+    if components is None:
+        return
+    if not isinstance(components, list):
+        problems.add(("components",), "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
+        return
+    if not v2 and len(components) > 5:
+        problems.add(("components",), "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 5 in length.")
+    _check_list(components, ("components",), TOP_LEVEL if v2 else (ROW,), problems)
+    found = list(walk(components))
+    if len(found) > COMPONENTS_MAX:
+        problems.add(("components",), "BASE_TYPE_MAX_LENGTH", f"Must be {COMPONENTS_MAX} or fewer in length.")
+    _check_unique(found, "custom_id", "COMPONENT_CUSTOM_ID_DUPLICATED", problems)
+    _check_unique(found, "id", "COMPONENT_ID_DUPLICATED", problems)
+    texts = [each.get("content") for _, each in found if each.get("type") == TEXT_DISPLAY]
+    if sum(len(text) for text in texts if isinstance(text, str)) > TEXT_MAX:
+        problems.add(("components",), "BASE_TYPE_MAX_LENGTH", f"All text must be {TEXT_MAX} or fewer in length.")
+
+
+def _check_unique(found: list[tuple[Path, JsonObject]], key: str, code: str, problems: Problems) -> None:
+    seen: set[object] = set()
+    for path, component in found:
+        value = component.get(key)
+        if not value or not isinstance(value, str | int):
+            continue
+        if value in seen:
+            problems.add((*path, key), code, f"Component {key.replace('_', ' ')} cannot be duplicated")
+        seen.add(value)
+
+
+def _check_list(children: object, path: Path, allowed: Sequence[int], problems: Problems) -> None:
+    for index, child in enumerate(children if isinstance(children, list) else []):
+        here = (*path, index)
+        kind = child.get("type") if isinstance(child, dict) else None
+        if kind not in allowed:
+            message = f'Value of field "type" must be one of {tuple(allowed)}.'
+            problems.add((*here, "type"), "UNION_TYPE_CHOICES", message)
+        else:
+            _check_one(child, here, problems)
+
+
+def _check_one(component: JsonObject, path: Path, problems: Problems) -> None:
+    field = _Fields(component, path, problems)
+    match component["type"]:
+        case 1:
+            _check_row(field)
+        case 9:
+            field.count("components", 1, 3)
+            _check_list(component.get("components"), (*path, "components"), (TEXT_DISPLAY,), problems)
+            accessory = component.get("accessory")
+            _check_list([accessory], (*path, "accessory"), (BUTTON, THUMBNAIL), problems)
+        case 10:
+            field.text("content", 1, TEXT_MAX, required=True)
+        case 11:
+            field.text("description", 0, 1024)
+            field.media("media")
+        case 12:
+            field.count("items", 1, 10)
+            for index, item in enumerate(field.list("items")):
+                inner = _Fields(item, (*path, "items", index), problems)
+                inner.text("description", 0, 1024)
+                inner.media("media")
+        case 13:
+            field.media("file")
+        case 17:
+            field.count("components", 1, COMPONENTS_MAX)
+            field.number("accent_color", 0, 0xFFFFFF)
+            _check_list(component.get("components"), (*path, "components"), INSIDE_CONTAINER, problems)
+        case 2:
+            _check_button(field)
+        case kind if kind in SELECTS:
+            _check_select(field)
+
+
+def _check_row(field: "_Fields") -> None:
+    children = field.component.get("components")
+    kinds = [child.get("type") for child in field.list("components") if isinstance(child, dict)]
+    field.count("components", 1, 1 if any(kind in SELECTS for kind in kinds) else 5)
+    _check_list(children, (*field.path, "components"), (BUTTON, *SELECTS), field.problems)
+
+
+def _check_button(field: "_Fields") -> None:
+    button = field.component
+    field.text("label", 0, 80)
+    style = button.get("style")
+    if style not in range(1, 7):
+        field.refuse("style", "BASE_TYPE_CHOICES", "Value must be one of (1, 2, 3, 4, 5, 6).")
+    wanted = {LINK: "url", PREMIUM: "sku_id"}.get(style, "custom_id") if isinstance(style, int) else "custom_id"
+    for key, longest in (("custom_id", 100), ("url", 512), ("sku_id", 25)):
+        field.text(key, 1, longest, required=key == wanted)
+        if key != wanted and button.get(key):
+            field.refuse(key, "COMPONENT_FIELD_NOT_ALLOWED", f"A button of this style has no {key}")
+    if style != PREMIUM and not button.get("label") and not button.get("emoji"):
+        field.refuse("label", "BUTTON_COMPONENT_INVALID", "A button must have a label or emoji")
+
+
+def _check_select(field: "_Fields") -> None:
+    field.text("custom_id", 1, 100, required=True)
+    field.text("placeholder", 0, 150)
+    field.number("min_values", 0, 25)
+    field.number("max_values", 1, 25)
+    if field.component["type"] != STRING_SELECT:
+        return
+    field.count("options", 1, 25)
+    for index, option in enumerate(field.list("options")):
+        inner = _Fields(option, (*field.path, "options", index), field.problems)
+        inner.text("label", 1, 100, required=True)
+        inner.text("value", 1, 100, required=True)
+        inner.text("description", 0, 100)
+
+
+class _Fields:
+    """The checks of one component's fields, each noting its problem at the right path."""
+
+    def __init__(self, component: object, path: Path, problems: Problems) -> None:
+        self.component: JsonObject = component if isinstance(component, dict) else {}
+        self.path = path
+        self.problems = problems
+
+    def refuse(self, key: str, code: str, message: str) -> None:
+        self.problems.add((*self.path, key), code, message)
+
+    def text(self, key: str, shortest: int, longest: int, *, required: bool = False) -> None:
+        value = self.component.get(key)
+        if value is None:
+            if required:
+                self.refuse(key, "BASE_TYPE_REQUIRED", "This field is required")
+        elif not isinstance(value, str):
+            self.refuse(key, "STRING_TYPE_CONVERT", f'Could not interpret "{value}" as string.')
+        elif not shortest <= len(value) <= longest:
+            code = "BASE_TYPE_BAD_LENGTH" if shortest else "BASE_TYPE_MAX_LENGTH"
+            limits = f"between {shortest} and {longest}" if shortest else f"{longest} or fewer"
+            self.refuse(key, code, f"Must be {limits} in length.")
+
+    def count(self, key: str, least: int, most: int) -> None:
+        value = self.component.get(key)
+        if not isinstance(value, list):
+            self.refuse(key, "BASE_TYPE_REQUIRED", "This field is required")
+        elif not least <= len(value) <= most:
+            self.refuse(key, "BASE_TYPE_BAD_LENGTH", f"Must be between {least} and {most} in length.")
+
+    def list(self, key: str) -> Sequence[object]:
+        value = self.component.get(key)
+        return value if isinstance(value, list) else []
+
+    def number(self, key: str, least: int, most: int) -> None:
+        value = self.component.get(key)
+        if value is not None and not (isinstance(value, int) and least <= value <= most):
+            self.refuse(key, "NUMBER_TYPE_MAX", f"int value should be between {least} and {most}.")
+
+    def media(self, key: str) -> None:
+        value = self.component.get(key)
+        url = value.get("url") if isinstance(value, dict) else None
+        schemes = ("attachment://",) if key == "file" else ("attachment://", "http://", "https://")
+        if not isinstance(url, str):
+            self.problems.add((*self.path, key, "url"), "BASE_TYPE_REQUIRED", "This field is required")
+        elif not url.startswith(schemes):
+            message = f"Scheme must be one of {schemes}."
+            self.problems.add((*self.path, key, "url"), "URL_TYPE_INVALID_SCHEME", message)
+
+
+def media_urls(components: object) -> Iterator[tuple[Path, str]]:
+    """Every address that a component shows, with its path."""
+    for path, component in walk(components):
+        if isinstance(media := component.get("media") or component.get("file"), dict):
+            key = "media" if component.get("media") else "file"
+            yield (*path, key, "url"), str(media.get("url"))
+        items = component.get("items")
+        for index, item in enumerate(items if isinstance(items, list) else []):
+            if isinstance(item, dict) and isinstance(item.get("media"), dict):
+                yield (*path, "items", index, "media", "url"), str(item["media"].get("url"))
+
+
+def assign_ids(components: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
+    """A copy in which each component has an ``id``: its own, or the next free one from 1."""
+    taken = {each.get("id") for _, each in walk(list(components))}
+    free = (number for number in range(1, 1_000_000) if number not in taken)
+
+    def copy(component: Mapping[str, Any]) -> JsonObject:
+        made = dict(component)
+        made["id"] = component.get("id") or next(free)
+        if isinstance(component.get("components"), list):
+            made["components"] = [copy(child) for child in component["components"]]
+        if isinstance(component.get("accessory"), dict):
+            made["accessory"] = copy(component["accessory"])
+        return made
+
+    return [copy(component) for component in components]
+
+
+def response_form(components: Sequence[JsonObject], media: Callable[[str], JsonObject]) -> list[JsonObject]:
+    """What Discord answers: ``media`` turns an address, ``attachment://`` too, into an unfurled media item."""
+    return [_respond(component, media) for component in components]
+
+
+def _respond(component: JsonObject, media: Callable[[str], JsonObject]) -> JsonObject:
+    form: JsonObject = {"type": component["type"], "id": component["id"]}
+    match component["type"]:
+        case 1:
+            form["components"] = response_form(component["components"], media)
+        case 2:
+            form |= _given(component, "custom_id", "style", "label", "disabled", "emoji", "url", "sku_id")
+        case 9:
+            form["components"] = response_form(component["components"], media)
+            form["accessory"] = _respond(component["accessory"], media)
+        case 10:
+            form["content"] = component["content"]
+        case 11:
+            form |= _media_item(component, media)
+        case 12:
+            form["items"] = [_media_item(item, media) for item in component["items"]]
+        case 13:
+            file = media(component["file"]["url"])
+            spoiler = bool(component.get("spoiler"))
+            form |= {"file": file, "name": file.pop("name"), "size": file.pop("size"), "spoiler": spoiler}
+        case 14:
+            divider = component.get("divider")
+            form |= {
+                "spacing": component.get("spacing") or 1,
+                "divider": True if divider is None else divider,
+            }
+        case 17:
+            form |= {"accent_color": component.get("accent_color"), "spoiler": bool(component.get("spoiler"))}
+            form["components"] = response_form(component["components"], media)
+        case _:
+            form |= _given(component, "custom_id", "placeholder", "disabled", "options", "default_values")
+            form["min_values"] = _or(component.get("min_values"), 1)
+            form["max_values"] = _or(component.get("max_values"), 1)
+    return form
+
+
+def _media_item(item: JsonObject, media: Callable[[str], JsonObject]) -> JsonObject:
+    shown = media(item["media"]["url"])
+    del shown["name"], shown["size"]
+    return {"media": shown, "description": item.get("description"), "spoiler": bool(item.get("spoiler"))}
+
+
+def _given(component: JsonObject, *keys: str) -> JsonObject:
+    return {key: component[key] for key in keys if component.get(key) is not None}
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value

@@ -1,0 +1,228 @@
+"""The control plane for the chat page and for scripts: JSON below ``/sandbox/api``, no token.
+
+| method and path | body or query | answer |
+|---|---|---|
+| GET ``state`` | | ``application``, ``servers``, ``direct``, ``commands``, ``connected``... |
+| GET ``channels/{id}/messages`` | ``viewer`` | messages, oldest first, with those that only ``viewer`` sees |
+| POST ``interactions`` | ``member``, ``channel``, ``command``, ``options`` | the interaction |
+| POST ``autocomplete`` | the same and ``focused`` | the interaction with ``choices``, once answered |
+| POST ``components`` | ``member``, ``message``, ``custom_id``, ``values`` | the interaction |
+| POST ``switches`` | any of the switches | all switches |
+| POST ``faults`` | ``method``, ``path_pattern`` and more, as ``DiscordSandbox.fault`` | ``{}`` |
+| POST ``clock/advance`` | ``seconds`` | ``{"now": ...}`` |
+| POST ``gateway`` | ``close`` (code or null), or ``op`` 7 or 9 with ``resumable`` | ``{}`` |
+| DELETE ``messages/{id}`` | | ``{}`` |
+| POST ``channels/{id}`` | ``allow``, ``deny`` (decimal bits for the bot), or ``archived`` | the channel |
+| GET ``requests`` | | every request to the API |
+| GET ``events`` | ``viewer`` | a server-sent-event stream; private events only to their viewer |
+
+A refusal is a 400 (404 for what does not exist) with ``message`` and, for a command, ``option``. Members and
+channels are named by id. Everything else on the port but API, gateway and files is the page's folder.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from sandbox.discord.cdn import content_type
+from sandbox.discord.commands import CommandRefused, Commands
+from sandbox.discord.errors import ApiError, JsonObject
+from sandbox.discord.events import Events
+from sandbox.discord.messages import Messages
+from sandbox.discord.world import Channel, Member, Server
+
+if TYPE_CHECKING:
+    from sandbox.discord.server import DiscordSandbox
+
+PAGE = Path(__file__).parent / "page"
+KEEPALIVE_S = 15.0
+Handler = Callable[[web.Request, JsonObject], Awaitable[Any]]
+
+
+class Control:
+    """Answers the routes of the module's table."""
+
+    def __init__(self, sandbox: "DiscordSandbox", *, messages: Messages, commands: Commands, events: Events) -> None:
+        self._sandbox = sandbox
+        self._messages = messages
+        self._commands = commands
+        self._events = events
+
+    def mount(self, app: web.Application) -> None:
+        """Add the routes, and the page's files for every other path."""
+        table: list[tuple[str, str, Handler]] = [
+            ("GET", "state", self._state),
+            ("GET", "channels/{id}/messages", self._list_messages),
+            ("POST", "channels/{id}", self._change_channel),
+            ("POST", "interactions", self._invoke),
+            ("POST", "autocomplete", self._autocomplete),
+            ("POST", "components", self._press),
+            ("POST", "switches", self._switch),
+            ("POST", "faults", self._fault),
+            ("POST", "clock/advance", self._advance),
+            ("POST", "gateway", self._disturb),
+            ("DELETE", "messages/{id}", self._delete),
+            ("GET", "requests", self._requests),
+        ]
+        for method, path, handler in table:
+            app.router.add_route(method, f"/sandbox/api/{path}", partial(self._answer, handler))
+        app.router.add_get("/sandbox/api/events", self._stream)
+        app.router.add_route("*", "/sandbox/{tail:.*}", partial(self._answer, _unknown))
+        app.router.add_get("/{path:.*}", self._page)
+
+    async def _answer(self, handler: Handler, request: web.Request) -> web.Response:
+        try:
+            body = await request.json() if request.can_read_body else {}
+            if not isinstance(body, dict):
+                raise TypeError("the body is to be an object")
+            return _json(await handler(request, body))
+        except CommandRefused as refused:
+            return _json({"message": str(refused), "option": refused.option}, status=400)
+        except ApiError as refused:
+            return _json(refused.body, status=refused.status)
+        except KeyError as missing:
+            return _json({"message": f"There is no {missing}."}, status=404)
+        except (TypeError, ValueError) as problem:
+            return _json({"message": str(problem)}, status=400)
+
+    async def _state(self, request: web.Request, body: JsonObject) -> JsonObject:
+        world = self._sandbox.world
+        return {
+            "application": {"id": world.application_id, "name": world.bot.name, "owner_id": world.owner.id},
+            "bot": world.bot.to_json() | {"colour": world.bot.colour},
+            "servers": [self._server(server) for server in world.servers],
+            "direct": [channel.to_json() for channel in world.direct.values()],
+            "commands": list(self._commands.all()),
+            "connected": self._sandbox.connected,
+            "switches": asdict(self._sandbox.switches),
+            "now": self._sandbox.clock.now(),
+        }
+
+    def _server(self, server: Server) -> JsonObject:
+        return {
+            "id": server.id,
+            "name": server.name,
+            "owner_id": server.owner.id,
+            "roles": [role.to_json() for role in server.roles],
+            "channels": [channel.to_json() for channel in server.channels],
+            "members": [self._member(member) for member in server.members],
+        }
+
+    def _member(self, member: Member) -> JsonObject:
+        visible = [channel.id for channel in member.server.channels if self._sandbox.world.permissions(member, channel)]
+        return {
+            "id": member.id,
+            "name": member.name,
+            "bot": member.user.bot,
+            "colour": member.user.colour,
+            "roles": [role.id for role in member.roles],
+            "channels": visible,
+        }
+
+    async def _list_messages(self, request: web.Request, body: JsonObject) -> list[JsonObject]:
+        channel = self._sandbox.world.channel(request.match_info["id"])
+        found = self._messages.in_channel(channel, request.query.get("viewer"))
+        return [self._messages.form(each) for each in found]
+
+    async def _change_channel(self, request: web.Request, body: JsonObject) -> JsonObject:
+        channel = self._sandbox.world.channel(request.match_info["id"])
+        if "archived" in body:
+            self._sandbox.archive_thread(channel, archived=bool(body["archived"]))
+        else:
+            allow, deny = int(body.get("allow", 0)), int(body.get("deny", 0))
+            self._sandbox.set_permissions(channel, allow=allow, deny=deny)
+        return channel.to_json()
+
+    async def _invoke(self, request: web.Request, body: JsonObject) -> JsonObject:
+        member, channel = self._who_and_where(body)
+        options = body.get("options") or {}
+        return (await self._sandbox.invoke(member, channel, body["command"], options)).to_json()
+
+    async def _autocomplete(self, request: web.Request, body: JsonObject) -> JsonObject:
+        member, channel = self._who_and_where(body)
+        options, focused = body.get("options") or {}, body["focused"]
+        asked = await self._sandbox.autocomplete(member, channel, body["command"], options, focused)
+        await asked.settled()
+        return asked.to_json()
+
+    async def _press(self, request: web.Request, body: JsonObject) -> JsonObject:
+        member = self._sandbox.world.member(str(body["member"]))
+        message, custom_id = str(body["message"]), str(body["custom_id"])
+        return (await self._sandbox.press(member, message, custom_id, body.get("values") or ())).to_json()
+
+    def _who_and_where(self, body: JsonObject) -> tuple[Member, Channel]:
+        world = self._sandbox.world
+        return world.member(str(body["member"])), world.channel(str(body["channel"]))
+
+    async def _switch(self, request: web.Request, body: JsonObject) -> JsonObject:
+        self._sandbox.switches.update(body)
+        return asdict(self._sandbox.switches)
+
+    async def _fault(self, request: web.Request, body: JsonObject) -> JsonObject:
+        self._sandbox.fault(**body)
+        return {}
+
+    async def _advance(self, request: web.Request, body: JsonObject) -> JsonObject:
+        self._sandbox.clock.advance(float(body["seconds"]))
+        return {"now": self._sandbox.clock.now()}
+
+    async def _disturb(self, request: web.Request, body: JsonObject) -> JsonObject:
+        if body.get("op") == 7:
+            self._sandbox.reconnect_gateway()
+        elif body.get("op") == 9:
+            self._sandbox.invalidate_session(resumable=bool(body.get("resumable")))
+        else:
+            await self._sandbox.drop_gateway(body["close"])
+        return {}
+
+    async def _delete(self, request: web.Request, body: JsonObject) -> JsonObject:
+        self._sandbox.delete_message(request.match_info["id"])
+        return {}
+
+    async def _requests(self, request: web.Request, body: JsonObject) -> list[JsonObject]:
+        return [each.to_json() for each in self._sandbox.requests]
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        """Events as ``data: {...}`` lines, with a comment now and then so that a gone reader is noticed."""
+        subscription = self._events.subscribe(request.query.get("viewer"), everything=False)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+        try:
+            await response.prepare(request)
+            await response.write(b": hello\n\n")
+            while True:
+                try:
+                    async with asyncio.timeout(KEEPALIVE_S):
+                        event = await anext(subscription)
+                except TimeoutError:
+                    await response.write(b": still here\n\n")
+                    continue
+                await response.write(f"data: {json.dumps(event)}\n\n".encode())
+        except (StopAsyncIteration, ConnectionError):
+            pass
+        finally:
+            subscription.close()
+        return response
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        """A file of the page's folder, never one outside it."""
+        path = (PAGE / (request.match_info["path"] or "index.html")).resolve()
+        if not path.is_relative_to(PAGE) or not path.is_file():
+            return _json({"message": "404: Not Found", "code": 0}, status=404)
+        kind = content_type(path.name)
+        charset = "; charset=utf-8" if kind.startswith("text/") else ""
+        headers = {"Content-Type": kind + charset, "Cache-Control": "no-cache"}
+        return web.FileResponse(path, headers=headers)
+
+
+async def _unknown(request: web.Request, body: JsonObject) -> Any:
+    raise KeyError(request.path)
+
+
+def _json(payload: Any, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=json.dumps(payload).encode(), content_type="application/json")

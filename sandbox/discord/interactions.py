@@ -1,0 +1,326 @@
+"""Interactions: what a member does, what the bot is told, and the deadlines of its answer.
+
+Docs: Receiving and Responding. The first answer is due 3 s after the event, the token lives 15 minutes.
+"""
+
+import asyncio
+import base64
+import copy
+import random
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.clock import Clock
+from sandbox.discord import components
+from sandbox.discord.commands import CommandRefused, Commands, read_options
+from sandbox.discord.errors import ApiError, JsonObject
+from sandbox.discord.events import Events, Snowflakes
+from sandbox.discord.gateway import Gateway
+from sandbox.discord.messages import Message, Messages
+from sandbox.discord.switches import Switches
+from sandbox.discord.world import USE_APPLICATION_COMMANDS, VIEW_CHANNEL, Channel, Member, World
+
+COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5
+BUTTON, LINK = 2, 5
+
+
+class InteractionExpired(Exception):
+    """The application did not respond: nobody acknowledged the interaction in time."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Interaction:
+    """One use of a command or component, as its member sees it."""
+
+    id: str
+    token: str
+    kind: int
+    member: Member
+    channel: Channel
+    created_at: float
+    payload: JsonObject = field(repr=False)
+    events: Events = field(repr=False)
+    acknowledged_after_s: float | None = None
+    callback_type: int | None = None
+    expired: bool = False
+    original: Message | None = None
+    source: Message | None = None  # of the component that was pressed
+    ephemeral: bool = False
+    followups: int = 0
+    choices: list[JsonObject] | None = None  # the answer to an autocomplete
+    modal: JsonObject | None = None
+    seen_before: int = 0  # versions of the original that are older than this interaction
+
+    @property
+    def by_user_install(self) -> bool:
+        """Whether only the member installed the application, not the server."""
+        return "0" not in self.payload["authorizing_integration_owners"]
+
+    @property
+    def history(self) -> list[JsonObject]:
+        """Every version of the original response since this interaction, oldest first."""
+        return self.original.versions[self.seen_before :] if self.original else []
+
+    async def acknowledged(self, timeout: float = 5) -> None:
+        """Return when the bot has answered; InteractionExpired when the deadline passed before."""
+        await self.settled(timeout)
+        if self.expired:
+            raise InteractionExpired(self.id)
+
+    async def settled(self, timeout: float = 5) -> None:
+        """Return when the bot has answered or the deadline has passed."""
+
+        def done() -> bool | None:
+            return True if self.expired or self.acknowledged_after_s is not None else None
+
+        await self.events.wait(done, timeout)
+
+    @property
+    def message(self) -> JsonObject | None:
+        """The original response as it is now, in response form; None before it or after its deletion."""
+        return None if self.original is None or self.original.deleted else self.original.versions[-1]
+
+    async def wait(self, predicate: Callable[[JsonObject], bool], timeout: float = 10) -> JsonObject:
+        """The response, once it satisfies ``predicate``; TimeoutError after ``timeout`` real seconds."""
+
+        def found() -> JsonObject | None:
+            now = self.message
+            return now if now is not None and predicate(now) else None
+
+        return await self.events.wait(found, timeout)
+
+    def to_json(self) -> JsonObject:
+        """What events and the control plane tell; never the token."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "member": self.member.id,
+            "channel_id": self.channel.id,
+            "acknowledged_after_s": self.acknowledged_after_s,
+            "expired": self.expired,
+            "ephemeral": self.ephemeral,
+            "message_id": self.original.id if self.original else None,
+            "name": self.payload["data"].get("name"),
+            "choices": self.choices,
+            "modal": self.modal,
+        }
+
+
+class Interactions:
+    """Begins interactions for members and finds them again for the bot's answers."""
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        clock: Clock,
+        switches: Switches,
+        snowflakes: Snowflakes,
+        messages: Messages,
+        commands: Commands,
+        gateway: Gateway,
+        events: Events,
+        random_: random.Random,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._world = world
+        self._clock = clock
+        self._switches = switches
+        self._snowflakes = snowflakes
+        self._messages = messages
+        self._commands = commands
+        self._gateway = gateway
+        self._events = events
+        self._random = random_
+        self._spawn = spawn
+        self._by_token: dict[str, Interaction] = {}
+
+    def use_command(
+        self,
+        member: Member,
+        channel: Channel,
+        command: str,
+        options: Mapping[str, object],
+        focused: str | None = None,
+    ) -> Interaction:
+        """Send a command, ``"name"`` or ``"name group sub"``; with ``focused`` only its autocomplete.
+
+        CommandRefused where Discord would not let the member send it.
+        """
+        member = self._in(member, channel)
+        name, *path = command.removeprefix("/").split()
+        found = self._commands.offered(name, channel)
+        bits = self._require(member, channel)
+        self._commands.allow(found, member, channel, bits)
+        read, resolved = read_options(found, path, options, self._world, channel.server, partial=focused is not None)
+        data: JsonObject = {"id": found["id"], "name": found["name"], "type": found["type"]}
+        if "guild_id" in found:
+            data["guild_id"] = found["guild_id"]
+        if read:
+            data["options"] = read
+        if resolved:
+            data["resolved"] = resolved
+        if focused is None:
+            return self._begin(COMMAND, member, channel, data)
+        leaf = read
+        while leaf and "options" in leaf[0]:
+            leaf = leaf[0]["options"]
+        chosen = next((each for each in leaf if each["name"] == focused), None)
+        if chosen is None:
+            raise CommandRefused(f"{focused} has no value to complete.", focused)
+        chosen |= {"focused": True, "value": str(chosen["value"])}
+        return self._begin(AUTOCOMPLETE, member, channel, data)
+
+    def press(self, member: Member, message_id: str, custom_id: str, values: Sequence[str] = ()) -> Interaction:
+        """Press a button or choose from a select; CommandRefused where the member could not."""
+        try:
+            message = self._messages.get(message_id)
+        except ApiError as gone:
+            raise CommandRefused("This message does not exist any more.") from gone
+        member = self._in(member, message.channel)
+        self._require(member, message.channel, to_act=False)
+        if message.viewer not in (None, member.id):
+            raise CommandRefused(f"{member.name} cannot see this message.")
+        component = components.find(message.components, custom_id)
+        if component is None or component.get("disabled") or component.get("style") == LINK:
+            raise CommandRefused("There is nothing to press with this custom_id.", custom_id)
+        data: JsonObject = {"custom_id": custom_id, "component_type": component["type"], "id": component["id"]}
+        if component["type"] != BUTTON:
+            data["values"] = list(values)
+        return self._begin(COMPONENT, member, message.channel, data, source=message)
+
+    def submit(self, interaction: Interaction, values: Mapping[str, object]) -> Interaction:
+        """Send the modal that answered ``interaction``, with its texts by ``custom_id``."""
+        if interaction.modal is None:
+            raise CommandRefused("There is no modal to send.")
+        parts = [_filled(each, values) for each in interaction.modal["components"]]
+        data: JsonObject = {"custom_id": interaction.modal["custom_id"], "components": parts}
+        interaction.modal = None
+        return self._begin(MODAL_SUBMIT, interaction.member, interaction.channel, data, source=interaction.source)
+
+    def by_token(self, token: str, interaction_id: str | None = None) -> Interaction | None:
+        """The interaction with this token, and this id where one is given."""
+        found = self._by_token.get(token)
+        return found if found and interaction_id in (None, found.id) else None
+
+    def acknowledge(self, interaction: Interaction, callback_type: int) -> None:
+        """Note the first answer."""
+        interaction.callback_type = callback_type
+        interaction.acknowledged_after_s = self._clock.now() - interaction.created_at
+        self._publish("interaction_acknowledged", interaction)
+
+    def metadata(self, interaction: Interaction) -> JsonObject:
+        """The ``interaction_metadata`` of a message that answers it (docs: Message)."""
+        metadata: JsonObject = {
+            "id": interaction.id,
+            "type": interaction.kind,
+            "user": interaction.member.user.to_json(),
+            "authorizing_integration_owners": interaction.payload["authorizing_integration_owners"],
+        }
+        if interaction.kind == COMPONENT and interaction.source:
+            metadata["interacted_message_id"] = interaction.source.id
+        if interaction.kind == MODAL_SUBMIT:
+            metadata["triggering_interaction_metadata"] = {
+                key: metadata[key] for key in ("id", "user", "authorizing_integration_owners")
+            } | {"type": COMMAND}
+        return metadata
+
+    def _begin(
+        self, kind: int, member: Member, channel: Channel, data: JsonObject, source: Message | None = None
+    ) -> Interaction:
+        number = self._snowflakes.next()
+        secret = "".join(self._random.choices("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", k=128))
+        token = base64.urlsafe_b64encode(f"interaction:{number}:{secret}".encode()).decode().rstrip("=")
+        payload = self._payload(kind, member, channel, number, token) | {"data": data}
+        if source:
+            payload["message"] = self._messages.form(source)
+        interaction = Interaction(
+            id=number,
+            token=token,
+            kind=kind,
+            member=member,
+            channel=channel,
+            created_at=self._clock.now(),
+            payload=payload,
+            events=self._events,
+            source=source,
+        )
+        self._by_token[token] = interaction
+        self._publish("interaction_created", interaction)
+        self._gateway.dispatch("INTERACTION_CREATE", payload, guild_id=channel.guild_id)
+        self._spawn(self._expire(interaction))
+        return interaction
+
+    async def _expire(self, interaction: Interaction) -> None:
+        await self._clock.sleep_until(interaction.created_at + self._switches.acknowledge_within_s)
+        if interaction.acknowledged_after_s is None:
+            interaction.expired = True
+            self._publish("interaction_expired", interaction)
+
+    def _publish(self, kind: str, interaction: Interaction) -> None:
+        self._events.publish(kind, viewer=interaction.member.id, interaction=interaction.to_json())
+
+    def _payload(self, kind: int, member: Member, channel: Channel, number: str, token: str) -> JsonObject:
+        """INTERACTION_CREATE without its data, with the key set of real ones."""
+        switches, bits = self._switches, self._world.permissions(member, channel)
+        real = switches.upload_limit if switches.interaction_upload_limit is None else switches.interaction_upload_limit
+        announced = real if switches.announced_upload_limit is None else switches.announced_upload_limit
+        owners = {} if switches.user_install_only else {"0": channel.guild_id or "0"}
+        if switches.user_install_only:
+            owners["1"] = member.id
+        payload: JsonObject = {
+            "id": number,
+            "application_id": self._world.application_id,
+            "type": kind,
+            "token": token,
+            "version": 1,
+            "channel_id": channel.id,
+            "channel": channel.to_json() | {"permissions": str(bits)},
+            "locale": "en-US",
+            "entitlements": [],
+            "entitlement_sku_ids": [],
+            "authorizing_integration_owners": owners,
+            "context": 0 if channel.server else 1,
+            "attachment_size_limit": announced,
+        }
+        if channel.server is None:
+            return payload | {"user": member.user.to_json(), "app_permissions": str(bits)}
+        me = self._world.me(channel.server)
+        return payload | {
+            "guild_id": channel.server.id,
+            "guild": {"id": channel.server.id, "locale": "en-US", "features": []},
+            "guild_locale": "en-US",
+            "member": member.to_json() | {"permissions": str(bits)},
+            "app_permissions": str(self._world.permissions(me, channel)),
+        }
+
+    def _in(self, member: Member, channel: Channel) -> Member:
+        """The same person as a member of the channel's server."""
+        if channel.server is None or member.server is channel.server:
+            return member
+        try:
+            return self._world.member(member.id, channel.server)
+        except KeyError:
+            raise CommandRefused(f"{member.name} is not in {channel.server.name}.") from None
+
+    def _require(self, member: Member, channel: Channel, *, to_act: bool = True) -> int:
+        bits = self._world.permissions(member, channel)
+        if channel.recipient not in (None, member.user) or (channel.server and not bits & VIEW_CHANNEL):
+            raise CommandRefused(f"{member.name} cannot see this channel.")
+        if to_act and channel.server and not bits & USE_APPLICATION_COMMANDS:
+            raise CommandRefused(f"{member.name} may not use commands here.")
+        return bits
+
+
+def _filled(part: JsonObject, values: Mapping[str, object]) -> JsonObject:
+    """A modal's component with what the member typed."""
+    made = copy.deepcopy(part)
+    inner = [made["component"]] if "component" in made else made.get("components", [])
+    for each in inner:
+        if each.get("type") == 4:
+            each["value"] = str(values.get(each["custom_id"], each.get("value") or ""))
+        elif "custom_id" in each:
+            given = values.get(each["custom_id"])
+            each["values"] = list(given) if isinstance(given, list | tuple) else []
+    return {key: made[key] for key in ("type", "id", "component", "components") if key in made}

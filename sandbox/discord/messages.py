@@ -1,0 +1,265 @@
+"""All messages: made, edited, deleted and read, always given out in the response form with fresh links."""
+
+import copy
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sandbox.clock import Clock
+from sandbox.discord import components
+from sandbox.discord import content as rules
+from sandbox.discord.cdn import Attachment, Cdn, safe_name
+from sandbox.discord.content import COMPONENTS_V2, EPHEMERAL, LOADING, SUPPRESS_EMBEDS, Body
+from sandbox.discord.errors import ApiError, JsonObject
+from sandbox.discord.events import Events, Snowflakes
+from sandbox.discord.gateway import DIRECT_MESSAGES, GUILD_MESSAGES, Gateway
+from sandbox.discord.switches import Switches
+from sandbox.discord.world import Channel, User, World
+
+ALL_MENTIONS, USER_MENTIONS = ("users", "roles", "everyone"), ("users",)
+ORDINARY, REPLY, COMMAND_RESPONSE = 0, 19, 20  # docs: Message, Message Types
+
+
+@dataclass(eq=False, kw_only=True)
+class Message:
+    """One message. ``viewer`` is the user id of the only member who sees it, None for a public one."""
+
+    id: str
+    channel: Channel
+    author: User
+    created_at: float
+    kind: int = ORDINARY
+    content: str = ""
+    embeds: list[JsonObject] = field(default_factory=list)
+    components: list[JsonObject] = field(default_factory=list)
+    attachments: list[Attachment] = field(default_factory=list)
+    flags: int = 0
+    nonce: str | int | None = None
+    edited_at: float | None = None
+    mentions: rules.Mentions = field(default_factory=lambda: rules.Mentions(users=[], roles=[], everyone=False))
+    by_interaction: JsonObject | None = None  # the interaction_metadata
+    answers: str | None = None  # the id of the message in this channel that a reply refers to
+    viewer: str | None = None
+    deleted: bool = False
+    old_edits: deque[float] = field(default_factory=deque)
+    versions: list[JsonObject] = field(default_factory=list)  # each form that the channel has shown
+
+    @property
+    def loading(self) -> bool:
+        """Whether the channel shows "... is thinking" here."""
+        return bool(self.flags & LOADING)
+
+
+class Messages:
+    """The store. Every change is published as an event and, where intents ask for it, over the gateway."""
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        clock: Clock,
+        switches: Switches,
+        snowflakes: Snowflakes,
+        cdn: Cdn,
+        events: Events,
+        gateway: Gateway,
+    ) -> None:
+        self._world = world
+        self._clock = clock
+        self._switches = switches
+        self._snowflakes = snowflakes
+        self._cdn = cdn
+        self._events = events
+        self._gateway = gateway
+        self._by_id: dict[str, Message] = {}
+        self._by_channel: dict[str, list[Message]] = {}
+
+    def create(
+        self,
+        channel: Channel,
+        body: Body,
+        *,
+        limit: int,
+        kind: int = ORDINARY,
+        by_interaction: JsonObject | None = None,
+        answers: str | None = None,
+        viewer: str | None = None,
+        loading: bool = False,
+    ) -> Message:
+        """Post as the bot. ApiError where Discord refuses the body."""
+        fields = body.fields()
+        message = Message(
+            id="0",
+            channel=channel,
+            author=self._world.bot,
+            created_at=self._clock.now(),
+            kind=kind,
+            flags=(EPHEMERAL if viewer else 0) | (LOADING if loading else 0),
+            nonce=fields.get("nonce"),
+            by_interaction=by_interaction,
+            answers=answers,
+            viewer=viewer,
+        )
+        if not loading:
+            self._apply(message, body, limit=limit)
+        message.id = self._snowflakes.next()
+        self._by_id[message.id] = message
+        self._by_channel.setdefault(channel.id, []).append(message)
+        if not viewer:
+            channel.last_message_id = message.id
+        self._tell("created", message)
+        return message
+
+    def edit(self, message: Message, body: Body, *, limit: int) -> Message:
+        """Change a message; what the body does not name stays. A loading message becomes an ordinary one."""
+        self._count_old_edit(message)
+        first = message.loading
+        self._apply(message, body, limit=limit)
+        message.flags &= ~LOADING
+        message.edited_at = None if first else self._clock.now()
+        self._tell("updated", message)
+        return message
+
+    def delete(self, message: Message) -> None:
+        """Remove a message with its files."""
+        message.deleted = True
+        for attachment in message.attachments:
+            self._cdn.remove(attachment)
+        message.attachments = []
+        self._by_channel[message.channel.id].remove(message)
+        payload = {"id": message.id, "channel_id": message.channel.id}
+        self._events.publish("message_deleted", viewer=self._viewer(message), message_id=message.id, **payload)
+        self._dispatch("MESSAGE_DELETE", message, payload)
+
+    def get(self, message_id: str) -> Message:
+        """The message; 404/10008 where it does not exist or was deleted."""
+        message = self._by_id.get(message_id)
+        if message is None or message.deleted:
+            raise ApiError(404, 10008)
+        return message
+
+    def in_channel(self, channel: Channel, viewer: str | None = None) -> list[Message]:
+        """Public messages, oldest first; with ``viewer`` also those that only this user sees."""
+        return [each for each in self._by_channel.get(channel.id, []) if each.viewer in (None, viewer)]
+
+    def form(self, message: Message, *, with_nonce: bool = False) -> JsonObject:
+        """The message object in response form (docs: Message). The nonce is told only to whoever sent it."""
+        users = [user.to_json() for each in message.mentions.users if (user := self._world.user(each))]
+        form: JsonObject = {
+            "id": message.id,
+            "type": message.kind,
+            "channel_id": message.channel.id,
+            "content": message.content,
+            "author": message.author.to_json(),
+            "mentions": users,
+            "mention_roles": message.mentions.roles,
+            "mention_everyone": message.mentions.everyone,
+            "attachments": [self._cdn.form(each) for each in message.attachments],
+            "embeds": [self._embed_form(each, message) for each in message.embeds],
+            "components": components.response_form(message.components, lambda url: self._media(url, message)),
+            "timestamp": _iso(message.created_at),
+            "edited_timestamp": _iso(message.edited_at) if message.edited_at else None,
+            "flags": message.flags,
+            "pinned": False,
+            "tts": False,
+        }
+        if with_nonce and message.nonce is not None:
+            form["nonce"] = message.nonce
+        if message.answers:
+            place = {"channel_id": message.channel.id, "message_id": message.answers}
+            guild = {"guild_id": message.channel.guild_id} if message.channel.guild_id else {}
+            form["message_reference"] = {"type": 0, **place, **guild}
+        if message.by_interaction:
+            application = self._world.application_id
+            form |= {"application_id": application, "webhook_id": application}
+            form["interaction_metadata"] = copy.deepcopy(message.by_interaction)
+        return form
+
+    def _apply(self, message: Message, body: Body, *, limit: int) -> None:
+        """Check the body against the message as it will be, then change it: all or nothing."""
+        fields = body.fields()
+        flags = fields.get("flags")
+        v2 = bool((message.flags | (flags if isinstance(flags, int) else 0)) & COMPONENTS_V2)
+        files = rules.match_files(body, message.attachments, limit=limit)
+        rules.check_fields(fields, v2=v2)
+        content = (fields["content"] or "") if "content" in fields else message.content
+        embeds = (fields["embeds"] or []) if "embeds" in fields else message.embeds
+        shown = (fields["components"] or []) if "components" in fields else message.components
+        if v2:
+            rules.check_v2(content, embeds)
+        rules.check_media(shown, files.names())
+        if not (content.strip() or embeds or shown or len(files)):
+            raise ApiError(400, 50006)
+        texts = "\n".join([content, *_component_texts(shown)])
+        if any(word.lower() in texts.lower() for word in self._switches.blocked_words):
+            raise ApiError(400, 200000)
+        for gone in message.attachments:
+            if gone not in files.kept:
+                self._cdn.remove(gone)
+        ephemeral = message.viewer is not None
+        message.attachments = files.kept + [
+            self._cdn.attach(upload, message.channel.id, description=text, ephemeral=ephemeral)
+            for upload, text in files.new
+        ]
+        message.content, message.embeds = content, embeds
+        if "components" in fields:
+            message.components = components.assign_ids(shown)
+        kept_flags = message.flags & ~SUPPRESS_EMBEDS if isinstance(flags, int) else message.flags
+        message.flags = kept_flags | ((flags or 0) & (SUPPRESS_EMBEDS | COMPONENTS_V2 | rules.SILENT))
+        default = USER_MENTIONS if message.by_interaction else ALL_MENTIONS
+        message.mentions = rules.mentions(texts, fields.get("allowed_mentions"), default)
+
+    def _count_old_edit(self, message: Message) -> None:
+        """Refuse (429/30046) many edits a minute of a message that is old."""
+        now = self._clock.now()
+        if now - message.created_at <= self._switches.old_message_s:
+            return
+        while message.old_edits and message.old_edits[0] <= now - 60:
+            message.old_edits.popleft()
+        if len(message.old_edits) >= self._switches.old_message_edits:
+            raise ApiError(429, 30046, retry_after=self._switches.old_edit_retry_after_s)
+        message.old_edits.append(now)
+
+    def _tell(self, what: str, message: Message) -> None:
+        form = self.form(message, with_nonce=what == "created")
+        message.versions.append(form)
+        channel_id, viewer = message.channel.id, self._viewer(message)
+        self._events.publish(f"message_{what}", viewer=viewer, channel_id=channel_id, message=form)
+        self._dispatch(f"MESSAGE_{what.removesuffix('d').upper()}", message, form)
+
+    def _dispatch(self, event: str, message: Message, payload: JsonObject) -> None:
+        if message.viewer is None:
+            guild_id = message.channel.guild_id
+            intent = GUILD_MESSAGES if guild_id else DIRECT_MESSAGES
+            extra = {"guild_id": guild_id} if guild_id else {}
+            self._gateway.dispatch(event, payload | extra, guild_id=guild_id, intent=intent)
+
+    def _viewer(self, message: Message) -> str | None:
+        recipient = message.channel.recipient
+        return message.viewer or (recipient.id if recipient else None)
+
+    def _media(self, url: str, message: Message) -> JsonObject:
+        if url.startswith("attachment://"):
+            name = safe_name(url.removeprefix("attachment://"))
+            return self._cdn.media(next(each for each in message.attachments if name == each.name))
+        unknown = dict.fromkeys(("width", "height", "content_type", "name", "size"))
+        return unknown | {"id": message.id, "url": url, "proxy_url": url}
+
+    def _embed_form(self, embed: JsonObject, message: Message) -> JsonObject:
+        form: JsonObject = {"type": "rich"} | {key: value for key, value in embed.items() if value is not None}
+        if "fields" in form:
+            form["fields"] = [{"inline": False} | each for each in form["fields"]]
+        by_name = {f"attachment://{each.name}": each for each in message.attachments}
+        for key in ("image", "thumbnail"):
+            if key in form and form[key].get("url") in by_name:
+                form[key] = form[key] | {"url": self._cdn.link(by_name[form[key]["url"]])}
+        return form
+
+
+def _component_texts(shown: Any) -> list[str]:
+    return [str(each.get("content") or "") for _, each in components.walk(shown)]
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,52 @@
+"""Rate limit buckets as Discord's edge keeps them: a number of requests a window, told in headers.
+
+Docs: Rate Limits. A bucket belongs to a route and its major parameter; interaction and webhook routes do
+not count for the global limit.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+from sandbox.clock import Clock
+from sandbox.discord.switches import Switches
+
+MAJOR = ("channel_id", "guild_id", "webhook_token", "interaction_token")
+
+
+class Buckets:
+    """Counts requests. One window begins with its first request and ends after a fixed time."""
+
+    def __init__(self, *, clock: Clock, switches: Switches) -> None:
+        self._clock = clock
+        self._switches = switches
+        self._windows: dict[tuple[str, str], tuple[float, int]] = {}  # (start, used)
+
+    def take(self, bucket: str, route: str, params: Mapping[str, str]) -> tuple[dict[str, str], float | None]:
+        """Count one request: the headers of its reply, and the seconds to wait where the bucket was empty."""
+        major = next((params[name] for name in MAJOR if name in params), "")
+        limit, remaining, reset_at = self._count(bucket, f"{route}:{major}")
+        after_s = max(reset_at - self._clock.now(), 0.001)
+        headers = {
+            "X-RateLimit-Limit": str(limit),
+            "X-RateLimit-Remaining": str(max(remaining, 0)),
+            "X-RateLimit-Reset": f"{reset_at:.3f}",
+            "X-RateLimit-Reset-After": f"{after_s:.3f}",
+            "X-RateLimit-Bucket": hashlib.sha256(route.encode()).hexdigest()[:32],
+        }
+        return headers, after_s if remaining < 0 else None
+
+    def take_global(self) -> float | None:
+        """Count one request with the bot token: the seconds to wait where the global limit is reached."""
+        _, remaining, reset_at = self._count("global", "")
+        return max(reset_at - self._clock.now(), 0.001) if remaining < 0 else None
+
+    def _count(self, bucket: str, key: str) -> tuple[int, int, float]:
+        limit, window_s = self._switches.buckets[bucket]
+        now = self._clock.now()
+        start, used = self._windows.get((bucket, key), (now, 0))
+        if now >= start + window_s:
+            start, used = now, 0
+        if used <= limit:
+            used += 1
+        self._windows[bucket, key] = (start, used)
+        return limit, limit - used, start + window_s

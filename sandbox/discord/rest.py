@@ -1,0 +1,294 @@
+"""The routes that a bot uses with its token: itself, its commands, channels and messages."""
+
+from typing import Any
+
+from sandbox.clock import Clock
+from sandbox.discord.api import Call, Reply, Route
+from sandbox.discord.commands import Commands
+from sandbox.discord.errors import ApiError, JsonObject, invalid
+from sandbox.discord.events import Snowflakes
+from sandbox.discord.gateway import Gateway
+from sandbox.discord.messages import ORDINARY, REPLY, Message, Messages
+from sandbox.discord.switches import Switches
+from sandbox.discord.world import (
+    ATTACH_FILES,
+    EMBED_LINKS,
+    MANAGE_MESSAGES,
+    READ_MESSAGE_HISTORY,
+    SEND_MESSAGES,
+    SEND_MESSAGES_IN_THREADS,
+    VIEW_CHANNEL,
+    Channel,
+    Server,
+    World,
+)
+
+HISTORY_MAX = 100
+
+
+class BotRoutes:
+    """Answers the routes; ``routes()`` lists them."""
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        clock: Clock,
+        switches: Switches,
+        snowflakes: Snowflakes,
+        messages: Messages,
+        commands: Commands,
+        gateway: Gateway,
+    ) -> None:
+        self._world = world
+        self._clock = clock
+        self._switches = switches
+        self._snowflakes = snowflakes
+        self._messages = messages
+        self._commands = commands
+        self._gateway = gateway
+        self._nonces: dict[str, tuple[str, float]] = {}  # nonce -> (message id, when)
+
+    def routes(self) -> list[Route]:
+        """Literal paths stand before the templates that would match them too."""
+        table = [
+            ("GET", "/users/@me", self._me),
+            ("POST", "/users/@me/channels", self._open_direct),
+            ("GET", "/users/{user_id}", self._user),
+            ("GET", "/oauth2/applications/@me", self._application),
+            ("GET", "/applications/@me", self._application),
+            ("GET", "/gateway", self._gateway_address),
+            ("GET", "/gateway/bot", self._gateway_bot),
+            ("GET", "/applications/{application_id}/commands", self._list_commands),
+            ("PUT", "/applications/{application_id}/commands", self._put_commands),
+            ("GET", "/applications/{application_id}/guilds/{guild_id}/commands", self._list_commands),
+            ("PUT", "/applications/{application_id}/guilds/{guild_id}/commands", self._put_commands),
+            ("GET", "/guilds/{guild_id}", self._server),
+            ("GET", "/guilds/{guild_id}/members/{user_id}", self._member),
+            ("GET", "/channels/{channel_id}", self._channel),
+            ("GET", "/channels/{channel_id}/messages", self._history),
+            ("POST", "/channels/{channel_id}/messages", self._post),
+            ("GET", "/channels/{channel_id}/messages/{message_id}", self._read),
+            ("PATCH", "/channels/{channel_id}/messages/{message_id}", self._edit),
+            ("DELETE", "/channels/{channel_id}/messages/{message_id}", self._delete),
+        ]
+        return [
+            Route(
+                method=method,
+                template=template,
+                handler=handler,
+                bucket="channel_post" if handler == self._post else "default",
+            )
+            for method, template, handler in table
+        ]
+
+    def _me(self, _: Call) -> Reply:
+        extra = {"mfa_enabled": True, "locale": "en-US", "verified": True, "email": None, "premium_type": 0}
+        return Reply(payload=self._world.bot.to_json() | extra)
+
+    def _user(self, call: Call) -> Reply:
+        user = self._world.user(call.params["user_id"])
+        if user is None:
+            raise ApiError(404, 10013)
+        return Reply(payload=user.to_json())
+
+    def _application(self, _: Call) -> Reply:
+        world = self._world
+        return Reply(
+            payload={
+                "id": world.application_id,
+                "name": world.bot.name,
+                "icon": None,
+                "description": "",
+                "type": None,
+                "bot": world.bot.to_json(),
+                "bot_public": False,
+                "bot_require_code_grant": False,
+                "integration_types_config": {"0": {}},
+                "verify_key": "0" * 64,
+                "flags": 1 << 23,
+                "flags_new": str(1 << 23),
+                "redirect_uris": [],
+                "interactions_endpoint_url": None,
+                "role_connections_verification_url": None,
+                "owner": world.owner.to_json(),
+                "approximate_guild_count": len(world.servers),
+                "approximate_user_install_count": 0,
+                "approximate_user_authorization_count": 0,
+                "event_webhooks_url": None,
+                "event_webhooks_status": 1,
+                "event_webhooks_types": [],
+                "explicit_content_filter": 0,
+                "team": None,
+                "eligible_oauth2_scopes": [],
+            }
+        )
+
+    def _gateway_address(self, _: Call) -> Reply:
+        return Reply(payload={"url": self._gateway.url})
+
+    def _gateway_bot(self, _: Call) -> Reply:
+        left = max(0, 1000 - self._gateway.identified)
+        limit = {"total": 1000, "remaining": left, "reset_after": 86_400_000, "max_concurrency": 1}
+        return Reply(payload={"url": self._gateway.url, "shards": 1, "session_start_limit": limit})
+
+    def _list_commands(self, call: Call) -> Reply:
+        return Reply(payload=self._commands.registered(self._scope(call)))
+
+    def _put_commands(self, call: Call) -> Reply:
+        return Reply(payload=self._commands.replace(self._scope(call), call.body.json))
+
+    def _scope(self, call: Call) -> str | None:
+        if call.params["application_id"] != self._world.application_id:
+            raise ApiError(403, 20012)
+        guild_id = call.params.get("guild_id")
+        if guild_id and not any(server.id == guild_id for server in self._world.servers):
+            raise ApiError(403, 50001)
+        return guild_id
+
+    def _server_of(self, call: Call) -> Server:
+        server = next((each for each in self._world.servers if each.id == call.params["guild_id"]), None)
+        if server is None:
+            raise ApiError(404, 10004)
+        return server
+
+    def _server(self, call: Call) -> Reply:
+        return Reply(payload=self._server_of(call).to_json())
+
+    def _member(self, call: Call) -> Reply:
+        members = self._server_of(call).members
+        member = next((each for each in members if each.id == call.params["user_id"]), None)
+        if member is None:
+            raise ApiError(404, 10007)
+        return Reply(payload=member.to_json())
+
+    def _open_direct(self, call: Call) -> Reply:
+        user = self._world.user(str(call.body.fields().get("recipient_id")))
+        if user is None or user.bot:
+            raise invalid(("recipient_id",), "BASE_TYPE_REQUIRED", "This is no user that can be written to")
+        return Reply(payload=self._world.direct_channel(user, self._snowflakes.next()).to_json())
+
+    def _channel(self, call: Call) -> Reply:
+        return Reply(payload=self._visible(call)[0].to_json())
+
+    def _history(self, call: Call) -> Reply:
+        channel, bits = self._visible(call)
+        limit = self._limit(call.query)
+        if channel.server and not bits & READ_MESSAGE_HISTORY:
+            return Reply(payload=[])
+        messages = self._messages.in_channel(channel)[::-1]  # newest first, as the reply is
+        given = {key: int(value) for key in ("around", "before", "after") if (value := _id(call.query, key))}
+        if "around" in given:
+            half = limit // 2
+            newer = [each for each in messages if int(each.id) > given["around"]][-half:] if half else []
+            rest = [each for each in messages if int(each.id) <= given["around"]]
+            chosen = newer + rest[: limit - len(newer)]
+        elif "after" in given:
+            chosen = [each for each in messages if int(each.id) > given["after"]][-limit:]
+        else:
+            chosen = [each for each in messages if int(each.id) < given.get("before", 2**64)][:limit]
+        return Reply(payload=[self._messages.form(each) for each in chosen])
+
+    def _limit(self, query: Any) -> int:
+        raw = query.get("limit", "50")
+        if not raw.isdecimal() or not 1 <= int(raw) <= HISTORY_MAX:
+            raise invalid(("limit",), "NUMBER_TYPE_MAX", f"int value should be between 1 and {HISTORY_MAX}.")
+        return int(raw)
+
+    def _post(self, call: Call) -> Reply:
+        channel, bits = self._visible(call)
+        fields = call.body.fields()
+        self._may_write(channel, bits, fields, files=bool(call.body.files))
+        nonce = fields.get("nonce")
+        if nonce is not None and fields.get("enforce_nonce"):
+            known = self._nonces.get(str(nonce))
+            if known and self._clock.now() - known[1] <= self._switches.nonce_window_s:
+                return Reply(payload=self._messages.form(self._messages.get(known[0]), with_nonce=True))
+        answers = self._referred(channel, fields.get("message_reference"))
+        message = self._messages.create(
+            channel,
+            call.body,
+            limit=self._switches.upload_limit,
+            kind=REPLY if answers else ORDINARY,
+            answers=answers,
+        )
+        if nonce is not None:
+            self._nonces[str(nonce)] = (message.id, self._clock.now())
+        return Reply(payload=self._messages.form(message, with_nonce=True))
+
+    def _referred(self, channel: Channel, reference: object) -> str | None:
+        """The id of the message that a reply answers (docs: Message, Message Reference)."""
+        if not isinstance(reference, dict):
+            return None
+        wanted = str(reference.get("message_id"))
+        if any(each.id == wanted for each in self._messages.in_channel(channel)):
+            return wanted
+        if reference.get("fail_if_not_exists") is False:
+            return None
+        raise invalid(("message_reference",), "REPLIES_UNKNOWN_MESSAGE", "Unknown message")
+
+    def _may_write(self, channel: Channel, bits: int, fields: JsonObject, *, files: bool) -> None:
+        if channel.recipient:
+            if self._switches.dm_closed:
+                raise ApiError(self._switches.dm_refusal_status, 50007)
+            return
+        needed = SEND_MESSAGES_IN_THREADS if channel.parent else SEND_MESSAGES
+        if files:
+            needed |= ATTACH_FILES
+        if fields.get("embeds"):
+            needed |= EMBED_LINKS
+        if bits & needed != needed:
+            raise ApiError(403, 50013)
+        if channel.archived:
+            raise ApiError(400, 50083)
+
+    def _read(self, call: Call) -> Reply:
+        channel, bits = self._visible(call)
+        if channel.server and not bits & READ_MESSAGE_HISTORY:
+            raise ApiError(403, 50013)
+        return Reply(payload=self._messages.form(self._message(call, channel)))
+
+    def _edit(self, call: Call) -> Reply:
+        channel, _ = self._visible(call)
+        message = self._message(call, channel)
+        if message.author is not self._world.bot:
+            raise ApiError(403, 50005)
+        if channel.archived:
+            raise ApiError(400, 50083)
+        return Reply(
+            payload=self._messages.form(self._messages.edit(message, call.body, limit=self._switches.upload_limit))
+        )
+
+    def _delete(self, call: Call) -> Reply:
+        channel, bits = self._visible(call)
+        message = self._message(call, channel)
+        if message.author is not self._world.bot and not bits & MANAGE_MESSAGES:
+            raise ApiError(403, 50013)
+        self._messages.delete(message)
+        return Reply(status=204)
+
+    def _message(self, call: Call, channel: Channel) -> Message:
+        """The message of this channel; ephemeral ones do not exist here."""
+        message = self._messages.get(call.params["message_id"])
+        if message.channel is not channel or message.viewer:
+            raise ApiError(404, 10008)
+        return message
+
+    def _visible(self, call: Call) -> tuple[Channel, int]:
+        """The channel and the bot's permissions in it; 404/10003 or 403/50001."""
+        channel = next((each for each in self._world.channels() if each.id == call.params["channel_id"]), None)
+        if channel is None:
+            raise ApiError(404, 10003)
+        if channel.server is None:
+            return channel, 0
+        bits = self._world.permissions(self._world.me(channel.server), channel)
+        if self._switches.user_install_only or not bits & VIEW_CHANNEL:
+            raise ApiError(403, 50001)
+        return channel, bits
+
+
+def _id(query: Any, key: str) -> str | None:
+    value: str | None = query.get(key)
+    if value is not None and not value.isdecimal():
+        raise invalid((key,), "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
+    return value

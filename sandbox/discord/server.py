@@ -1,0 +1,308 @@
+"""The sandbox as a whole: builds every part, listens, and is what tests and the demo hold in their hands."""
+
+import asyncio
+import base64
+import random
+import tempfile
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from aiohttp import web
+
+from sandbox.clock import Clock
+from sandbox.discord.api import PREFIX, Api
+from sandbox.discord.cdn import Cdn
+from sandbox.discord.commands import Commands
+from sandbox.discord.control import Control
+from sandbox.discord.errors import JsonObject
+from sandbox.discord.events import Events, Snowflakes, Subscription
+from sandbox.discord.gateway import Gateway
+from sandbox.discord.interactions import Interaction, Interactions
+from sandbox.discord.messages import Messages
+from sandbox.discord.rest import BotRoutes
+from sandbox.discord.spec import Spec
+from sandbox.discord.switches import Fault, RecordedRequest, Switches
+from sandbox.discord.webhooks import InteractionRoutes
+from sandbox.discord.world import Channel, Member, Overwrite, World
+
+BODY_MAX_BYTES = 8 * 1024 * 1024  # of JSON; files are streamed
+
+
+class DiscordSandbox:
+    """A Discord on one local port: ``async with DiscordSandbox() as discord``.
+
+    ``port`` 0 takes a free one. With ``spec``, the path of Discord's OpenAPI description, every request and
+    reply is checked against it. ``seed`` decides tokens and ids of sessions. Times are the clock's, but for
+    heartbeats and the ``timeout`` arguments, which are real seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        clock: Clock | None = None,
+        switches: Switches | None = None,
+        world: World | None = None,
+        spec: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._host, self._port = host, port
+        self.clock = clock or Clock()
+        self.switches = switches or Switches()
+        self.world = world or World()
+        self.url = self.api_url = self.gateway_url = ""  # known once it listens
+        chance = random.Random(seed)
+        name = base64.b64encode(self.world.bot.id.encode()).decode().rstrip("=")
+        self.token = f"{name}.{chance.randbytes(5).hex()[:6]}.{chance.randbytes(19).hex()}"
+        self._folder = tempfile.TemporaryDirectory(prefix="sandbox-discord-")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stack = AsyncExitStack()
+        self._build(spec, chance)
+
+    def _build(self, spec: Path | None, chance: random.Random) -> None:
+        world, clock, switches = self.world, self.clock, self.switches
+        self._snowflakes = snowflakes = Snowflakes(clock)
+        self._events = events = Events()
+        self._cdn = Cdn(
+            clock=clock,
+            switches=switches,
+            snowflakes=snowflakes,
+            secret=chance.randbytes(32),
+            folder=Path(self._folder.name),
+        )
+        self._gateway = gateway = Gateway(
+            world=world, clock=clock, switches=switches, events=events, token=self.token, random_=chance
+        )
+        self._messages = messages = Messages(
+            world=world,
+            clock=clock,
+            switches=switches,
+            snowflakes=snowflakes,
+            cdn=self._cdn,
+            events=events,
+            gateway=gateway,
+        )
+        self._commands = commands = Commands(
+            world=world, clock=clock, switches=switches, snowflakes=snowflakes, events=events
+        )
+        self._interactions = Interactions(
+            world=world,
+            clock=clock,
+            switches=switches,
+            snowflakes=snowflakes,
+            messages=messages,
+            commands=commands,
+            gateway=gateway,
+            events=events,
+            random_=chance,
+            spawn=self._spawn,
+        )
+        self._api = Api(
+            token=self.token, clock=clock, switches=switches, cdn=self._cdn, spec=Spec(spec) if spec else None
+        )
+        self._routes = [
+            *BotRoutes(
+                world=world,
+                clock=clock,
+                switches=switches,
+                snowflakes=snowflakes,
+                messages=messages,
+                commands=commands,
+                gateway=gateway,
+            ).routes(),
+            *InteractionRoutes(
+                clock=clock,
+                switches=switches,
+                messages=messages,
+                interactions=self._interactions,
+                application_id=world.application_id,
+            ).routes(),
+        ]
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=BODY_MAX_BYTES)
+        self._api.mount(app, self._routes)
+        app.router.add_get("/gateway", self._gateway.serve)
+        app.router.add_get("/gateway/", self._gateway.serve)
+        app.router.add_get("/attachments/{channel_id}/{attachment_id}/{name}", self._cdn.serve)
+        Control(self, messages=self._messages, commands=self._commands, events=self._events).mount(app)
+        self._stack.callback(self._folder.cleanup)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        self._stack.push_async_callback(runner.cleanup)
+        self._stack.push_async_callback(self._stop)
+        try:
+            await runner.setup()
+            await web.TCPSite(runner, self._host, self._port).start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        port = runner.addresses[0][1]
+        self.url = f"http://{self._host}:{port}"
+        self.api_url = self.url + PREFIX
+        self.gateway_url = f"ws://{self._host}:{port}/gateway"
+        self._cdn.url, self._gateway.url = self.url, self.gateway_url
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _stop(self) -> None:
+        self._events.close()
+        await self._gateway.drop(1001)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """Every request below ``/api``, in the order of arrival."""
+        return self._api.requests
+
+    @property
+    def violations(self) -> list[str]:
+        """Every breach of the API description in a request or a reply; only where ``spec`` was given."""
+        return self._api.violations
+
+    @property
+    def connected(self) -> bool:
+        """Whether a client is connected and identified."""
+        return self._gateway.ready
+
+    async def bot_ready(self, command: str = "veo", timeout: float = 20) -> None:
+        """Return when a client has identified and ``command`` is registered in any scope."""
+
+        def ready() -> bool | None:
+            known = any(each["name"] == command for each in self._commands.all())
+            return True if known and self._gateway.ready else None
+
+        await self._events.wait(ready, timeout)
+
+    def registered(self, command: str) -> JsonObject:
+        """The command as the bot registered it, in any scope. KeyError where there is none of that name."""
+        return {each["name"]: each for each in self._commands.all()}[command]
+
+    async def invoke(
+        self, member: Member, channel: Channel, command: str, options: Mapping[str, object]
+    ) -> Interaction:
+        """Use ``command`` ("name" or "name group sub"); CommandRefused where Discord would not send it."""
+        return self._interactions.use_command(member, channel, command, options)
+
+    async def autocomplete(
+        self, member: Member, channel: Channel, command: str, options: Mapping[str, object], focused: str
+    ) -> Interaction:
+        """Ask for suggestions for the option ``focused``; the answer is ``Interaction.choices``."""
+        return self._interactions.use_command(member, channel, command, options, focused)
+
+    async def press(self, member: Member, message_id: str, custom_id: str, values: Sequence[str] = ()) -> Interaction:
+        """Press a button, or choose ``values`` from a select; CommandRefused where the member could not."""
+        return self._interactions.press(member, message_id, custom_id, values)
+
+    async def submit(self, interaction: Interaction, values: Mapping[str, object]) -> Interaction:
+        """Send the modal that ``interaction`` was answered with, its values by ``custom_id``."""
+        return self._interactions.submit(interaction, values)
+
+    def messages(self, channel: Channel, viewer: Member | None = None) -> list[dict[str, Any]]:
+        """What the channel shows, oldest first; with ``viewer`` also what only that member sees."""
+        found = self._messages.in_channel(channel, viewer.id if viewer else None)
+        return [self._messages.form(each) for each in found]
+
+    async def wait_message(
+        self, channel: Channel, predicate: Callable[[JsonObject], bool], timeout: float = 10
+    ) -> dict[str, Any]:
+        """The first public message that satisfies ``predicate``, there already or to come."""
+
+        def found() -> JsonObject | None:
+            return next((each for each in self.messages(channel) if predicate(each)), None)
+
+        return await self._events.wait(found, timeout)
+
+    def delete_message(self, message_id: str) -> None:
+        """Delete a message as a member would, ephemeral ones too. ApiError where it does not exist."""
+        self._messages.delete(self._messages.get(message_id))
+
+    def direct_channel(self, member: Member) -> Channel:
+        """The conversation of the bot with ``member``."""
+        return self.world.direct_channel(member.user, self._snowflakes.next())
+
+    def set_permissions(self, channel: Channel, *, allow: int = 0, deny: int = 0) -> None:
+        """Set the channel's overwrite for the bot to exactly these bits, and tell the bot."""
+        place = channel.parent or channel
+        assert place.server
+        bot = self.world.bot.id
+        place.overwrites[bot] = Overwrite(id=bot, kind=1, allow=allow, deny=deny)
+        self._gateway.dispatch("CHANNEL_UPDATE", place.to_json(), guild_id=place.guild_id, intent=1)
+        self._events.publish("channel_updated", channel_id=place.id)
+
+    def archive_thread(self, thread: Channel, *, archived: bool = True) -> None:
+        """Archive a thread, or open it again, and tell the bot."""
+        assert thread.parent
+        thread.archived = archived
+        self._gateway.dispatch("THREAD_UPDATE", thread.to_json(), guild_id=thread.guild_id, intent=1)
+        self._events.publish("channel_updated", channel_id=thread.id)
+
+    def fault(
+        self,
+        method: str,
+        path_pattern: str,
+        *,
+        status: int = 500,
+        times: int = 1,
+        code: int = 0,
+        cut: Literal["before", "after"] | None = None,
+        effect: bool = False,
+        via: bool = True,
+        retry_after: float | None = None,
+        delay_s: float = 0,
+        html: bool = False,
+        only_delay: bool = False,
+    ) -> None:
+        """Plan a fault for the next ``times`` requests whose path below ``/api/v10`` matches as a whole.
+
+        The fields are those of ``Fault``. ``method`` may be ``"*"``; ``delay_s`` is of the sandbox's clock.
+        """
+        self._api.faults.append(
+            Fault(
+                method=method,
+                path_pattern=path_pattern,
+                status=status,
+                times=times,
+                code=code,
+                cut=cut,
+                effect=effect,
+                via=via,
+                retry_after=retry_after,
+                delay_s=delay_s,
+                html=html,
+                only_delay=only_delay,
+            )
+        )
+
+    async def drop_gateway(self, code: int | None = None) -> None:
+        """End every gateway connection with this close code, or without one as a failing network does."""
+        await self._gateway.drop(code)
+
+    def reconnect_gateway(self) -> None:
+        """Ask every client to reconnect and resume (op 7)."""
+        self._gateway.reconnect()
+
+    def invalidate_session(self, *, resumable: bool = False) -> None:
+        """Tell every client that its session is invalid (op 9)."""
+        self._gateway.invalidate(resumable=resumable)
+
+    @property
+    def gateway_counts(self) -> tuple[int, int]:
+        """How often clients identified and resumed so far."""
+        return self._gateway.identified, self._gateway.resumed
+
+    def subscribe(self) -> Subscription:
+        """All events from now on, private ones too; an asynchronous iterator with ``close()``."""
+        return self._events.subscribe()

@@ -1,0 +1,154 @@
+"""Discord's own API description as judge: every request and every reply against its JSON schema.
+
+It knows neither gateway payloads nor rules across fields; those are written by hand elsewhere. Three differences
+are allowed: in requests ``attachments[].id`` as a number (docs, Uploading Files) and the ids of
+``allowed_mentions`` as numbers (discord.py sends them so), and texts as the codes in an ``errors`` tree (docs,
+Error Messages).
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sandbox.discord.errors import JsonObject, Problems
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
+    from referencing import Registry
+
+BASE = "urn:discord-api"
+LEAVES = {
+    "required": ("BASE_TYPE_REQUIRED", "This field is required"),
+    "enum": ("BASE_TYPE_CHOICES", "Value is not one of the choices"),
+    "const": ("BASE_TYPE_CHOICES", "Value is not one of the choices"),
+    "maxLength": ("BASE_TYPE_MAX_LENGTH", "Too long"),
+    "minLength": ("BASE_TYPE_MIN_LENGTH", "Too short"),
+    "maxItems": ("BASE_TYPE_MAX_LENGTH", "Too many"),
+    "minItems": ("BASE_TYPE_MIN_LENGTH", "Too few"),
+    "maximum": ("NUMBER_TYPE_MAX", "Too large"),
+    "minimum": ("NUMBER_TYPE_MIN", "Too small"),
+}
+
+
+class Spec:
+    """The description in one file (OpenAPI 3.1). Validators are built when first needed, once each."""
+
+    def __init__(self, path: Path) -> None:
+        self._document: JsonObject = json.loads(path.read_text(encoding="utf-8"))
+        self._validators: dict[tuple[str, ...], Draft202012Validator | None] = {}
+        self._registry: Registry[Any] | None = None
+
+    def check_request(self, method: str, template: str, body: Any) -> JsonObject | None:
+        """The ``errors`` tree of a body that the description does not allow; None where it does."""
+        path = ("paths", template, method.lower(), "requestBody", "content", "application/json", "schema")
+        validator = self._validator(path)
+        if validator is None:
+            return None
+        problems = Problems()
+        for error in validator.iter_errors(_ids_as_text(body)):
+            deepest = _deepest(error)
+            code, text = LEAVES.get(str(deepest.validator), ("BASE_TYPE_INVALID", deepest.message[:200]))
+            where = list(deepest.absolute_path)
+            if deepest.validator == "required":
+                where.append(deepest.message.split("'")[1])
+            problems.add(where, code, text)
+        return problems.tree() if problems else None
+
+    def check_reply(self, method: str, template: str, status: int, payload: Any) -> list[str]:
+        """What is wrong with a reply, in words; empty where the description allows it."""
+        responses = self._at(("paths", template, method.lower(), "responses"))
+        if responses is None:
+            return [f"{method} {template} is not in the description"]
+        key = str(status) if str(status) in responses else f"{status // 100}XX"
+        if key not in responses:
+            return [f"{method} {template}: status {status} is not in the description"]
+        place: tuple[str, ...] = ("paths", template, method.lower(), "responses", key)
+        if "$ref" in responses[key]:
+            place = tuple(responses[key]["$ref"].removeprefix("#/").split("/"))
+        validator = self._validator((*place, "content", "application/json", "schema"))
+        if validator is None:
+            return [] if payload is None else [f"{method} {template}: {status} has no body"]
+        found = (_deepest(error) for error in validator.iter_errors(_leaf_codes_as_numbers(payload)))
+        return [
+            f"{method} {template} {status}: {'/'.join(map(str, each.absolute_path))}: {each.message[:300]}"
+            for each in found
+        ]
+
+    def _at(self, path: Iterable[str]) -> Any:
+        node: Any = self._document
+        for step in path:
+            if not isinstance(node, dict) or step not in node:
+                return None
+            node = node[step]
+        return node
+
+    def _validator(self, path: tuple[str, ...]) -> "Draft202012Validator | None":
+        if path not in self._validators:
+            self._validators[path] = self._build(path) if self._at(path) else None
+        return self._validators[path]
+
+    def _build(self, path: tuple[str, ...]) -> "Draft202012Validator":
+        # A development dependency, so it is imported only where a description is given.
+        from jsonschema import Draft202012Validator  # noqa: PLC0415 - see above
+        from referencing import Registry  # noqa: PLC0415 - see above
+        from referencing.jsonschema import DRAFT202012  # noqa: PLC0415 - see above
+
+        if self._registry is None:
+            resource = DRAFT202012.create_resource(self._document)
+            self._registry = Registry().with_resource(BASE, resource)
+        pointer = "/".join(step.replace("~", "~0").replace("/", "~1") for step in path)
+        return Draft202012Validator({"$ref": f"{BASE}#/{pointer}"}, registry=self._registry)
+
+
+def _deepest(error: "ValidationError") -> "ValidationError":
+    """The error that says most: of the alternatives the one that was meant, and there the deepest."""
+    while error.context:
+        branches: dict[Any, list[ValidationError]] = {}
+        for each in error.context:
+            branches.setdefault(each.schema_path[0], []).append(each)
+        meant = min(branches.values(), key=lambda branch: (any(map(_is_foreign, branch)), sum(map(_leaves, branch))))
+        error = max((_deepest(each) for each in meant), key=lambda each: len(each.absolute_path))
+    return error
+
+
+def _is_foreign(error: "ValidationError") -> bool:
+    """Whether an alternative fails as a whole: another kind of value, or another component's ``type``."""
+    return list(error.path) == ["type"] or (error.validator == "type" and not error.path)
+
+
+def _leaves(error: "ValidationError") -> int:
+    return min(map(_leaves, error.context)) if error.context else 1
+
+
+def _leaf_codes_as_numbers(payload: Any) -> Any:
+    if not isinstance(payload, dict) or "errors" not in payload:
+        return payload
+
+    def changed(node: JsonObject) -> JsonObject:
+        return {
+            key: [leaf | {"code": 0} for leaf in value] if key == "_errors" else changed(value)
+            for key, value in node.items()
+        }
+
+    return payload | {"errors": changed(payload["errors"])}
+
+
+def _ids_as_text(body: Any) -> Any:
+    if not isinstance(body, dict):
+        return body
+    changed = dict(body)
+    if isinstance(body.get("data"), dict):
+        changed["data"] = _ids_as_text(body["data"])
+    if isinstance(body.get("attachments"), list):
+        changed["attachments"] = [
+            each | {"id": str(each["id"])} if isinstance(each, dict) and type(each.get("id")) is int else each
+            for each in body["attachments"]
+        ]
+    if isinstance(body.get("allowed_mentions"), dict):
+        changed["allowed_mentions"] = {
+            key: [str(each) if type(each) is int else each for each in value] if isinstance(value, list) else value
+            for key, value in body["allowed_mentions"].items()
+        }
+    return changed

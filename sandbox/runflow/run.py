@@ -1,0 +1,299 @@
+"""One run: its timeline, its price and how it looks in a record and in a callback.
+
+Everything about a run follows from its switches and the clock, so that no state can lag behind the time.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import MappingProxyType
+
+from sandbox.clock import Clock
+from sandbox.runflow.schema import DEFAULTS
+from sandbox.runflow.switches import Switches
+
+MODEL = "google/veo3.1"
+STATUSES = ("queued", "dispatching", "running", "succeeded", "failed", "canceled", "partial_succeeded")
+SIZES = MappingProxyType({"720p": (1280, 720), "1080p": (1920, 1080), "4k": (3840, 2160)})
+
+# USD per output second, (silent, with audio). docs.runflow.io /models/google/veo3.1 publishes the first silent
+# price; the others are those of fal.ai/models/fal-ai/veo3.1, whose base price is the same.
+PRICES = MappingProxyType(
+    {
+        "720p": (Decimal("0.20"), Decimal("0.40")),
+        "1080p": (Decimal("0.20"), Decimal("0.40")),
+        "4k": (Decimal("0.40"), Decimal("0.60")),
+    }
+)
+
+# end -> failure_code, failure_stage_code, failure_message. Only INPUT_VALIDATION_FAILED and the two stages are
+# documented (docs.runflow.io /concepts/errors); the policy text is how Vertex AI words a blocked prompt.
+FAILURES = MappingProxyType(
+    {
+        "failed": ("PROVIDER_ERROR", "dispatch", "The provider could not make this video."),
+        "errored": ("PROVIDER_ERROR", "dispatch", "The provider could not make this video."),
+        "policy": (
+            "PROVIDER_ERROR",
+            "dispatch",
+            "Veo could not generate videos because the input text violates Vertex AI's usage guidelines. If you "
+            "think this was an error, send feedback. Support codes: 58061214",
+        ),
+        "provider": (
+            "PROVIDER_ERROR",
+            "dispatch",
+            json.dumps({"detail": "The runner went away", "error_type": "runner_disconnected"}),
+        ),
+        "invalid": ("INPUT_VALIDATION_FAILED", "preprocess", "A value of the input is not allowed."),
+    }
+)
+
+EVENTS = MappingProxyType(
+    {
+        "succeeded": "run.completed",
+        "partial_succeeded": "run.partial_succeeded",
+        "cancelled": "run.cancelled",
+        "failed": "run.failed",
+    }
+)
+
+
+@dataclass(kw_only=True, eq=False)
+class SandboxRun:
+    """A run as the sandbox knows it. ``switches`` holds its outcome and may be changed until it ends."""
+
+    id: str
+    request_id: str
+    input: Mapping[str, object]
+    client_ref: str | None
+    metadata: Mapping[str, object] | None
+    callback_url: str | None
+    switches: Switches
+    overrides: Mapping[str, object]
+    """What its prompt's markers and the control plane set for it alone."""
+    clock: Clock = field(repr=False)
+    queue_s: float
+    run_s: float
+    created_at: float
+    post_counts: Counter[str | None] = field(repr=False)
+    failure_message: str | None = None
+    stopped_by_admin: bool = False
+    ends_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        never = self.switches.end == "never"
+        self.ends_at = float("inf") if never else self.created_at + self.queue_s + self.run_s
+
+    @property
+    def posts(self) -> int:
+        """How many POSTs have carried this run's ``client_ref``, whatever became of them."""
+        return self.post_counts[self.client_ref]
+
+    @property
+    def ended(self) -> bool:
+        """Whether its end has come."""
+        return self.clock.now() >= self.ends_at
+
+    @property
+    def status(self) -> str:
+        """The status as a record spells it, now."""
+        return self._end_status(self.switches.record_cancelled) if self.ended else self._status_on_the_way()
+
+    @property
+    def cost(self) -> str | None:
+        """The cost as a record shows it now: decimal text, USD."""
+        if not self.ended:
+            return None
+        if not self.succeeded:
+            return self.switches.failed_cost
+        return self.full_cost if self.clock.now() >= self.ends_at + self.switches.cost_after_s else None
+
+    @property
+    def charged(self) -> Decimal:
+        """What this run has taken from the balance so far, USD, whether shown or not."""
+        if not self.ended:
+            return Decimal(0)
+        return Decimal(self.full_cost if self.succeeded else self.switches.failed_cost or 0)
+
+    @property
+    def full_cost(self) -> str:
+        """What a success of this run costs, USD."""
+        if self.switches.cost is not None:
+            return self.switches.cost
+        silent, with_audio = PRICES[str(self.option("resolution"))]
+        per_second = with_audio if self.option("generate_audio") else silent
+        return str(per_second * self.duration_s)
+
+    @property
+    def duration_s(self) -> int:
+        """How long the clip is."""
+        return int(str(self.option("duration")).removesuffix("s"))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as announced."""
+        width, height = SIZES[str(self.option("resolution"))]
+        return (width, height) if self.option("aspect_ratio") == "16:9" else (height, width)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether its end is, or will be, one that is billed: succeeded, also without a usable output."""
+        return self.switches.end in ("succeeded", "partial_succeeded", "empty", "missing")
+
+    def option(self, name: str) -> object:
+        """An input field, or its default where it was not sent or makes no sense."""
+        value = self.input.get(name, DEFAULTS.get(name))
+        return DEFAULTS.get(name) if self.switches.end == "invalid" else value
+
+    def end_now(self) -> None:
+        """Let the end come at this moment."""
+        if self.switches.end == "never":
+            self.switches.end = "succeeded"
+        self.ends_at = min(self.ends_at, self.clock.now())
+
+    def stop(self) -> bool:
+        """Cancel it as an administrator does; False when it had ended. Work that had begun is billed."""
+        if self.ended:
+            return False
+        if self.clock.now() >= self.created_at + self.queue_s:
+            self.switches.failed_cost = self.full_cost
+        self.switches.end, self.stopped_by_admin = "cancelled", True
+        self.ends_at = self.clock.now()
+        return True
+
+    def record(self, url: str, *, as_queued: bool = False) -> dict[str, object]:
+        """The run object of the API reference, with ``url`` as its output's address."""
+        ended = self.ended and not as_queued
+        code, stage, message = self._failure() if ended else (None, None, None)
+        started = not as_queued and self.clock.now() >= self.created_at + self.queue_s
+        plain = self.switches.record_keys == "plain"
+        return {
+            "id": self.id,
+            "model_id": MODEL,
+            "target_type": "model",
+            "org_id": "0198c0de-0000-7000-8000-000000000001",
+            ("status" if plain else "status_code"): "queued" if as_queued else self.status,
+            "source_code": "api",
+            "input": dict(self.input),
+            "output": self.output(url) if ended else None,
+            "duration_ms": self._duration_ms() if ended else None,
+            "cost": None if as_queued else self.cost,
+            "cost_breakdown": None,
+            "batch_id": None,
+            "client_ref": self.client_ref,
+            "request_id": self.request_id,
+            "created_at": _zulu(self.created_at),
+            "started_at": _zulu(self.created_at + self.queue_s) if started else None,
+            "completed_at": _zulu(self.ends_at) if ended else None,
+            "callback_url": self.callback_url,
+            "metadata": self.metadata,
+            "has_logs": False,
+            "has_node_runs": False,
+            "failure_code": code,
+            "failure_message": message,
+            ("failure_stage" if plain else "failure_stage_code"): stage,
+        }
+
+    def callback(self, url: str, spelling: Switches) -> dict[str, object]:
+        """The callback's fields (docs.runflow.io /models/google/veo3.1, /concepts/callbacks)."""
+        status = self._end_status(spelling.callback_cancelled)
+        output: object = self.output(url)
+        if status in ("failed", "errored") and spelling.callback_failure_output == "envelope":
+            code, stage, message = self._failure()
+            output = {"error": {"code": code, "stage": stage, "message": message}}
+        event = EVENTS.get("cancelled" if status == "canceled" else status, "run.failed")
+        return {
+            "event": spelling.callback_event or event,
+            "run_id": spelling.callback_run_id or self.id,
+            "status": status,
+            "output": output,
+            "duration_ms": self._duration_ms(),
+            "created_at": _isoformat(self.created_at),
+            "completed_at": _isoformat(self.ends_at),
+            "metadata": self.metadata,
+        }
+
+    def stale_callback(self) -> dict[str, object]:
+        """What a callback with an older state would look like; the docs promise no order."""
+        return {
+            "event": "run.running",
+            "run_id": self.id,
+            "status": "running",
+            "output": None,
+            "duration_ms": None,
+            "created_at": _isoformat(self.created_at),
+            "completed_at": None,
+            "metadata": self.metadata,
+        }
+
+    def output(self, url: str) -> dict[str, object] | None:
+        """The normalised output (docs.runflow.io /models/google/veo3.1), or None where nothing was made."""
+        if not self.succeeded:
+            return None
+        width, height = self.size
+        entry = {"type": "video", "url": url, "width": width, "height": height, "duration": self.duration_s}
+        output: dict[str, object] = {
+            "outputs": [] if self.switches.end == "empty" else [entry],
+            "nsfw_detected": self.switches.nsfw,
+            "seed": self.input.get("seed"),
+            "timing": {"inference_ms": round(self.run_s * 1000)},
+        }
+        if self.switches.end == "missing":
+            del output["outputs"]
+        return output
+
+    def _status_on_the_way(self) -> str:
+        switches, age = self.switches, self.clock.now() - self.created_at
+        running = switches.odd_status or "running"
+        steps = [(self.queue_s, "dispatching"), (self.queue_s + self.run_s * 0.1, running)]
+        if switches.states == "back":
+            steps += [(self.queue_s + self.run_s * 0.4, "queued"), (self.queue_s + self.run_s * 0.7, running)]
+        passed = [status for begins, status in steps if age >= begins and switches.states != "skip"]
+        return passed[-1] if passed else "queued"
+
+    def _end_status(self, cancelled: str) -> str:
+        end = self.switches.end
+        if end == "cancelled":
+            return cancelled
+        if end in ("errored", "partial_succeeded"):
+            return end
+        return "failed" if end in FAILURES else "succeeded"
+
+    def _failure(self) -> tuple[str | None, str | None, str | None]:
+        code, stage, message = FAILURES.get(self.switches.end, (None, None, None))
+        return code, stage, self.failure_message or message
+
+    def _duration_ms(self) -> int:
+        return round((self.ends_at - self.created_at) * 1000)
+
+
+class Ids:
+    """UUIDs of version 7 that rise with each one made, repeatable for one seed and one time."""
+
+    def __init__(self, clock: Clock, seed: int) -> None:
+        self._clock = clock
+        self._random = random.Random(seed)
+        self._last = 0
+
+    def next(self) -> str:
+        """A new id (RFC 9562, section 5.7: 48 bits of milliseconds, version, 74 random bits, variant)."""
+        stamp = int(self._clock.now() * 1000) << 12 | self._random.getrandbits(8)
+        self._last = stamp = max(stamp, self._last + 1)
+        digits = f"{stamp >> 12:012x}7{stamp & 0xFFF:03x}{0x8 | self._random.getrandbits(2):x}"
+        digits += f"{self._random.getrandbits(60):015x}"
+        return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _moment(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)
+
+
+def _zulu(at: float) -> str:
+    return _isoformat(at).replace("+00:00", "Z")
+
+
+def _isoformat(at: float) -> str:
+    return _moment(at).isoformat(timespec="microseconds")

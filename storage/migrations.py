@@ -1,0 +1,130 @@
+"""The schema, as numbered steps forward. A database that is newer than this program, or somebody else's, is refused.
+
+Money is integer micro-dollars, times are unix seconds. The CHECKs are the last line of defence behind the guarded
+statements of `storage.sqlite`.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from bot.errors import DatabaseError
+
+steps = Migrations("veo-bot")
+
+SCHEMA_1 = """
+CREATE TABLE run (
+    run_id TEXT PRIMARY KEY,
+    origin TEXT NOT NULL UNIQUE,
+    member TEXT NOT NULL,
+    server TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    request TEXT NOT NULL CHECK (json_valid(request)),
+    price_u INTEGER NOT NULL CHECK (price_u > 0),
+    member_scope TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('reserved', 'submitting', 'ambiguous', 'running', 'unknown',
+                                         'succeeded', 'failed', 'cancelled')),
+    state_at REAL NOT NULL,
+    created_at REAL NOT NULL,
+    due_at REAL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    posts INTEGER NOT NULL DEFAULT 0,
+    posted_at REAL,
+    callback_token TEXT NOT NULL UNIQUE,
+    candidate_id TEXT,
+    provider_id TEXT UNIQUE,
+    provider_request_id TEXT,
+    provider_status TEXT,
+    provider_status_at REAL,
+    overdue INTEGER NOT NULL DEFAULT 0 CHECK (overdue IN (0, 1)),
+    ended_at REAL,
+    ending TEXT,
+    cost_u INTEGER CHECK (cost_u >= 0),
+    cost_checks INTEGER NOT NULL DEFAULT 0,
+    seed_used INTEGER,
+    took_ms INTEGER,
+    failure_code TEXT,
+    failure_message TEXT,
+    notice TEXT CHECK (notice IN ('result', 'unknown', 'overdue')),
+    delivery TEXT NOT NULL DEFAULT 'none'
+        CHECK (delivery IN ('none', 'pending', 'sending', 'delivered', 'undeliverable')),
+    delivery_tries INTEGER NOT NULL DEFAULT 0,
+    first_try_at REAL,
+    message TEXT,
+    reply_to TEXT,
+    reply_until REAL,
+    upload_limit_bytes INTEGER,
+    CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
+    CHECK ((ended_at IS NULL) = (ending IS NULL)),
+    CHECK (state != 'running' OR provider_id IS NOT NULL)
+) STRICT;
+CREATE INDEX run_due ON run (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX run_of_member ON run (member, created_at);
+CREATE INDEX run_in_flight ON run (state, created_at)
+    WHERE state IN ('reserved', 'submitting', 'ambiguous', 'running');
+CREATE INDEX run_reply ON run (reply_until) WHERE reply_until IS NOT NULL;
+
+CREATE TABLE budget (
+    scope TEXT NOT NULL,
+    period_key TEXT NOT NULL,
+    limit_u INTEGER,
+    held_u INTEGER NOT NULL DEFAULT 0,
+    spent_u INTEGER NOT NULL DEFAULT 0,
+    excess_u INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (scope, period_key),
+    CHECK (held_u >= 0 AND spent_u >= 0 AND excess_u >= 0 AND held_u + spent_u <= limit_u + excess_u)
+) STRICT;
+
+CREATE TABLE ledger_entry (
+    entry_id INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL REFERENCES run (run_id),
+    scope TEXT NOT NULL,
+    period_key TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('hold', 'post', 'void', 'adjust')),
+    amount_u INTEGER NOT NULL,
+    at REAL NOT NULL,
+    actor TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    FOREIGN KEY (scope, period_key) REFERENCES budget (scope, period_key)
+) STRICT;
+CREATE UNIQUE INDEX one_hold ON ledger_entry (run_id, scope, period_key) WHERE kind = 'hold';
+CREATE UNIQUE INDEX one_end ON ledger_entry (run_id, scope, period_key) WHERE kind IN ('post', 'void');
+CREATE INDEX entry_of_run ON ledger_entry (run_id, kind);
+CREATE TRIGGER ledger_only_grows BEFORE UPDATE ON ledger_entry
+    BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;
+CREATE TRIGGER ledger_keeps_all BEFORE DELETE ON ledger_entry
+    BEGIN SELECT RAISE(ABORT, 'ledger entries are never removed'); END;
+
+-- A run with what the ledger has posted for it, as its member's level counts it.
+CREATE VIEW run_view AS
+    SELECT run.*, (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
+                   WHERE entry.run_id = run.run_id AND entry.scope = run.member_scope
+                     AND entry.kind IN ('post', 'adjust')) AS charged_u
+    FROM run;
+
+CREATE TABLE installation (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+"""
+
+
+@steps()
+def step_1_runs_and_ledger(db: Database) -> None:
+    """Runs, budgets, the ledger, and the key with which media links are signed."""
+    db.executescript(SCHEMA_1)
+    db.execute("INSERT INTO installation VALUES ('media_key', :key)", {"key": secrets.token_bytes(32)})
+
+
+def refuse_what_is_not_ours(db: Database, path: str) -> None:
+    """Raise DatabaseError, having changed nothing, for a foreign database or one newer than this program."""
+    names = set(db.table_names())
+    applied = {step.name for step in steps.applied(db)}
+    if names and not applied:
+        raise DatabaseError(f"{path} is a database of another program; name another file in DATABASE_URL.")
+    known = {step.name for step in steps._migrations}
+    if newer := sorted(applied - known):
+        raise DatabaseError(
+            f"{path} was written by a newer version of this program (it knows {newer[-1]}); "
+            "start that version, or name another file in DATABASE_URL."
+        )

@@ -1,0 +1,228 @@
+"""A whole world for a test: both sandboxes here, the real bot as a process that can be killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sandbox.discord import Channel, DiscordSandbox, Interaction, Member
+from sandbox.discord import Switches as DiscordSwitches
+from sandbox.runflow import RunflowSandbox
+from sandbox.runflow import Switches as RunflowSwitches
+from storage import check_books
+
+ROOT = Path(__file__).resolve().parent.parent
+SECRET = "whsec_test_0123456789"
+API_KEY = "rf_live_test"
+WAIT_S = 20.0
+RUN = re.compile(r"-# Run `([a-z2-7]+)`(?: · (\w+))?$")
+
+Json = dict[str, Any]
+
+
+def openapi() -> Path | None:
+    """Discord's own description, where the surroundings name one: then every exchange is checked against it."""
+    path = os.environ.get("DISCORD_OPENAPI")
+    return Path(path) if path else None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """Discord, Runflow, and a bot between them that talks to both over TCP."""
+
+    folder: Path
+    discord: DiscordSandbox
+    runflow: RunflowSandbox
+    environment: dict[str, str]
+    bot: asyncio.subprocess.Process | None = None
+    starts: int = field(default=0)
+
+    @property
+    def channel(self) -> Channel:
+        return self.discord.world.channel("video-lab")
+
+    def member(self, name: str = "Bo") -> Member:
+        return self.discord.world.member(name)
+
+    @property
+    def database_url(self) -> str:
+        return self.environment["DATABASE_URL"]
+
+    @property
+    def web_url(self) -> str:
+        return f"http://127.0.0.1:{self.environment['WEB_PORT']}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "bot.log").read_text()
+
+    async def start(self, **changes: str) -> None:
+        """Start the bot, with settings changed, and wait until it answers members."""
+        assert self.bot is None
+        self.environment |= changes
+        identified, _ = self.discord.gateway_counts
+        with (self.folder / "bot.log").open("ab") as log:
+            self.bot = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "bot", "run", cwd=self.folder, env=self.environment, stderr=log, stdout=log
+            )
+        self.starts += 1
+        async with asyncio.timeout(WAIT_S):
+            while self.discord.gateway_counts[0] == identified:
+                assert self.bot.returncode is None, f"the bot stopped while it started:\n{self.log}"
+                await asyncio.sleep(0.01)
+            await self.discord.bot_ready(timeout=WAIT_S)
+
+    async def kill(self) -> None:
+        """-9, at once."""
+        assert self.bot is not None
+        self.bot.kill()
+        await self.bot.wait()
+        self.bot = None
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to stop; its exit code."""
+        assert self.bot is not None
+        if self.bot.returncode is None:
+            self.bot.send_signal(number)
+        async with asyncio.timeout(WAIT_S):
+            code = await self.bot.wait()
+        self.bot = None
+        return code
+
+    async def veo(self, prompt: str = "a red fox", *, member: str = "Bo", **options: object) -> Interaction:
+        """`/veo` by a member, acknowledged in time."""
+        interaction = await self.discord.invoke(self.member(member), self.channel, "veo", {"prompt": prompt, **options})
+        await interaction.acknowledged()
+        return interaction
+
+    async def end_of(self, interaction: Interaction, *, kind: str | None = None, timeout: float = WAIT_S) -> Json:
+        """The message in the channel about the interaction's run; `kind` for one that is not its result."""
+        run_id = await self.run_id(interaction)
+
+        def fits(message: Json) -> bool:
+            found = RUN.search(message["content"])
+            return found is not None and found.groups() == (run_id, kind)
+
+        return await self.discord.wait_message(interaction.channel, fits, timeout=timeout)
+
+    async def run_id(self, interaction: Interaction) -> str:
+        """The run that the interaction made, as its card names it."""
+        card = await interaction.wait(lambda message: bool(message["embeds"]), timeout=WAIT_S)
+        return str(card["embeds"][0]["footer"]["text"]).removeprefix("Run ")
+
+    async def card(self, interaction: Interaction, text: str, timeout: float = WAIT_S) -> str:
+        """The card's status once it says `text`."""
+        card = await interaction.wait(lambda message: text in status_of(message), timeout=timeout)
+        return status_of(card)
+
+    def posts(self, channel: Channel | None = None) -> list[Json]:
+        """Every public message of the bot about a run, oldest first."""
+        return [each for each in self.discord.messages(channel or self.channel) if RUN.search(each["content"])]
+
+    def rows(self, sql: str, **values: object) -> list[Json]:
+        """Read the bot's database, beside it."""
+        path = self.database_url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(sql, values)]
+
+    async def until(self, sql: str) -> None:
+        """Wait until the bot's database has a row for `sql`."""
+        async with asyncio.timeout(WAIT_S):
+            while not self.rows(sql):  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.01)
+
+    async def until_resumed(self) -> None:
+        """Wait until the bot has resumed its gateway session."""
+        async with asyncio.timeout(WAIT_S):
+            while self.discord.gateway_counts[1] == 0:  # noqa: ASYNC110 - the sandbox tells it by this count alone
+                await asyncio.sleep(0.01)
+
+    def check(self) -> None:
+        """Nothing is out of balance, and neither side broke Discord's own description."""
+        assert check_books(self.database_url) == []
+        assert self.discord.violations == []
+        for secret in (self.discord.token, API_KEY, SECRET, "signature=", "X-Sig"):
+            assert secret not in self.log
+
+
+def status_of(message: Mapping[str, Any]) -> str:
+    """The status field of a card; empty where the message is none."""
+    for embed in message["embeds"]:
+        for each in embed.get("fields", []):
+            if each["name"] == "Status":
+                return str(each["value"])
+    return ""
+
+
+@asynccontextmanager
+async def scene(
+    folder: Path,
+    *,
+    discord: Mapping[str, Any] | None = None,
+    runflow: Mapping[str, Any] | None = None,
+    queue_s: float = 0.0,
+    run_s: float = 0.05,
+    start: bool = True,
+    **environment: str,
+) -> AsyncIterator[Scene]:
+    """A world with its bot started; afterwards the books are checked and everything is gone."""
+    async with (
+        DiscordSandbox(spec=openapi(), switches=DiscordSwitches(**dict(discord or {}))) as chat,
+        RunflowSandbox(
+            api_key=API_KEY,
+            callback_secret=SECRET,
+            queue_s=queue_s,
+            run_s=run_s,
+            switches=RunflowSwitches(**({"clip": "stored"} | dict(runflow or {}))),
+        ) as provider,
+    ):
+        port = free_port()
+        settings = {
+            "PATH": os.environ.get("PATH", ""),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "error,ignore:'audioop' is deprecated:DeprecationWarning",
+            "DISCORD_TOKEN": chat.token,
+            "DISCORD_API_URL": chat.api_url,
+            "DISCORD_GATEWAY_URL": chat.gateway_url,
+            "RUNFLOW_API_KEY": API_KEY,
+            "RUNFLOW_API_URL": provider.url,
+            "RUNFLOW_CALLBACK_SECRETS": SECRET,
+            "RUNFLOW_SETTLE_S": "0.8",
+            "PUBLIC_URL": f"http://127.0.0.1:{port}",
+            "WEB_PORT": str(port),
+            "DATABASE_URL": f"sqlite:///{folder / 'veo.db'}",
+            "MEDIA_DIR": str(folder / "media"),
+            "QUOTA_USER_USD": "100.00",
+            "QUOTA_RUNS_IN_FLIGHT": "50",
+            "RUNS_IN_FLIGHT_TOTAL": "50",
+            "POLL_INTERVAL_S": "0.05",
+            "POLL_INTERVAL_MAX_S": "0.2",
+            **environment,
+        }
+        world = Scene(folder=folder, discord=chat, runflow=provider, environment=settings)
+        try:
+            if start:
+                await world.start()
+            yield world
+            world.check()
+        finally:
+            if world.bot is not None:
+                await world.stop()

@@ -1,0 +1,543 @@
+"""The bot over TCP against both sandboxes: what a member sees, what is posted, what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.harness import SECRET, Scene, scene, status_of
+
+FOX = "a red fox in falling snow"
+
+
+async def test_the_video_arrives_with_the_callers_mention_alone(world: Scene) -> None:
+    """`/veo` ends with one message that carries the playable clip and notifies nobody but the caller."""
+    interaction = await world.veo(FOX, seed=42)
+    message = await world.end_of(interaction)
+    run_id = await world.run_id(interaction)
+    assert [each["filename"] for each in message["attachments"]] == [f"veo-{run_id}.mp4"]
+    assert [each["id"] for each in message["mentions"]] == [interaction.member.id]
+    assert "seed 42" in message["content"]
+    async with aiohttp.ClientSession() as session, session.get(message["attachments"][0]["url"]) as reply:
+        assert (await reply.read())[4:8] == b"ftyp"
+    assert "the video is in the channel. Charged $3.20." in await world.card(interaction, "in the channel")
+    assert len(world.posts()) == 1
+    assert list((world.folder / "media").iterdir()) == []
+
+
+async def test_all_nine_options_reach_runflow_as_given(world: Scene) -> None:
+    """What the member chose is what is bought, field by field and type by type."""
+    chosen: dict[str, Any] = {
+        "duration": "4s",
+        "resolution": "1080p",
+        "aspect_ratio": "9:16",
+        "generate_audio": False,
+        "negative_prompt": "text, logos",
+        "seed": 2**53 - 1,
+        "auto_fix": False,
+        "safety_tolerance": "2",
+    }
+    await world.end_of(await world.veo(FOX, **chosen))
+    (run,) = world.runflow.runs.values()
+    assert run.input == {"prompt": FOX, **chosen}
+
+
+async def test_defaults_are_sent_and_what_has_none_is_left_out(world: Scene) -> None:
+    """A field with a price is never left to Runflow's own default."""
+    await world.end_of(await world.veo(FOX))
+    (run,) = world.runflow.runs.values()
+    assert run.input == {
+        "prompt": FOX,
+        "duration": "8s",
+        "resolution": "720p",
+        "aspect_ratio": "16:9",
+        "generate_audio": True,
+        "auto_fix": True,
+        "safety_tolerance": "4",
+    }
+
+
+async def test_the_card_is_for_the_caller_and_moves_on_with_the_run(tmp_path: Path) -> None:
+    """Understood, queued, filming, finished: with price and rest, and not an edit more than there is news."""
+    async with scene(tmp_path, queue_s=0.4, run_s=0.4, QUOTA_USER_USD="10.00") as world:
+        interaction = await world.veo(FOX)
+        await world.card(interaction, "in the channel")
+        seen = [status_of(version) for version in interaction.history if version["embeds"]]
+        words = [text.split(",")[0].split(":")[0] for text in seen]
+        assert [word for word in words if word != "Being handed to the model"] == [
+            "Understood. It is being handed to Runflow.",
+            "Queued at Runflow",
+            "Filming",
+            "Finished",
+            "Finished",
+        ]
+        assert all(version["flags"] & 64 for version in interaction.history)
+        fields = {each["name"]: each["value"] for each in interaction.history[-1]["embeds"][0]["fields"]}
+        assert fields["Price"] == "$3.20"
+        assert re.fullmatch(r"\$6\.80 of \$10\.00 left, resets <t:\d+:R>", fields["Your limit"])
+
+
+@pytest.mark.parametrize(
+    ("marker", "public", "private", "cost_u"),
+    [
+        ("nsfw", "flagged as not safe for work, so it is not posted", "not shown. Charged $3.20.", 3_200_000),
+        ("failed", "could not be made", "It failed. Nothing was charged.", 0),
+        ("policy", "reads like the content policy", "It failed. Nothing was charged.", 0),
+        ("cancelled", "was cancelled at Runflow", "Cancelled at Runflow. Nothing was charged.", 0),
+        ("empty", "gave no video", "how a filtered one looks. Charged $3.20.", 3_200_000),
+        ("failed-cost", "could not be made", "It failed. Charged $0.40, which is what Runflow billed", 400_000),
+        ("402", "for whoever runs this bot to mend", "Nothing was charged: Runflow did not bill it.", 0),
+        ("422", "not valid (prompt)", "Nothing was charged: Runflow did not bill it.", 0),
+    ],
+)
+async def test_an_end_without_a_video_says_what_happened_and_what_it_cost(
+    world: Scene, marker: str, public: str, private: str, cost_u: int
+) -> None:
+    """The channel hears what happened and no word of money; the caller's card says what was charged."""
+    interaction = await world.veo(f"{FOX} [{marker}]")
+    message = await world.end_of(interaction)
+    assert public in message["content"]
+    assert message["attachments"] == []
+    assert "$" not in message["content"]
+    assert private in await world.card(interaction, "harged")
+    (row,) = world.rows("SELECT charged_u FROM run_view")
+    assert row == {"charged_u": cost_u}
+
+
+@pytest.mark.parametrize("marker", ["partial", "nsfw-null", "skip", "back", "unknown", "early", "twice", "storm"])
+async def test_odd_ways_still_deliver_once(world: Scene, marker: str) -> None:
+    """Partial work, unchecked clips, strange states and callbacks of all kinds end in one post and one charge."""
+    interaction = await world.veo(f"{FOX} [{marker}]")
+    if marker == "unknown":
+        await world.card(interaction, "At Runflow, since")
+        world.runflow.clock.advance(60)
+    message = await world.end_of(interaction)
+    assert len(message["attachments"]) == 1
+    await world.runflow.idle()
+    assert len(world.posts()) == 1
+    assert world.rows("SELECT kind, amount_u FROM ledger_entry") == [
+        {"kind": "hold", "amount_u": 3_200_000},
+        {"kind": "post", "amount_u": 3_200_000},
+    ]
+
+
+async def test_without_callbacks_polling_alone_delivers(tmp_path: Path) -> None:
+    """Without PUBLIC_URL no callback is asked for, and nothing is missing."""
+    async with scene(tmp_path, PUBLIC_URL="") as world:
+        await world.end_of(await world.veo(FOX))
+        (run,) = world.runflow.runs.values()
+        assert run.callback_url is None
+
+
+async def test_a_callback_wakes_a_run_that_polling_would_find_late(tmp_path: Path) -> None:
+    """With an hour between two polls the callback alone brings the end at once."""
+    async with scene(tmp_path, run_s=0.5, POLL_INTERVAL_S="3600", POLL_INTERVAL_MAX_S="3600") as world:
+        await world.end_of(await world.veo(FOX), timeout=10)
+
+
+async def test_a_lost_callback_costs_a_poll_and_nothing_else(tmp_path: Path) -> None:
+    """Callbacks are hints: without them the same run ends the same way."""
+    async with scene(tmp_path, runflow={"callback_lost": True}) as world:
+        await world.end_of(await world.veo(FOX))
+
+
+async def test_a_dead_interaction_token_loses_the_card_only(tmp_path: Path) -> None:
+    """Past the token's life the video is posted as if nothing had happened."""
+    async with scene(tmp_path, discord={"token_life_s": 0.2}, run_s=0.6) as world:
+        message = await world.end_of(await world.veo(FOX))
+        assert len(message["attachments"]) == 1
+        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+
+
+async def test_interaction_tokens_are_forgotten_when_they_die(tmp_path: Path) -> None:
+    """The token is kept no longer than Discord honours it: the bot's clock, not a poll, drops it."""
+    async with scene(tmp_path) as world:
+        await world.end_of(await world.veo(FOX))
+        (row,) = world.rows("SELECT reply_to, reply_until, created_at FROM run")
+        assert row["reply_to"] is not None
+        assert 0 < row["reply_until"] - row["created_at"] <= 900
+
+
+async def test_a_clip_too_large_to_attach_becomes_a_link_of_our_own(tmp_path: Path) -> None:
+    """Over the limit the bot's own web server gives the clip out, signed and for as long as it says."""
+    async with scene(tmp_path, runflow={"file_bytes": 11 * 2**20}) as world:
+        message = await world.end_of(await world.veo(FOX))
+        assert message["attachments"] == []
+        assert "too large to attach" in message["content"]
+        (link,) = re.findall(r"^http\S+$", message["content"], re.MULTILINE)
+        assert link.startswith(f"{world.web_url}/media/")
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(link, headers={"Range": "bytes=4-7"}) as part,
+            session.get(link) as whole,
+        ):
+            assert part.status == 206
+            assert await part.read() == b"ftyp"
+            assert len(await whole.read()) >= 11 * 2**20
+
+
+async def test_without_an_address_of_our_own_the_link_is_runflows(tmp_path: Path) -> None:
+    """Where the bot cannot be reached it hands on Runflow's link, and says whose it is and that it ends."""
+    async with scene(tmp_path, runflow={"file_bytes": 11 * 2**20}, PUBLIC_URL="") as world:
+        message = await world.end_of(await world.veo(FOX))
+        assert "Runflow's own link" in message["content"]
+        (link,) = re.findall(r"^http\S+$", message["content"], re.MULTILINE)
+        assert link.startswith(world.runflow.url)
+        async with aiohttp.ClientSession() as session, session.get(link) as reply:
+            assert reply.status == 200
+        assert list((world.folder / "media").iterdir()) == []
+
+
+async def test_an_announced_limit_that_is_too_high_costs_a_try_and_not_the_clip(tmp_path: Path) -> None:
+    """Discord's number may be wrong: its 413 turns the upload into a link."""
+    limits = {"upload_limit": 5 * 2**20, "announced_upload_limit": 50 * 2**20}
+    async with scene(tmp_path, discord=limits, runflow={"file_bytes": 6 * 2**20}) as world:
+        message = await world.end_of(await world.veo(FOX))
+        assert "/media/" in message["content"]
+        assert [each.status for each in world.discord.requests if each.files] == [413]
+
+
+async def test_a_prompt_can_ping_nobody_and_stays_text(world: Scene) -> None:
+    """Mentions, markdown and links in a prompt are shown as they were typed and reach nobody."""
+    dana = world.member("Dana")
+    hostile = f"@everyone <@{dana.id}> <@&1> `**bold**` https://evil.test/x.png\n# big ```code"
+    message = await world.end_of(await world.veo(hostile))
+    assert [each["id"] for each in message["mentions"]] == [world.member().id]
+    assert message["mention_everyone"] is False
+    assert message["mention_roles"] == []
+    quoted = message["content"].splitlines()[1]
+    assert quoted.startswith("> `")
+    assert quoted.count("`") == 2
+
+
+async def test_a_channel_that_cannot_take_the_video_is_refused_before_anything_is_paid(world: Scene) -> None:
+    """Missing permissions are named at once; Runflow hears nothing."""
+    for name, missing in (("read-only", "Send Messages"), ("no-files", "Attach Files")):
+        channel = world.discord.world.channel(name)
+        interaction = await world.discord.invoke(world.member("Ada"), channel, "veo", {"prompt": FOX})
+        answer = await interaction.wait(lambda message: bool(message["content"]))
+        assert missing in answer["content"]
+        assert "Nothing was charged" in answer["content"]
+        assert answer["flags"] & 64
+    assert world.runflow.runs == {}
+    assert world.rows("SELECT * FROM budget") == []
+
+
+async def test_threads_work_like_channels(world: Scene) -> None:
+    """In a thread the permission that counts there is asked for, and the video is posted there."""
+    thread = next(each for each in world.discord.world.channels() if each.parent is not None)
+    interaction = await world.discord.invoke(world.member(), thread, "veo", {"prompt": FOX})
+    message = await world.end_of(interaction)
+    assert message["channel_id"] == thread.id
+
+
+async def test_only_chosen_servers_may_spend(tmp_path: Path) -> None:
+    """Elsewhere the answer says how the operator switches the server on, and nothing is started."""
+    async with scene(tmp_path) as world:
+        lobby = world.discord.world.channel("lobby")
+        dana = next(each for each in lobby.server.members if each.name == "Dana") if lobby.server else None
+        assert dana is not None
+        assert lobby.server is not None
+        interaction = await world.discord.invoke(dana, lobby, "veo", {"prompt": FOX})
+        answer = await interaction.wait(lambda message: bool(message["content"]))
+        assert f"adding {lobby.server.id} to DISCORD_SERVERS" in answer["content"]
+        assert world.runflow.runs == {}
+        for chosen in (lobby.server.id, "*"):
+            await world.stop()
+            await world.start(DISCORD_SERVERS=chosen)
+            interaction = await world.discord.invoke(dana, lobby, "veo", {"prompt": FOX})
+            await world.end_of(interaction)
+
+
+async def test_over_the_limit_the_refusal_says_what_would_fit(tmp_path: Path) -> None:
+    """Price, rest, reset and the cheapest setting that fits; held money is named; nothing is written."""
+    async with scene(tmp_path, runflow={"end": "never"}, QUOTA_USER_USD="5.00") as world:
+        first = await world.veo(FOX)
+        await world.card(first, "Filming")
+        second = await world.veo(FOX)
+        answer = (await second.wait(lambda message: bool(message["content"])))["content"]
+        assert "costs $3.20, and $1.80 of your limit is left" in answer
+        assert re.search(r"resets <t:\d+:f> \(<t:\d+:R>\)", answer)
+        assert "$3.20 of it is held" in answer
+        assert "What would fit: 4 s · 720p · 16:9 · silent for $0.80." in answer
+        third = await world.veo(FOX, member="Cem", duration="4s", generate_audio=False)
+        await world.card(third, "Filming")
+        assert len(world.runflow.runs) == 2
+
+
+async def test_twenty_at_once_never_pass_a_limit_for_five(tmp_path: Path) -> None:
+    """A burst through Discord itself: exactly as many start as the limit pays for, the rest hear why."""
+    async with scene(tmp_path, runflow={"end": "never"}, QUOTA_USER_USD="16.00") as world:
+        asked = await asyncio.gather(*(world.veo(f"fox {number}") for number in range(20)))
+        answers = await asyncio.gather(
+            *(each.wait(lambda message: bool(message["content"] or message["embeds"])) for each in asked)
+        )
+        assert sum(bool(answer["embeds"]) for answer in answers) == 5
+        assert sum("over your limit" in answer["content"] for answer in answers) == 15
+        assert world.rows("SELECT held_u, spent_u FROM budget") == [{"held_u": 16_000_000, "spent_u": 0}]
+
+
+async def test_too_many_runs_at_a_time_are_refused_and_the_bots_own_total_waits(tmp_path: Path) -> None:
+    """One member's runs beyond the limit are refused; beyond the bot's total they wait their turn, in order."""
+    never = {"end": "never"}
+    async with scene(tmp_path, runflow=never, QUOTA_RUNS_IN_FLIGHT="2", RUNS_IN_FLIGHT_TOTAL="1") as world:
+        first = await world.veo("first")
+        await world.card(first, "Filming")
+        second = await world.veo("second")
+        await world.card(second, "Waiting for its turn")
+        refused = await world.veo("third")
+        answer = await refused.wait(lambda message: bool(message["content"]))
+        assert "2 at a time is the limit" in answer["content"]
+        (running,) = world.runflow.runs
+        await world.runflow.finish(running, end="succeeded")
+        await world.end_of(first)
+        await world.card(second, "Filming")
+
+
+async def test_an_empty_or_endless_prompt_gets_one_sentence(tmp_path: Path) -> None:
+    """What cannot be filmed is refused in words, before anything is held."""
+    async with scene(tmp_path, PROMPT_MAX_CHARS="50") as world:
+        for prompt, words in (("   ", "The prompt is empty"), ("x" * 51, "51 characters, and 50 is the most")):
+            interaction = await world.veo(prompt)
+            answer = await interaction.wait(lambda message: bool(message["content"]))
+            assert words in answer["content"]
+        assert world.rows("SELECT * FROM run") == []
+
+
+async def test_quota_and_history_show_the_callers_own_books(world: Scene) -> None:
+    """Used, held, left and the reset, and each run with what became of it; nobody else's."""
+    await world.card(await world.veo(FOX), "in the channel")
+    await world.card(await world.veo(f"{FOX} [failed]"), "It failed")
+    quota = await world.discord.invoke(world.member(), world.channel, "veo-quota", {})
+    text = (await quota.wait(lambda message: bool(message["content"])))["content"]
+    assert "**$96.80 left** of $100.00. Used $3.20, held $0.00" in text
+    assert "failed · not charged" in text
+    assert "posted · $3.20" in text
+    history = await world.discord.invoke(world.member("Dana"), world.channel, "veo-history", {})
+    other = await history.wait(lambda message: bool(message["embeds"]))
+    assert other["embeds"][0]["description"].startswith("None yet")
+    assert other["flags"] & 64
+
+
+async def test_show_posts_a_finished_video_again(world: Scene) -> None:
+    """From its message while that is there, freshly signed; from Runflow when it is gone; never another's."""
+    interaction = await world.veo(FOX)
+    message = await world.end_of(interaction)
+    run_id = await world.run_id(interaction)
+    await world.card(interaction, "in the channel")
+    world.discord.clock.advance(2 * 86_400)  # the first link is dead by now
+    shown = await world.discord.invoke(world.member(), world.channel, "veo-show", {"run": run_id})
+    answer = await shown.wait(lambda each: bool(each["content"]))
+    assert not answer["flags"] & 64
+    (link,) = re.findall(r"^http\S+$", answer["content"], re.MULTILINE)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(message["attachments"][0]["url"]) as old,
+        session.get(link) as fresh,
+    ):
+        assert (old.status, fresh.status) == (404, 200)
+    world.discord.delete_message(message["id"])
+    again = await world.discord.invoke(world.member(), world.channel, "veo-show", {})
+    answer = await again.wait(lambda each: bool(each["attachments"]))
+    assert answer["attachments"][0]["filename"] == f"veo-{run_id}.mp4"
+    other = await world.discord.invoke(world.member("Dana"), world.channel, "veo-show", {"run": run_id})
+    answer = await other.wait(lambda each: bool(each["content"]))
+    assert "None of your finished videos has that id" in answer["content"]
+
+
+async def test_a_slow_runflow_never_delays_the_answer(tmp_path: Path) -> None:
+    """The acknowledgement does not wait for the order: Discord's three seconds are never in danger."""
+    async with scene(tmp_path, runflow={"reply_delay_s": 1.0}) as world:
+        asked = await asyncio.gather(*(world.veo(f"fox {number}") for number in range(10)))
+        assert max(each.acknowledged_after_s or 9.0 for each in asked) < 1.0
+        for each in asked:
+            await world.end_of(each)
+
+
+async def test_commands_are_registered_once_and_again_only_when_they_differ(world: Scene) -> None:
+    """A start with the same commands asks and sends nothing; a difference is put right."""
+
+    def puts() -> int:
+        return sum(each.method == "PUT" for each in world.discord.requests)
+
+    assert puts() == 1
+    await world.stop()
+    await world.start()
+    assert puts() == 1
+    await world.stop()
+    command = world.discord.registered("veo-quota")
+    command["description"] = "an older version"
+    await world.start()
+    assert puts() == 2
+
+
+async def test_a_gateway_that_drops_is_resumed(world: Scene) -> None:
+    """After a lost connection the next command is answered all the same."""
+    await world.discord.drop_gateway(4000)
+    await world.until_resumed()
+    await world.end_of(await world.veo(FOX))
+
+
+async def test_forged_doubled_and_malformed_callbacks_change_nothing(tmp_path: Path) -> None:
+    """Whatever reaches the callback address, the run ends by Runflow's record alone."""
+    async with scene(tmp_path, runflow={"end": "never"}) as world:
+        interaction = await world.veo(FOX)
+        await world.card(interaction, "Filming")
+        (run,) = world.runflow.runs.values()
+        assert run.callback_url is not None
+        lie = b'{"event":"run.completed","run_id":"x","status":"succeeded","output":{"outputs":[]}}'
+        async with aiohttp.ClientSession() as session:
+            statuses = []
+            for body, headers in (
+                (lie, {}),
+                (lie, {"Runflow-Signature": "0" * 64}),
+                (lie, {"Runflow-Signature": "é"}),
+                (b"\x00" * 70_000, {}),
+            ):
+                async with session.post(run.callback_url, data=body, headers=headers) as reply:
+                    statuses.append(reply.status)
+        assert statuses == [401, 401, 401, 413]
+        from sandbox.runflow.callbacks import sign
+
+        async with aiohttp.ClientSession() as session:
+            for body in (lie, lie, b"{", b""):
+                signature = {"Runflow-Signature": sign(SECRET, body)}
+                async with session.post(run.callback_url, data=body, headers=signature) as reply:
+                    assert reply.status == 202
+                async with session.post(
+                    f"{world.web_url}/callbacks/runflow/nobody", data=body, headers=signature
+                ) as reply:
+                    assert reply.status == 404
+        assert world.posts() == []
+        assert world.rows("SELECT state FROM run") == [{"state": "running"}]
+        await world.runflow.finish(run.id, end="succeeded")
+        await world.end_of(interaction)
+
+
+@pytest.mark.parametrize("fault", ["after-500", "after-504", "after-reset", "after-truncated", "after-no-body"])
+async def test_an_order_without_a_clear_answer_is_found_and_never_repeated(world: Scene, fault: str) -> None:
+    """The run that was bought all the same is adopted: one order, one charge, one video."""
+    interaction = await world.veo(f"{FOX} [{fault}]")
+    await world.end_of(interaction)
+    assert world.runflow.posts(f"veo-{await world.run_id(interaction)}") == 1
+    assert len(world.runflow.runs) == 1
+
+
+async def test_an_order_that_nobody_can_find_is_unknown_and_held(tmp_path: Path) -> None:
+    """Told as unknown, held and not ordered again; and delivered should it turn up after all."""
+    async with scene(tmp_path, runflow={"after": "500", "list_lag_s": 3600.0, "callback_lost": True}) as world:
+        interaction = await world.veo(FOX)
+        notice = await world.end_of(interaction, kind="unknown")
+        assert "not known whether Runflow took this order" in notice["content"]
+        assert "$3.20 stays held" in await world.card(interaction, "stays held")
+        assert world.rows("SELECT held_u FROM budget") == [{"held_u": 3_200_000}]
+        world.runflow.clock.advance(4000)
+        await world.end_of(interaction)
+        assert world.runflow.posts(f"veo-{await world.run_id(interaction)}") == 1
+
+
+async def test_the_callback_alone_finds_an_order_that_the_list_hides(tmp_path: Path) -> None:
+    """The run named by a callback is read, and adopted because it carries our reference."""
+    async with scene(tmp_path, runflow={"after": "500", "list_lag_s": 3600.0}, run_s=0.3) as world:
+        interaction = await world.veo(FOX)
+        await world.end_of(interaction)
+        assert len(world.posts()) == 1
+
+
+@pytest.mark.parametrize("marker", ["429", "retry-after"])
+async def test_being_told_to_wait_is_waited_out(world: Scene, marker: str) -> None:
+    """429 bought nothing: the order is sent again after the pause, and once."""
+    interaction = await world.veo(f"{FOX} [{marker}]")
+    await world.end_of(interaction)
+    assert len(world.runflow.runs) == 1
+
+
+async def test_an_unreachable_runflow_is_tried_again_and_then_given_up(tmp_path: Path) -> None:
+    """Never sent means never bought: after the deadline the hold is released, and it is said why."""
+    async with scene(tmp_path, RUNFLOW_API_URL="http://127.0.0.1:9", RUN_DEADLINE_S="1") as world:
+        interaction = await world.veo(FOX)
+        message = await world.end_of(interaction)
+        assert "could not be reached in time" in message["content"]
+        assert world.rows("SELECT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": 0}]
+
+
+async def test_a_run_past_its_deadline_is_told_watched_and_still_delivered(tmp_path: Path) -> None:
+    """A local timeout is no verdict: overdue is said once, the hold stays, and the late video arrives."""
+    async with scene(tmp_path, runflow={"end": "never"}, RUN_DEADLINE_S="0.3") as world:
+        interaction = await world.veo(FOX)
+        await world.end_of(interaction, kind="overdue")
+        assert world.rows("SELECT held_u FROM budget") == [{"held_u": 3_200_000}]
+        (run,) = world.runflow.runs
+        await world.runflow.finish(run, end="succeeded")
+        await world.end_of(interaction)
+        assert len(world.posts()) == 2
+
+
+@pytest.mark.parametrize("marker", ["reads-fail", "expired", "truncated-once", "redirect"])
+async def test_trouble_on_the_way_to_the_clip_is_outlasted(world: Scene, marker: str) -> None:
+    """Failing reads, dead links, broken downloads and redirects end in one whole clip."""
+    message = await world.end_of(await world.veo(f"{FOX} [{marker}]"))
+    async with aiohttp.ClientSession() as session, session.get(message["attachments"][0]["url"]) as reply:
+        whole = Path("sandbox/runflow/clip.mp4").read_bytes()
+        assert await reply.read() == whole
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 503},
+        {"cut": "before"},
+        {"cut": "after"},
+        {"status": 500, "effect": True},
+        {"status": 429, "retry_after": 0.1},
+        {"status": 429, "via": False},
+    ],
+    ids=str,
+)
+async def test_a_post_that_fails_or_seems_to_is_made_exactly_once(world: Scene, fault: dict[str, Any]) -> None:
+    """Whether Discord refused, broke off before or after, or answered an error after posting: one message."""
+    world.discord.fault("POST", rf"/channels/{world.channel.id}/messages", **fault)
+    await world.end_of(await world.veo(FOX))
+    await asyncio.sleep(0.2)
+    assert len(world.posts()) == 1
+
+
+async def test_a_lost_permission_is_outlasted(world: Scene) -> None:
+    """Where the bot may not post any more the clip waits, and arrives when it may again."""
+    interaction = await world.veo(f"{FOX} [never]")
+    await world.card(interaction, "Filming")
+    world.discord.set_permissions(world.channel, deny=1 << 11)
+    (run,) = world.runflow.runs
+    await world.runflow.finish(run, end="succeeded")
+    await world.card(interaction, "on its way")
+    world.discord.set_permissions(world.channel)
+    await world.end_of(interaction)
+
+
+async def test_a_cost_above_the_quote_is_booked_in_full_and_shown(world: Scene) -> None:
+    """The receipt shows what Runflow billed; hold and excess both stand in the ledger."""
+    interaction = await world.veo(f"{FOX} [dear]")
+    await world.end_of(interaction)
+    assert "Charged $9.60" in await world.card(interaction, "harged")
+    assert world.rows("SELECT kind, amount_u FROM ledger_entry") == [
+        {"kind": "hold", "amount_u": 3_200_000},
+        {"kind": "post", "amount_u": 3_200_000},
+        {"kind": "adjust", "amount_u": 6_400_000},
+    ]
+    assert world.rows("SELECT spent_u, excess_u FROM budget") == [{"spent_u": 9_600_000, "excess_u": 6_400_000}]
+
+
+async def test_a_success_without_a_cost_is_charged_as_quoted(world: Scene) -> None:
+    """Nothing is free because a figure is missing."""
+    interaction = await world.veo(f"{FOX} [null-cost]")
+    await world.end_of(interaction)
+    assert "Charged $3.20, as quoted" in await world.card(interaction, "harged")
+    await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+    (row,) = world.rows("SELECT cost_u, due_at - ended_at AS again_s FROM run")
+    assert row["cost_u"] is None
+    assert row["again_s"] == pytest.approx(60)
