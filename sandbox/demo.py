@@ -354,8 +354,9 @@ async def _end(stage: Stage, interaction: Interaction, message: Mapping[str, Any
         outcome = "nsfw"
     else:
         outcome = "cancelled" if record.get("status_code") in ("canceled", "cancelled") else "failed"
-    with suppress(TimeoutError):  # the card's last version; none comes where the token is dead
-        await interaction.wait(lambda card: "Charged" in json.dumps(card) or "charged" in json.dumps(card), timeout=1)
+    with suppress(TimeoutError):  # the card follows at once, if its token still lives
+        known = len(interaction.history)
+        await interaction.wait(lambda _: len(interaction.history) > known, timeout=0.5)
     return End(
         outcome=outcome,
         run_id=run_id,

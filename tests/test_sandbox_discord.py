@@ -346,7 +346,7 @@ async def test_a_message_over_a_limit_is_refused_at_its_field(
 
 async def test_bodies_of_any_shape_are_answered_never_with_a_server_error() -> None:
     """Good bodies with one part replaced by nonsense get 200 or a refusal in Discord's form."""
-    chance = random.Random(7)  # noqa: S311 - to be repeatable
+    chance = random.Random(7)
     nonsense: tuple[Any, ...] = (
         None,
         -1,

@@ -68,7 +68,7 @@ class User:
     id: str
     name: str
     bot: bool = False
-    colour: int = 0x5865F2
+    colour: int = 0xC2547A
 
     def to_json(self) -> JsonObject:
         """The user object (docs: User)."""

@@ -1,0 +1,29 @@
+# The packages first: they change less often than the code.
+FROM python:3.11-slim AS packages
+COPY requirements/run.txt /requirements.txt
+RUN python -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /requirements.txt
+
+FROM python:3.11-slim
+RUN useradd --uid 10001 --no-create-home --home-dir /data veo \
+    && mkdir /data \
+    && chown veo /data
+COPY --from=packages /venv /venv
+WORKDIR /app
+COPY bot/ bot/
+COPY cogs/ cogs/
+COPY storage/ storage/
+ENV PATH="/venv/bin:$PATH" \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    DATABASE_URL=sqlite:////data/veo.db \
+    MEDIA_DIR=/data/media \
+    WEB_HOST=0.0.0.0 \
+    WEB_PORT=8080
+USER veo
+VOLUME /data
+EXPOSE 8080
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['WEB_PORT']}/healthz\", timeout=4)"]
+ENTRYPOINT ["python", "-m", "bot"]
+CMD ["run"]

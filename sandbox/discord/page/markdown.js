@@ -1,0 +1,135 @@
+/* The markdown that chat clients render, turned into nodes. Unknown or unfinished marks stay the text they are. */
+
+import { el } from "./dom.js";
+
+const FENCE = /```(?:[\w+-]*\n)?([\s\S]*?)```\n?/g;
+const URL_TEXT = String.raw`https?:\/\/[^\s<>]*[^\s<>.,:;"'!?)\]*_~|]`;
+const INLINE = new RegExp(
+  [
+    String.raw`\\(?<escaped>[^A-Za-z0-9\s])`,
+    "(?<ticks>`{1,2})(?<code>[^`](?:[\\s\\S]*?[^`])?)\\k<ticks>(?!`)",
+    String.raw`\[(?<label>[^\[\]\n]+)\]\(<?(?<target>https?:\/\/[^\s<>)]+)>?\)`,
+    String.raw`<(?<plain>https?:\/\/[^\s<>]+)>`,
+    `(?<url>${URL_TEXT})`,
+    String.raw`<@!?(?<user>\d+)>`,
+    String.raw`<@&(?<role>\d+)>`,
+    String.raw`<#(?<channel>\d+)>`,
+    String.raw`<\/(?<command>[-\w ]+):\d+>`,
+    String.raw`<t:(?<unix>-?\d{1,12})(?::(?<style>[tTdDfFR]))?>`,
+    String.raw`\*\*(?<bold>[\s\S]+?)\*\*(?!\*)`,
+    String.raw`__(?<under>[\s\S]+?)__(?!_)`,
+    String.raw`~~(?<struck>[\s\S]+?)~~`,
+    String.raw`\*(?=\S)(?<star>[\s\S]*?\S)\*`,
+    String.raw`(?<!\w)_(?=\S)(?<italic>[\s\S]*?\S)_(?!\w)`,
+  ].join("|"),
+  "g",
+);
+const LINES = [
+  [/^#{1,3} (.*)$/, "heading"],
+  [/^-# (.*)$/, "subtext"],
+  [/^> ?(.*)$/, "quote"],
+  [/^[-*] (.*)$/, "bullet"],
+];
+const DATES = {
+  t: { timeStyle: "short" },
+  T: { timeStyle: "medium" },
+  d: { dateStyle: "short" },
+  D: { dateStyle: "long" },
+  f: { dateStyle: "long", timeStyle: "short" },
+  F: { dateStyle: "full", timeStyle: "short" },
+};
+const SPANS = [["year", 31_557_600], ["month", 2_629_800], ["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 1]];
+const RELATIVE = new Intl.RelativeTimeFormat("en");
+
+/** Nodes for `text`. `context` is {world, viewer}; each address that clients would unfold is pushed to `links`. */
+export function render(text, context, links = []) {
+  const nodes = [];
+  let from = 0;
+  for (const fence of text.matchAll(FENCE)) {
+    nodes.push(...blocks(text.slice(from, fence.index), context, links));
+    nodes.push(el("pre", { tabindex: "0" }, el("code", {}, fence[1])));
+    from = fence.index + fence[0].length;
+  }
+  return [...nodes, ...blocks(text.slice(from), context, links)];
+}
+
+/** Lines of the same kind together; everything else is a paragraph that keeps its line breaks. */
+function blocks(text, context, links) {
+  const groups = [];
+  for (const line of text.replace(/\n$/, "").split("\n")) {
+    const [pattern, kind] = LINES.find(([each]) => each.test(line)) ?? [null, "paragraph"];
+    const content = pattern ? line.match(pattern)[1] : line;
+    const last = groups.at(-1);
+    if (last?.kind === kind) last.lines.push(content);
+    else groups.push({ kind, lines: [content] });
+  }
+  return groups.filter(({ lines }) => lines.some((line) => line.trim())).flatMap(({ kind, lines }) => {
+    if (kind === "paragraph") return el("p", {}, inline(lines.join("\n"), context, links));
+    if (kind === "quote") return el("blockquote", {}, inline(lines.join("\n"), context, links));
+    if (kind === "bullet") return el("ul", {}, lines.map((line) => el("li", {}, inline(line, context, links))));
+    return lines.map((line) => el("p", { class: kind }, inline(line, context, links)));
+  });
+}
+
+function inline(text, context, links) {
+  const nodes = [];
+  let from = 0;
+  for (const match of text.matchAll(INLINE)) {
+    nodes.push(text.slice(from, match.index), token(match.groups, context, links));
+    from = match.index + match[0].length;
+  }
+  return [...nodes, text.slice(from)];
+}
+
+function token(found, context, links) {
+  const within = (tag, inner) => el(tag, {}, inline(inner, context, links));
+  if (found.escaped) return found.escaped;
+  if (found.code) return el("code", {}, found.code.trim() || found.code);
+  if (found.target) return link(found.target, inline(found.label, context, []));
+  if (found.plain) return link(found.plain, found.plain);
+  if (found.url) {
+    links.push(found.url);
+    return link(found.url, found.url);
+  }
+  if (found.user) return mention(`@${context.world.people.get(found.user)?.name ?? "unknown"}`, found.user === context.viewer);
+  if (found.role) return mention("@role");
+  if (found.channel) return mention(`#${context.world.channels.get(found.channel)?.name ?? "unknown"}`);
+  if (found.command) return mention(`/${found.command}`);
+  if (found.unix) return moment(Number(found.unix), found.style ?? "f", context.world.now());
+  if (found.bold) return within("strong", found.bold);
+  if (found.under) return within("u", found.under);
+  if (found.struck) return within("s", found.struck);
+  return within("em", found.star ?? found.italic);
+}
+
+/** A link out of the page; what is no web address stays text. */
+export function link(url, content, name) {
+  if (!/^https?:\/\//i.test(url) || !URL.canParse(url)) return el("span", { class: name }, content);
+  return el("a", { class: name, href: url, target: "_blank", rel: "noopener noreferrer" }, content);
+}
+
+function mention(text, mine = false) {
+  return el("span", { class: mine ? "mention mine" : "mention" }, text);
+}
+
+/** A moment in one of the styles of `<t:…>`; `R` counts on with `tick`. */
+export function moment(unix, style, now) {
+  const date = new Date(unix * 1000);
+  const full = date.toLocaleString("en", DATES.F);
+  const text = style === "R" ? relative(unix - now) : date.toLocaleString("en", DATES[style]);
+  return el("time", { datetime: date.toISOString(), title: full, "data-relative": style === "R" && unix }, text);
+}
+
+/** Bring every relative time below `root` up to date. */
+export function tick(root, now) {
+  for (const element of root.querySelectorAll("time[data-relative]")) {
+    const text = relative(Number(element.dataset.relative) - now);
+    if (element.textContent !== text) element.textContent = text;
+  }
+}
+
+function relative(seconds) {
+  // Nearly a whole unit counts as one, so that 59.9 minutes read as an hour.
+  const [unit, size] = SPANS.find(([, each]) => Math.abs(seconds) >= 0.98 * each) ?? ["second", 1];
+  return RELATIVE.format(Math.round(seconds / size), unit);
+}

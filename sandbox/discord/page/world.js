@@ -1,0 +1,82 @@
+/* The sandbox's state as the page needs it: who is who, where things are, what can be called, what time it is. */
+
+const SUB_COMMAND = 1;
+const SUB_GROUP = 2;
+const CHAT_INPUT = 1;
+
+export class World {
+  constructor() {
+    this.ready = false;
+    this.aheadS = 0; // the sandbox's clock can be moved forward; this is how far
+    this.people = new Map();
+    this.channels = new Map();
+  }
+
+  /** Take in the answer of `state`. */
+  load(state) {
+    this.ready = true;
+    this.state = state;
+    this.connected = state.connected;
+    this.aheadS = state.now - Date.now() / 1000;
+    this.people = new Map([[state.bot.id, { ...state.bot, name: state.application.name, bot: true }]]);
+    this.channels = new Map();
+    for (const server of state.servers) {
+      for (const member of server.members) if (!member.bot) this.people.set(member.id, member);
+      for (const channel of server.channels) this.channels.set(channel.id, { ...channel, server });
+    }
+    for (const channel of state.direct) {
+      this.channels.set(channel.id, { ...channel, name: state.application.name, server: null });
+    }
+  }
+
+  /** Seconds since 1970 on the sandbox's clock. */
+  now() {
+    return Date.now() / 1000 + this.aheadS;
+  }
+
+  /** A message cannot be from the future: one that is shows that the clock was moved. */
+  noteTime(iso) {
+    this.aheadS = Math.max(this.aheadS, Date.parse(iso) / 1000 - Date.now() / 1000);
+  }
+
+  /** The people who can sit at this page. */
+  members() {
+    return [...this.people.values()].filter((person) => !person.bot);
+  }
+
+  memberIn(server, id) {
+    return server?.members.find((member) => member.id === id);
+  }
+
+  /** Whether this member could open the channel. */
+  sees(id, channel) {
+    if (!channel.server) return channel.recipients?.some((user) => user.id === id);
+    return Boolean(this.memberIn(channel.server, id)?.channels.includes(channel.id));
+  }
+
+  /** What a member is in a server, such as `Owner · Editors`. */
+  rank(server, member) {
+    const roles = member.roles.map((id) => server.roles.find((role) => role.id === id)).filter(Boolean);
+    const names = roles.map((role) => role.name);
+    if (server.owner_id === member.id) names.unshift("Owner");
+    return { text: names.join(" · ") || "Member", colour: roles.find((role) => role.color)?.color };
+  }
+
+  /** Every callable command of the channel, sub-commands under their whole path; a server's own one comes first. */
+  commands(channel) {
+    const found = new Map();
+    for (const command of this.state.commands) {
+      const here = !command.guild_id || command.guild_id === channel.guild_id;
+      const fits = !command.contexts || command.contexts.includes(channel.server ? 0 : 1);
+      if (command.type !== CHAT_INPUT || !here || !fits) continue;
+      if (!found.has(command.name) || command.guild_id) found.set(command.name, command);
+    }
+    return [...found.values()].flatMap((command) => leaves(command, command.name));
+  }
+}
+
+function leaves(part, path) {
+  const inner = (part.options ?? []).filter((option) => option.type === SUB_COMMAND || option.type === SUB_GROUP);
+  if (inner.length) return inner.flatMap((option) => leaves(option, `${path} ${option.name}`));
+  return [{ path, description: part.description, options: part.options ?? [] }];
+}

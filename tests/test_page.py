@@ -1,0 +1,497 @@
+"""The chat page keeps what it promises a person at the keyboard, in a real browser against the real sandbox."""
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+
+from sandbox.clock import Clock
+from sandbox.discord import DiscordSandbox
+from sandbox.runflow.clip import CAN_DRAW, STORED, ClipSpec, clip
+from tests.page_bot import COMPONENTS_V2, EPHEMERAL, PageBot, page_bot
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+REPLY, DEFER, UPDATE, CHOICES = 4, 5, 7, 8
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+
+@dataclass
+class Desk:
+    """A browser before a sandbox with a bot behind it. ``faults`` collects what the console complains about."""
+
+    discord: DiscordSandbox
+    clock: Clock
+    bot: PageBot
+    browser: Browser
+    faults: list[str] = field(default_factory=list)
+
+    async def sit(self, who: str = "Ada", channel: str = "general", **look: Any) -> Page:
+        """A fresh page, looked at by this member, once it is live."""
+        context = await self.browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | look)
+        page = await context.new_page()
+        page.set_default_timeout(5000)
+        page.on("console", self._listen)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        await page.goto(f"{self.discord.url}/?as={who}&channel={channel}")
+        await page.locator("#intro section, #messages li >> nth=0").first.wait_for()
+        return page
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(message.text)
+
+    async def ask(self, page: Page, line: str) -> dict[str, Any]:
+        """Type a whole command line, send it, and return what the bot is asked."""
+        await line_of(page).fill(line)
+        await page.keyboard.press("Enter")
+        return await self.bot.asked()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser for all tests, since its start is what takes long; each page has a context of its own."""
+    async with async_playwright() as player:
+        opened = await player.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield opened
+        await opened.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def desk(browser: Browser) -> AsyncIterator[Desk]:
+    """A sandbox with a bot, and what is needed to look at it."""
+    clock = Clock()
+    async with DiscordSandbox(clock=clock) as discord, page_bot(discord) as bot:
+        yield Desk(discord, clock, bot, browser)
+        for context in browser.contexts:
+            await context.close()
+
+
+def line_of(page: Page) -> Any:
+    return page.get_by_role("combobox", name="Message", exact=True)
+
+
+def labelled(page: Page, option: str) -> Any:
+    """The field of an option, found by its label."""
+    return page.get_by_label(re.compile(rf"^{option}\*?$"))
+
+
+def options_of(interaction: dict[str, Any]) -> dict[str, Any]:
+    return {each["name"]: each["value"] for each in interaction["data"].get("options", [])}
+
+
+async def test_the_command_list_filters_and_is_driven_by_the_keyboard_alone(desk: Desk) -> None:
+    """`/` lists the commands, typing filters, arrows choose, Enter takes, Escape leaves, Enter sends."""
+    page = await desk.sit()
+    await page.keyboard.type("/")  # the field has the focus from the start
+    shown = page.get_by_role("option")
+    await expect(shown).to_contain_text(["/veo", "/veo-quota", "/veo-show", "/help"])
+    await page.keyboard.type("veo")
+    await expect(shown).to_have_count(3)
+    await page.keyboard.press("ArrowDown")
+    await expect(shown.nth(1)).to_have_attribute("aria-selected", "true")
+    active = await line_of(page).get_attribute("aria-activedescendant")
+    assert active == await shown.nth(1).get_attribute("id")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("form", name="/veo-quota")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(line_of(page)).to_be_focused()
+    await page.keyboard.type("/veo-q")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    assert (await desk.bot.asked())["data"]["name"] == "veo-quota"
+    await expect(line_of(page)).to_be_focused()
+
+
+async def test_options_are_built_from_the_registered_command_and_arrive_typed(desk: Desk) -> None:
+    """Text, choice, boolean and integer reach the bot as Discord's types, each from a field of its own kind."""
+    page = await desk.sit()
+    await page.keyboard.type("/veo")
+    await page.keyboard.press("Enter")
+    prompt = labelled(page, "prompt")
+    await expect(prompt).to_be_focused()
+    assert await prompt.get_attribute("maxlength") == "2000"
+    await page.keyboard.type("a red fox")
+    await page.keyboard.press("Shift+Enter")
+    await page.keyboard.type("in snow")
+    await expect(labelled(page, "seed")).to_have_count(0)  # optional ones wait as chips
+    for name in ("seed", "generate_audio", "duration"):
+        await page.get_by_role("button", name=f"+ {name}").click()
+    await labelled(page, "seed").fill("42")
+    await labelled(page, "generate_audio").select_option(label="False")
+    await labelled(page, "duration").select_option(label="6s")
+    await expect(page.locator(".option label")).to_have_text(["prompt*", "duration", "generate_audio", "seed"])
+    await page.get_by_role("button", name="Send").click()
+    given = options_of(await desk.bot.asked())
+    assert given == {"prompt": "a red fox\nin snow", "duration": "6s", "generate_audio": False, "seed": 42}
+    assert type(given["generate_audio"]) is bool
+
+
+async def test_a_command_line_works_as_well(desk: Desk) -> None:
+    """Pairs of name and value are read by the registered names; other colons belong to the text."""
+    page = await desk.sit()
+    given = options_of(await desk.ask(page, "/veo prompt:a clock at 12:30, ratio:none generate_audio:true seed:7"))
+    assert given == {"prompt": "a clock at 12:30, ratio:none", "generate_audio": True, "seed": 7}
+    given = options_of(await desk.ask(page, "/veo a red fox duration:4s"))
+    assert given == {"prompt": "a red fox", "duration": "4s"}
+
+
+async def test_what_does_not_fit_is_refused_with_a_sentence_beside_its_field(desk: Desk) -> None:
+    """An integer out of range, a wrong choice and a missing text are not sent but explained; a mended one is sent."""
+    page = await desk.sit()
+    await line_of(page).fill("/veo prompt:a red fox seed:4294967296")
+    await page.keyboard.press("Enter")
+    seed = labelled(page, "seed")
+    await expect(page.get_by_role("alert").filter(has_text="seed lies between 0 and 4294967295")).to_be_visible()
+    await expect(seed).to_have_attribute("aria-invalid", "true")
+    await expect(seed).to_be_focused()
+    await seed.fill("4294967295")
+    await page.keyboard.press("Enter")
+    assert options_of(await desk.bot.asked())["seed"] == 4294967295
+    for line, sentence in {
+        "/veo prompt:x seed:soon": "'soon' is no value for seed.",
+        "/veo prompt:x duration:5s": "duration is one of 4s, 6s, 8s.",
+        "/veo seed:3": "prompt is required.",
+    }.items():
+        await page.keyboard.press("Escape")
+        await line_of(page).fill(line)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("alert").filter(has_text=sentence)).to_be_visible()
+    assert desk.bot.interactions.empty()
+
+
+async def test_text_without_a_command_gets_a_hint(desk: Desk) -> None:
+    """Whoever just writes is told that here only commands work."""
+    page = await desk.sit()
+    await page.keyboard.type("hello?")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status").filter(has_text="only commands work")).to_be_visible()
+
+
+async def test_suggestions_of_the_bot_can_be_chosen(desk: Desk) -> None:
+    """An autocomplete option asks the bot while one types; the chosen name sends its value."""
+    page = await desk.sit()
+    await line_of(page).fill("/veo-show run:fo")
+    await page.keyboard.press("Tab")
+    asked = await desk.bot.asked()
+    assert asked["type"] == 4
+    assert asked["data"]["options"][0] == {"name": "run", "type": 3, "value": "fo", "focused": True}
+    await desk.bot.answer(asked, CHOICES, {"choices": [{"name": "a red fox, today", "value": "0198"}]})
+    await expect(page.get_by_role("option", name="a red fox, today")).to_be_visible()
+    await page.keyboard.press("Enter")
+    await expect(labelled(page, "run")).to_have_value("a red fox, today")
+    await page.keyboard.press("Enter")
+    assert options_of(await desk.bot.asked()) == {"run": "0198"}
+
+
+async def test_thinking_turns_into_the_card_and_only_its_caller_sees_it(desk: Desk) -> None:
+    """A private deferral shows "is thinking" to the caller, then the card with its parts; others see nothing."""
+    ada, bo = await desk.sit("Ada"), await desk.sit("Bo")
+    asked = await desk.ask(ada, "/veo prompt:a red fox")
+    await desk.bot.answer(asked, DEFER, {"flags": EPHEMERAL})
+    message = ada.locator(".message")
+    await expect(message).to_contain_text(["Ada used /veo"])
+    await expect(message.locator(".thinking")).to_contain_text("Veo Bot is thinking")
+    embed = {
+        "title": "Your video",
+        "color": 0x2ECC71,
+        "fields": [{"name": "Price", "value": "**$3.20**", "inline": True}],
+        "footer": {"text": "Run 0198"},
+    }
+    await desk.bot.edit(asked, {"embeds": [embed]})
+    await expect(message.locator(".thinking")).to_have_count(0)
+    await expect(message.locator(".embed h2")).to_have_text("Your video")
+    await expect(message.locator(".embed dd strong")).to_have_text("$3.20")
+    await desk.bot.post("general", {"content": "for all"})
+    await expect(bo.locator(".message")).to_have_count(1)
+    await expect(bo.locator(".message .text")).to_have_text("for all")
+    await message.get_by_role("button", name="Dismiss message").click()
+    await expect(message).to_have_count(1)
+    await expect(message.locator(".text")).to_have_text("for all")
+
+
+async def test_a_silent_bot_is_reported(desk: Desk) -> None:
+    """After the deadline the caller reads what Discord would say, and can put it away."""
+    page = await desk.sit()
+    await desk.ask(page, "/veo-quota")
+    desk.clock.advance(3.1)
+    note = page.locator(".note")
+    await expect(note).to_contain_text("The application did not respond")
+    await note.get_by_role("button", name="Dismiss message").click()
+    await expect(note).to_have_count(0)
+
+
+async def test_a_button_reaches_the_bot_and_a_dead_one_says_so(desk: Desk) -> None:
+    """A press arrives with its id, the update replaces the card in place, and the keyboard stays where it was."""
+    page = await desk.sit()
+    buttons = [
+        {"type": 2, "style": 1, "label": "Again", "custom_id": "again"},
+        {"type": 2, "style": 2, "label": "Off", "custom_id": "off", "disabled": True},
+    ]
+    await desk.bot.post("general", {"content": "Ready", "components": [{"type": 1, "components": buttons}]})
+    await expect(page.get_by_role("button", name="Off")).to_be_disabled()
+    again = page.get_by_role("button", name="Again")
+    await again.focus()
+    await page.keyboard.press("Enter")
+    asked = await desk.bot.asked()
+    assert (asked["type"], asked["data"]["custom_id"]) == (3, "again")
+    await desk.bot.answer(asked, UPDATE, {"content": "Once more"})
+    await expect(page.locator(".message .text")).to_have_text("Once more")
+    await expect(page.locator(".message header")).to_contain_text("edited")
+    await expect(again).to_be_focused()
+    await again.click()
+    await desk.bot.asked()
+    desk.clock.advance(3.1)
+    await expect(page.locator(".note")).to_contain_text("This interaction failed")
+
+
+async def test_a_posted_video_really_plays_where_it_stands(desk: Desk) -> None:
+    """An attached MP4, a bare link to one and one in a gallery of V2 components each play, in their own shape."""
+    page = await desk.sit()
+    posted = await desk.bot.post("general", {"content": "your video is ready."}, STORED)
+    url = posted["attachments"][0]["url"]
+    await desk.bot.post("general", {"content": f"too large to attach: {url}"})
+    gallery = {"type": 12, "items": [{"media": {"url": "attachment://clip.mp4"}}]}
+    box = {"type": 17, "accent_color": 0x3498DB, "components": [{"type": 10, "content": "**Done**"}, gallery]}
+    await desk.bot.post("general", {"flags": COMPONENTS_V2, "components": [box]}, STORED)
+    videos = page.locator("video")
+    await expect(videos).to_have_count(3)
+    for number in range(3):
+        video = videos.nth(number)
+        assert await video.get_attribute("preload") == "metadata"
+        await video.evaluate("video => { video.muted = true; return video.play(); }")
+        await page.wait_for_function("n => document.querySelectorAll('video')[n].currentTime > 0.1", arg=number)
+        size = await video.bounding_box()
+        assert size is not None
+        assert size["width"] / size["height"] == pytest.approx(16 / 9, rel=0.02)
+    assert desk.faults == []
+
+
+@pytest.mark.skipif(not CAN_DRAW, reason="upright clips are drawn with PyAV")
+async def test_an_upright_video_keeps_its_shape_and_other_files_are_cards(desk: Desk, tmp_path: Path) -> None:
+    """A film higher than wide is shown so, within the window; what is no film is a card with its size."""
+    page = await desk.sit()
+    film = tmp_path / "tall.mp4"
+    film.write_bytes(clip(ClipSpec(prompt="tall", caption="", duration_s=4, portrait=True, audio=False, seed="1")))
+    await desk.bot.post("general", {"content": "upright"}, film)
+    player = page.locator("video")
+    await expect(player).to_have_count(1)
+    size = await player.bounding_box()
+    assert size is not None
+    assert size["height"] <= 401
+    assert size["width"] / size["height"] == pytest.approx(9 / 16, rel=0.02)
+    notes = tmp_path / "notes.txt"
+    notes.write_bytes(b"x" * 2048)
+    await desk.bot.post("general", {"content": "notes"}, notes)
+    await expect(page.locator(".file")).to_contain_text(["notes.txt2 KB"])
+
+
+async def test_hostile_messages_stay_text(desk: Desk) -> None:
+    """Markup of a prompt is shown as typed and never runs; only the markdown of chats becomes form."""
+    page = await desk.sit()
+    hostile = "<img src=x onerror=\"document.title='owned'\"> <script>document.title='owned'</script>"
+    embed = {"title": hostile, "url": "javascript:document.title='owned'", "description": hostile}
+    body = {
+        "content": f"{hostile} [x](javascript:alert(1)) **bold** `<b>code</b>` https://[ \\*plain\\*",
+        "embeds": [embed],
+    }
+    await desk.bot.post("general", body)
+    text = page.locator(".message .text").first
+    await expect(text).to_contain_text(hostile)
+    await expect(text).to_contain_text("[x](javascript:alert(1)) bold <b>code</b> https://[ *plain*")
+    await expect(text.locator("strong")).to_have_text("bold")
+    await expect(text.locator("code")).to_have_text("<b>code</b>")
+    await expect(page.locator(".message :is(img, script, b, a)")).to_have_count(0)
+    assert "owned" not in await page.title()
+    assert desk.faults == []
+
+
+async def test_markdown_of_chats_is_rendered(desk: Desk) -> None:
+    """Quotes, subtext, fences, masked links, mentions and live times become what chat clients show."""
+    page = await desk.sit("Bo")
+    bo, at = desk.discord.world.member("Bo").id, int(desk.clock.now()) + 7200
+    lines = [
+        f"<@{bo}> *soft* ~~gone~~ __under__ snake_case_name",
+        "> quoted **word**",
+        "-# small [docs](<https://example.org/a>)",
+        "```py\n**not bold** <t:1:R>\n```",
+        f"ends <t:{at}:R>, on <t:{at}:D>",
+    ]
+    await desk.bot.post("general", {"content": "\n".join(lines)})
+    message = page.locator(".message")
+    await expect(message).to_have_class(re.compile("mentions-me"))
+    await expect(message.locator(".mention.mine")).to_have_text("@Bo")
+    await expect(message.locator("em")).to_have_text("soft")
+    await expect(message.locator("blockquote strong")).to_have_text("word")
+    await expect(message.locator(".subtext a")).to_have_attribute("href", "https://example.org/a")
+    await expect(message.locator("pre code")).to_have_text("**not bold** <t:1:R>\n")
+    await expect(message.locator("time[data-relative]")).to_have_text("in 2 hours")
+    desk.clock.advance(3600)
+    await desk.bot.post("general", {"content": "an hour later"})  # by its time the page learns of the other clock
+    await expect(message.first.locator("time[data-relative]")).to_have_text("in 1 hour")
+
+
+async def test_members_can_be_switched_and_outsiders_are_told_kindly(desk: Desk) -> None:
+    """Another member sees other private messages; who is not in the server reads so and is offered who is."""
+    page = await desk.sit()
+    asked = await desk.ask(page, "/veo-quota")
+    await desk.bot.answer(asked, REPLY, {"content": "for Ada alone", "flags": EPHEMERAL})
+    await expect(page.locator(".message").filter(has_text="for Ada alone")).to_be_visible()
+    await page.get_by_role("radio", name="Bo").check(force=True)
+    await expect(page.locator(".message").filter(has_text="for Ada alone")).to_have_count(0)
+    await page.get_by_role("radio", name="Ada").check(force=True)
+    await expect(page.locator(".message").filter(has_text="for Ada alone")).to_be_visible()
+    await expect(page.get_by_role("radio", name="Cem Editors")).to_have_count(1)
+    await page.get_by_role("button", name="lobby").click()
+    await expect(page.get_by_text("Ada is not in Elsewhere")).to_be_visible()
+    await expect(line_of(page)).to_be_disabled()
+    await page.get_by_role("button", name="Become Dana").click()
+    asked = await desk.ask(page, "/help")
+    assert asked["member"]["user"]["global_name"] == "Dana"
+
+
+async def test_channels_change_by_keyboard_and_mark_what_is_new(desk: Desk) -> None:
+    """Alt and an arrow go through channels and threads; a channel with something new says so until it is opened."""
+    page = await desk.sit()
+    await desk.bot.post("takes", {"content": "over here"})
+    takes = page.get_by_role("button", name="takes (new messages)")
+    await expect(takes).to_be_visible()
+    await page.keyboard.press("Alt+ArrowDown")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("# video-lab")
+    await page.keyboard.press("Alt+ArrowDown")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("↳ takes")
+    await expect(page.locator(".message .text")).to_have_text("over here")
+    await expect(takes).to_have_count(0)
+
+
+async def test_examples_fill_the_composer_and_markers_are_explained(desk: Desk) -> None:
+    """A newcomer is told that nothing is paid, clicks an example, and sends it with Enter."""
+    page = await desk.sit()
+    intro = page.locator("#intro")
+    await expect(intro).to_contain_text("No money is spent here")
+    await intro.get_by_role("button", name="a red fox trots").click()
+    await page.keyboard.press("Enter")
+    given = options_of(await desk.bot.asked())
+    assert given["duration"] == "4s"
+    assert given["prompt"].startswith("a red fox trots")
+    await intro.get_by_text("Make something go wrong").click()
+    await expect(intro.locator("dt")).to_contain_text(["[nsfw]", "[failed]", "[policy]", "[cancelled]", "[partial]"])
+    await intro.get_by_role("button", name="Try [nsfw]").click()
+    await expect(labelled(page, "prompt")).to_have_value("a red fox [nsfw]")
+
+
+async def test_the_page_says_when_the_bot_or_the_sandbox_is_away_and_comes_back(desk: Desk) -> None:
+    """The banner tells which of both is missing; after a restart the page goes on by itself."""
+    page = await desk.sit()
+    banner = page.locator("#banner")
+    await expect(banner).to_be_hidden()
+    await desk.discord.drop_gateway(4000)
+    await expect(banner).to_contain_text("The bot is not connected")
+    port = int(desk.discord.url.rsplit(":", 1)[1])
+    await desk.discord.__aexit__()
+    await expect(banner).to_contain_text("The sandbox is away")
+    async with DiscordSandbox(port=port):
+        await expect(banner).to_contain_text("The bot is not connected")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
+async def test_each_light_is_free_of_faults_and_fits(desk: Desk, scheme: Any, width: int) -> None:
+    """No console error, no sideways scrolling, a name for each control, readable contrast, and the toggle is kept."""
+    page = await desk.sit(viewport={"width": width, "height": 780}, color_scheme=scheme)
+    buttons = [
+        {"type": 2, "style": style, "label": f"Style {style}", "custom_id": f"b{style}"} for style in range(1, 5)
+    ]
+    embed = {
+        "title": "Card",
+        "description": "x" * 300,
+        "footer": {"text": "Run"},
+        "fields": [{"name": "A", "value": "b"}],
+    }
+    ada = desk.discord.world.owner.id
+    body = {"content": f"<@{ada}> `code` " + "long" * 60, "embeds": [embed]}
+    await desk.bot.post("general", body | {"components": [{"type": 1, "components": buttons}]}, STORED)
+    await line_of(page).fill("/veo prompt:x seed:-1 duration:4s")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert").filter(has_text="seed")).to_be_visible()
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert await page.evaluate(
+        "[...document.querySelectorAll('#scroll, .command')].every(e => e.scrollWidth <= e.clientWidth + 1)"
+    )
+    assert await page.evaluate(UNNAMED) == []
+    assert await page.evaluate(FAINT) == []
+    dark = page.get_by_role("button", name="Dark colours")
+    await expect(dark).to_have_attribute("aria-pressed", str(scheme == "dark").lower())
+    await dark.click()
+    await page.reload()
+    await expect(dark).to_have_attribute("aria-pressed", str(scheme != "dark").lower())
+    # The refusal of the form is a 400 by contract, which browsers log themselves.
+    assert [each for each in desk.faults if "status of 400" not in each] == []
+
+
+async def test_everything_is_reached_by_keyboard_with_a_visible_focus(desk: Desk) -> None:
+    """Tab goes from the skip link through all regions, and whatever has the focus shows it."""
+    page = await desk.sit()
+    await expect(line_of(page)).to_be_focused()
+    seen: set[str | None] = set()
+    skip = page.get_by_role("link", name="Skip to the message field")
+    for _ in range(30):
+        await page.keyboard.press("Shift+Tab")
+        seen.add(await page.evaluate("document.activeElement.closest('nav, header, #scroll, #composer')?.id"))
+        assert await page.evaluate(FOCUS_SHOWN)
+        if await skip.evaluate("link => link === document.activeElement"):
+            break
+    assert {"sidebar", "top", "scroll"} <= seen
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    await expect(line_of(page)).to_be_focused()
+
+
+FOCUS_SHOWN = """() => [document.activeElement, document.activeElement.closest('label')]
+  .some(e => e && getComputedStyle(e).outlineStyle !== 'none')"""
+UNNAMED = """() => [...document.querySelectorAll('button, a, input, select, textarea, video, summary')]
+  .filter(e => e.checkVisibility())
+  .filter(e => ![e.getAttribute('aria-label'), e.textContent, e.labels?.[0]?.textContent].some(name => name?.trim()))
+  .map(e => e.outerHTML)"""
+
+# Texts with less than 4.5:1 (WCAG 2.2, 1.4.3) against the nearest opaque background; avatars repeat a name.
+FAINT = """() => {
+  const paint = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const over = (colours) => {
+    paint.clearRect(0, 0, 1, 1);
+    for (const each of colours) { paint.fillStyle = each; paint.fillRect(0, 0, 1, 1); }
+    return [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const light = (rgb) => rgb.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const faint = [];
+  for (const e of document.querySelectorAll('body *')) {
+    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+    if (!own || !e.checkVisibility({ visibilityProperty: true })) continue;
+    if (e.closest('.avatar, .unseen, :disabled, video')) continue;
+    const layers = [];
+    for (let up = e; up; up = up.parentElement) layers.unshift(getComputedStyle(up).backgroundColor);
+    const back = light(over(['white', ...layers]));
+    const front = light(over(['white', ...layers, getComputedStyle(e).color]));
+    const ratio = (Math.max(back, front) + 0.05) / (Math.min(back, front) + 0.05);
+    if (ratio < 4.5) faint.push(`${ratio.toFixed(2)} ${e.className} ${e.textContent.slice(0, 40)}`);
+  }
+  return faint;
+}"""
