@@ -12,7 +12,7 @@ test:
 	$(python) -m ruff check .
 	$(python) -m mypy
 	.venv/bin/lint-imports --cache-dir .import_linter_cache
-	$(python) -m pytest $(ARGS)
+	$(python) -m pytest -n 4 $(ARGS)
 
 format:
 	@sh setup.sh test

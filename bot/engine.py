@@ -42,8 +42,9 @@ from bot.ports import (
 )
 from bot.runs import (
     COST_CHECKS_S,
-    FRESH_ID_S,
     LOOKUP_SHARES,
+    MISSING,
+    MISSING_S,
     PAUSE_MAX_S,
     Delivery,
     Ending,
@@ -146,9 +147,6 @@ class Engine:
     async def latest(self, member: str, limit: int) -> list[Run]:
         """The member's runs, newest first."""
         return await self._store.latest(member, limit)
-
-    async def run(self, run_id: str) -> Run | None:
-        return await self._store.get(run_id)
 
     async def wake(self, callback_token: str, candidate_id: str | None) -> bool:
         """Look at the token's run now. False: no run has this token."""
@@ -257,7 +255,8 @@ class Engine:
                 after = await self._after_end(run)
         if after is None:
             return  # somebody else moved it; the row says what is next
-        if (after.state, after.provider_status) != before:
+        held_up = after.state == RunState.RESERVED and after.tries == 1
+        if held_up or (after.state, after.provider_status) != before:
             await self._show_progress(front, after)
         if after.delivery_open:
             delivered = await self._deliver(front, after)
@@ -265,13 +264,14 @@ class Engine:
                 await self._show_progress(front, delivered)
 
     async def _show_progress(self, front: Front, run: Run) -> None:
+        """Update the card if it can still be had; whatever becomes of it, the run goes on."""
         if run.reply_to is None or run.reply_until is None or run.reply_until <= self._clock.now():
             return
         try:
             async with asyncio.timeout(PROGRESS_TIMEOUT_S):
                 await front.show_progress(run, await self.standing(run.member))
-        except TimeoutError:
-            log.warning("progress not shown run=%s: Discord is slow", run.run_id)
+        except (TimeoutError, StoreDown) as error:
+            log.warning("progress not shown run=%s: %s", run.run_id, type(error).__name__)
 
     # Submitting
 
@@ -280,10 +280,7 @@ class Engine:
         begun = await self._store.begin_submit(run, now=now, total_max=self._limits.runs_total)
         if begun is None:
             due_at = now + self._jittered(self._limits.poll_first_s)
-            waiting = await self._stay(run, due_at=due_at, tries=run.tries + 1)
-            if waiting is not None and run.tries == 0:
-                await self._show_progress(front, waiting)
-            return waiting
+            return await self._stay(run, due_at=due_at, tries=run.tries + 1)
         async with asyncio.TaskGroup() as group:  # the member sees that the wish was understood meanwhile
             group.create_task(self._show_progress(front, begun))
             answer = await self._provider.submit(begun)
@@ -305,7 +302,7 @@ class Engine:
 
     async def _not_sent(self, run: Run, reason: str, wait_s: float | None) -> Run | None:
         now = self._clock.now()
-        if now - run.created_at >= self._limits.deadline_s:
+        if self._is_late(run):
             log.warning("gave up run=%s: %s", run.run_id, reason)
             end = End(ending=Ending.FAILED, cost_u=0, failure_code="UNREACHABLE", failure_message=reason)
             return await self._store.settle(run, end, now=now)
@@ -343,6 +340,9 @@ class Engine:
         try:
             found = await self._found(run)
         except Unreadable as error:
+            log.warning("cannot be looked up run=%s: %s", run.run_id, error)
+            if run.state == RunState.AMBIGUOUS and self._is_late(run):
+                return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN)
             return await self._stay(run, due_at=now + self._pause(run, error.wait_s), tries=run.tries + 1)
         if found:
             for extra in found[1:]:
@@ -375,6 +375,8 @@ class Engine:
             seen = await self._provider.read(run.provider_id)
         except Unreadable as error:
             log.warning("not readable run=%s: %s", run.run_id, error)
+            if run.state == RunState.RUNNING and self._is_late(run) and not run.overdue:
+                return await self._give_notice(run, RunState.RUNNING, Notice.OVERDUE)
             return await self._stay(run, due_at=now + self._pause(run, error.wait_s), tries=run.tries + 1)
         if seen is None:
             return await self._missing(run)
@@ -382,7 +384,7 @@ class Engine:
             return await self._adopt(run, seen)
         if seen.ending is not None:
             return await self._settle(run, seen, seen.ending)
-        if now - run.created_at >= self._limits.deadline_s and not run.overdue:
+        if self._is_late(run) and not run.overdue:
             log.warning("overdue run=%s status=%s", run.run_id, seen.status)
             return await self._give_notice(run, RunState.RUNNING, Notice.OVERDUE)
         changes = RunChanges(due_at=now + self._pause(run, None), tries=run.tries + 1)
@@ -392,12 +394,16 @@ class Engine:
         return await self._store.advance(run, run.state, now=now, changes=changes)
 
     async def _missing(self, run: Run) -> Run | None:
-        """Runflow says that it does not know the id which it gave us: for a moment that is normal."""
+        """Runflow does not know the id that it gave us: for a moment that is normal."""
         now = self._clock.now()
-        if run.state == RunState.UNKNOWN or now - run.state_at < FRESH_ID_S:
-            return await self._stay(run, due_at=now + self._pause(run, None), tries=run.tries + 1)
-        log.error("run=%s is unknown: Runflow no longer knows %s; its hold stays", run.run_id, run.provider_id)
-        return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN)
+        changes = RunChanges(due_at=now + self._pause(run, None), tries=run.tries + 1)
+        if run.provider_status != MISSING:
+            changes["provider_status"] = MISSING
+            changes["provider_status_at"] = now
+        elif run.state == RunState.RUNNING and now - (run.provider_status_at or now) >= MISSING_S:
+            log.error("run=%s is unknown: Runflow does not know %s; its hold stays", run.run_id, run.provider_id)
+            return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN)
+        return await self._store.advance(run, run.state, now=now, changes=changes)
 
     async def _settle(self, run: Run, seen: Observation, ending: Ending) -> Run | None:
         end = End(
@@ -516,6 +522,9 @@ class Engine:
     async def _stay(self, run: Run, *, due_at: float | None, tries: int) -> Run | None:
         changes = RunChanges(due_at=due_at, tries=tries)
         return await self._store.advance(run, run.state, now=self._clock.now(), changes=changes)
+
+    def _is_late(self, run: Run) -> bool:
+        return self._clock.now() - run.created_at >= self._limits.deadline_s
 
     def _pause(self, run: Run, wait_s: float | None) -> float:
         """Seconds until the next look at a run that is not over."""

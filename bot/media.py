@@ -13,6 +13,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +72,9 @@ class Media:
     def sweep(self) -> None:
         """Throw away what has lain longer than it is kept, half-finished downloads included."""
         for path in self._folder.glob("veo-*"):
-            if path.stat().st_mtime + self._keep_s < self._now():
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # delivered and thrown away meanwhile
+                if path.stat().st_mtime + self._keep_s < self._now():
+                    path.unlink()
 
     def _sign(self, file_name: str, expires_at: int) -> str:
         head = struct.pack(">Q", expires_at)

@@ -22,7 +22,8 @@ RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
 SEED_MAX = 2**53 - 1  # the largest integer that a Discord option can hold
 LOOKUP_SHARES = (1 / 8, 1 / 2, 1.0, 1.5)  # of the settle delay, counted from the unclear POST
 COST_CHECKS_S = (60.0, 600.0, 3600.0, 86400.0)  # after the end of a run whose cost was not given yet
-FRESH_ID_S = 60.0  # so long may Runflow answer 404 for a run that it has just accepted
+MISSING = "missing"  # our word for the status of a run whose id Runflow answers with 404
+MISSING_S = 60.0  # so long it may do that, above all for a run that it has just accepted
 PAUSE_MAX_S = 3600.0  # the longest pause between two looks at a run that has no end yet
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from discord.ext import commands
 from yarl import URL
 
 from bot.engine import Engine
-from bot.errors import SettingsError
+from bot.errors import Refusal, SettingsError
 from cogs.account import Account
 from cogs.delivery import DiscordFront
 from cogs.servers import Servers
@@ -25,7 +25,7 @@ from cogs.veo import NEEDED, Veo
 
 log = logging.getLogger("veo.discord")
 
-LOGIN_PAUSE_MAX_S = 60.0
+OUTAGE_PAUSE_MAX_S = 60.0
 
 
 class VeoClient(commands.Bot):
@@ -47,8 +47,11 @@ class VeoClient(commands.Bot):
 
     async def _say_sorry(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
         """A fault of ours: the trace goes to the log, a sentence to the member."""
-        log.error("command failed interaction=%s", interaction.id, exc_info=error)
+        cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
         sentence = "Something went wrong on the bot's side. `/veo-history` shows whether anything was started."
+        if isinstance(cause, Refusal):  # the store is down, and the command had nothing more to say to that
+            sentence = str(cause)
+        log.error("command failed interaction=%s", interaction.id, exc_info=cause)
         try:
             if interaction.response.is_done():
                 await interaction.edit_original_response(content=sentence)
@@ -122,20 +125,12 @@ async def new_client(api_url: str | None, gateway_url: str | None) -> AsyncItera
 
 async def log_in(client: VeoClient, token: str) -> None:
     """Make Discord's REST routes usable, waiting out an outage. Raises SettingsError where the token is refused."""
-    pause_s = 1.0
-    while True:
-        try:
-            await client.login(token)
-        except discord.LoginFailure:
-            raise SettingsError(
-                "DISCORD_TOKEN is refused by Discord; copy the bot's token from the Developer Portal again."
-            ) from None
-        except (aiohttp.ClientError, OSError, discord.HTTPException) as error:
-            log.warning("Discord cannot be reached (%s); trying again in %.0f s", type(error).__name__, pause_s)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LOGIN_PAUSE_MAX_S)
-        else:
-            return
+    try:
+        await _outlasting(lambda: client.login(token))
+    except discord.LoginFailure:
+        raise SettingsError(
+            "DISCORD_TOKEN is refused by Discord; copy the bot's token from the Developer Portal again."
+        ) from None
 
 
 async def serve(client: VeoClient, engine: Engine, front: DiscordFront, servers: Sequence[str]) -> None:
@@ -143,7 +138,7 @@ async def serve(client: VeoClient, engine: Engine, front: DiscordFront, servers:
     allowed = Servers(servers)
     await client.add_cog(Veo(engine, allowed))
     await client.add_cog(Account(engine, allowed, front))
-    await client.sync_if_changed()
+    await _outlasting(client.sync_if_changed)
     log.info("invite the bot with %s", invite_link(client))
     try:
         await client.connect(reconnect=True)
@@ -151,6 +146,20 @@ async def serve(client: VeoClient, engine: Engine, front: DiscordFront, servers:
         raise SettingsError(
             f"Discord's gateway closed the connection for good (code {error.code}); check DISCORD_TOKEN."
         ) from None
+
+
+async def _outlasting(call: Callable[[], Awaitable[object]]) -> None:
+    """Repeat a call with growing pauses for as long as Discord cannot be reached."""
+    pause_s = 1.0
+    while True:
+        try:
+            await call()
+        except (aiohttp.ClientError, OSError, discord.HTTPException) as error:
+            log.warning("Discord cannot be reached (%s); trying again in %.0f s", type(error).__name__, pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, OUTAGE_PAUSE_MAX_S)
+        else:
+            return
 
 
 def invite_link(client: VeoClient) -> str:

@@ -329,7 +329,7 @@ def _run_of(row: Mapping[str, Any]) -> Run:
 def _insert_run(db: Database, new: NewRun, *, member_scope: str) -> None:
     row = {
         **{field.name: getattr(new, field.name) for field in fields(new) if field.name not in ("request", "now")},
-        "request": json.dumps(asdict(new.request), ensure_ascii=False),
+        "request": json.dumps(asdict(new.request)),
         "member_scope": member_scope,
         "state": RunState.RESERVED,
         "state_at": new.now,

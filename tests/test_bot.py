@@ -541,3 +541,34 @@ async def test_a_success_without_a_cost_is_charged_as_quoted(world: Scene) -> No
     (row,) = world.rows("SELECT cost_u, due_at - ended_at AS again_s FROM run")
     assert row["cost_u"] is None
     assert row["again_s"] == pytest.approx(60)
+
+
+async def test_an_outage_of_discord_at_the_start_is_waited_out(tmp_path: Path) -> None:
+    """A bot that is started while Discord is down comes up by itself when Discord does."""
+    async with scene(tmp_path, start=False) as world:
+        world.discord.fault("GET", r"/users/@me", status=503)
+        world.discord.fault("GET", r"/applications/\d+/commands", status=503)
+        await world.start()
+        await world.end_of(await world.veo(FOX))
+        assert "Discord cannot be reached (DiscordServerError)" in world.log
+
+
+async def test_an_outage_of_runflow_past_the_deadline_is_told_and_outlasted(tmp_path: Path) -> None:
+    """While Runflow cannot be read the member hears that it is late; the video arrives when it can."""
+    async with scene(tmp_path, run_s=0.1, RUN_DEADLINE_S="0.5") as world:
+        world.runflow.switches.read = "503"
+        world.runflow.switches.read_fault_times = 1_000_000
+        interaction = await world.veo(FOX)
+        await world.end_of(interaction, kind="overdue")
+        world.runflow.switches.read = ""
+        message = await world.end_of(interaction)
+        assert len(message["attachments"]) == 1
+
+
+async def test_a_prompt_of_any_letters_is_filmed_or_refused_in_words(world: Scene) -> None:
+    """Letters of every kind, half characters included, reach Runflow as they are."""
+    for prompt in ("狐狸 🦊 ٱلثَّعْلَب", "a\u0000b\u202ec", "half \ud83e of a fox", "'; DROP TABLE run; --"):
+        interaction = await world.veo(prompt)
+        await world.end_of(interaction)
+    assert [run.input["prompt"] for run in world.runflow.runs.values()][-1] == "'; DROP TABLE run; --"
+    assert world.rows("SELECT count(*) AS n FROM run") == [{"n": 4}]
