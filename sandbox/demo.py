@@ -258,7 +258,7 @@ async def _alone(which: str, port: int) -> int:
 
 async def _headless(options: argparse.Namespace) -> int:
     scenario = SCENARIOS[options.scenario]
-    async with _stage(scenario, port=options.port, queue_s=0.5, run_s=2.0) as stage:
+    async with _stage(scenario, port=options.port, queue_s=0.4, run_s=1.2) as stage:
         told = asyncio.create_task(_tell(stage.discord))
         try:
             async with asyncio.timeout(STORY_S):
