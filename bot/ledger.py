@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, DecimalException
 from enum import StrEnum
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -37,7 +37,7 @@ def to_micro(amount: Decimal) -> int:
 
     Raises ValueError for what is no amount: negative, not finite, or above a billion dollars.
     """
-    if not amount.is_finite() or amount < 0 or amount * USD_U > AMOUNT_MAX_U:
+    if not amount.is_finite() or amount < 0 or amount > AMOUNT_MAX_U // USD_U:
         raise ValueError(f"{amount} is not an amount of dollars")
     return int((amount * USD_U).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
@@ -46,7 +46,7 @@ def parse_cost(text: str) -> int | None:
     """Runflow's `cost`, a decimal string in USD, in micro-dollars; None where it is not an amount."""
     try:
         return to_micro(Decimal(text))
-    except (InvalidOperation, ValueError):
+    except (DecimalException, ValueError):
         return None
 
 

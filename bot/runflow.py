@@ -15,11 +15,11 @@ import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from dataclasses import fields as dataclass_fields
-from decimal import Decimal
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from decimal import Decimal, DecimalException
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -51,7 +51,9 @@ _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _INTEGER_MAX = 2**63 - 1
-_NAT64 = IPv6Network("64:ff9b::/96")  # reaches private IPv4 addresses where a gateway translates
+_PROTOCOL_ADDRESSES = IPv4Network("192.0.0.0/24")  # RFC 6890; not private to Python before 3.11.10
+_GLOBAL_UNICAST = IPv6Network("2000::/3")  # all of the rest is local, translated to IPv4, or not assigned
+_SENT = (*(field.name for field in dataclass_fields(VeoRequest)), "callback_url", "metadata", "client_ref")
 _REPLY_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
 
@@ -178,9 +180,9 @@ class Runflow:
 
     async def fetch(self, provider_id: str, path: Path) -> None:
         """Stream the clip to `path`: under a temporary name, checked, then renamed."""
-        await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
         try:
+            await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
             for _ in range(NEW_ADDRESSES_MAX):
                 address = await self.link(provider_id)
                 with part.open("wb") as file:
@@ -195,7 +197,8 @@ class Runflow:
         except OSError as error:
             raise ClipUnavailable(f"the disk does not take it ({error.strerror})") from error
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # what kept it from being made may keep it from being looked for
+                part.unlink(missing_ok=True)
 
     async def _download(self, address: str, file: BinaryIO) -> bool:
         """Write the clip behind `address`. True: the address is no longer valid, a new one may be."""
@@ -354,10 +357,10 @@ def _problem(data: object, body: bytes) -> tuple[str | None, str]:
     nested = _mapping(flat.get("error"))
     code = _text(flat.get("code")) or _text(nested.get("code"))
     message = _text(flat.get("message")) or _text(nested.get("message"))
-    if errors := flat.get("errors"):
+    if errors := flat.get("errors") or nested.get("errors"):
         # The shape of an entry is not documented: whichever of our fields it names is the one to tell.
         named = set(re.findall(r"[a-z_]+", json.dumps(errors, default=str)))
-        fields = [field.name for field in dataclass_fields(VeoRequest) if field.name in named]
+        fields = [name for name in _SENT if name in named]
         if fields:
             message = f"{message or 'not valid'} ({', '.join(fields)})"
     if message is None and not flat and not body.lstrip().startswith(b"<"):
@@ -382,7 +385,7 @@ def _parsed(body: bytes) -> object:
     """JSON with exact decimals; None where it is none."""
     try:
         return json.loads(body, parse_float=Decimal, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, DecimalException):
         return None
 
 
@@ -459,8 +462,10 @@ def is_public(address: str) -> bool:
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is not None:
             return is_public(str(inner))
-        if ip in _NAT64:
+        if ip not in _GLOBAL_UNICAST:
             return False
+    elif ip in _PROTOCOL_ADDRESSES:
+        return False
     return ip.is_global and not ip.is_multicast
 
 

@@ -19,7 +19,7 @@ class MaskingFormatter(logging.Formatter):
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
-        self._secrets = [secret for secret in secrets if secret]
+        self._secrets = sorted(filter(None, secrets), key=len, reverse=True)  # a longer one may begin like a shorter
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)

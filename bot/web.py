@@ -42,13 +42,15 @@ class WebServer:
         application = web.Application(client_max_size=CALLBACK_BYTES_MAX)
         application.add_routes(
             [
-                web.post("/callbacks/runflow/{token}", self._callback),
+                web.post("/callbacks/runflow/{token}", self._callback, expect_handler=_expected),
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
                 web.get("/media/{token}/{name}", self._clip),
             ]
         )
-        runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, shutdown_timeout=2.0, auto_decompress=False
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()
@@ -93,3 +95,10 @@ class WebServer:
             return web.Response(status=404, text="This link has expired. Post the video again with /veo-show.\n")
         headers = {"Content-Type": "video/mp4", "Cache-Control": "private", "X-Content-Type-Options": "nosniff"}
         return web.FileResponse(path, headers=headers)
+
+
+async def _expected(request: web.Request) -> None:
+    """Answer `Expect`; the library's own handler repeats a value that it may not be able to encode."""
+    if request.headers["Expect"].lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
