@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any, NoReturn
 
 import aiohttp
@@ -230,9 +231,17 @@ async def _stop(bot: asyncio.subprocess.Process) -> None:
 async def _interactive(options: argparse.Namespace) -> int:
     async with _stage(SCENARIOS[options.scenario], port=options.port, queue_s=2.0, run_s=6.0) as stage:
         print(f"\n  The chat page: {stage.discord.url}\n  Type /veo there. Ctrl+C stops it.\n", flush=True)
-        await asyncio.to_thread(webbrowser.open, stage.discord.url)
+        if _has_screen():
+            # A daemon: some browsers keep their starter waiting until they are closed.
+            Thread(target=webbrowser.open, args=(stage.discord.url,), daemon=True).start()
         await stage.bot.wait()
     raise DemoFailed("The bot stopped; the lines above say why.")
+
+
+def _has_screen() -> bool:
+    """Whether a browser would have a window: without one, a text browser would take the terminal over."""
+    screens = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in screens)
 
 
 async def _alone(which: str, port: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -124,3 +125,14 @@ async def test_the_chat_page_is_served_until_it_is_stopped() -> None:
         assert reply.content_type == "text/html"
     process.terminate()
     assert await process.wait() == 0
+
+
+async def test_a_port_that_is_taken_gets_one_sentence() -> None:
+    """Another program on the chosen port is said, with exit code 2."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, lines, errors = await demo("--port", str(taken.getsockname()[1]))
+    assert (code, lines) == (2, [])
+    assert errors.startswith("The demo cannot start: ")
+    assert errors.endswith("Choose another --port.\n")
