@@ -37,9 +37,9 @@ def to_micro(amount: Decimal) -> int:
 
     Raises ValueError for what is no amount: negative, not finite, or above a billion dollars.
     """
-    if not amount.is_finite() or amount < 0 or amount > AMOUNT_MAX_U // USD_U:
+    if not amount.is_finite() or not 0 <= amount <= AMOUNT_MAX_U // USD_U:
         raise ValueError(f"{amount} is not an amount of dollars")
-    return int((amount * USD_U).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    return int(amount.quantize(Decimal("0.000001"), rounding=ROUND_HALF_UP) * USD_U)
 
 
 def parse_cost(text: str) -> int | None:
@@ -80,7 +80,7 @@ class PriceTable:
         for resolution, prices in usd_per_second.items():
             for name, audio in (("silent", False), ("audio", True)):
                 price = prices.get(name)
-                if price is None or len(prices) != 2 or not 0 < price <= 1000:
+                if price is None or len(prices) != 2 or not 0 < price <= 1000 or to_micro(price) == 0:
                     raise SettingsError(
                         f"PRICE_USD_PER_SECOND needs the prices silent and audio for {resolution}, "
                         'each a decimal string above 0 such as "0.40".'

@@ -14,24 +14,26 @@ from storage import migrations
 from storage.sqlite import database_path
 
 _REBUILT = """
-    SELECT budget.scope, budget.period_key,
+    SELECT level.scope, level.period_key,
            coalesce(sum(CASE WHEN kind = 'hold' AND NOT EXISTS (
                SELECT 1 FROM ledger_entry AS done WHERE done.run_id = entry.run_id AND done.scope = entry.scope
                   AND done.period_key = entry.period_key AND done.kind IN ('post', 'void'))
                THEN amount_u END), 0) AS held_u,
            coalesce(sum(CASE WHEN kind IN ('post', 'adjust') THEN amount_u END), 0) AS spent_u,
            coalesce(sum(CASE WHEN kind = 'adjust' THEN max(amount_u, 0) END), 0) AS excess_u
-    FROM budget LEFT JOIN ledger_entry AS entry USING (scope, period_key) GROUP BY 1, 2"""
+    FROM (SELECT scope, period_key FROM budget UNION SELECT scope, period_key FROM ledger_entry) AS level
+    LEFT JOIN ledger_entry AS entry USING (scope, period_key) GROUP BY 1, 2"""
 _ENDED = "run.state IN ('succeeded', 'failed', 'cancelled')"
 
 # Each query returns the rows that break the sentence.
 INVARIANTS = {
     "each level's held, spent and excess are what its entries add up to": f"""
-        SELECT budget.*, rebuilt.held_u AS held_by_entries, rebuilt.spent_u AS spent_by_entries,
+        SELECT rebuilt.scope, rebuilt.period_key, budget.held_u, budget.spent_u, budget.excess_u,
+               rebuilt.held_u AS held_by_entries, rebuilt.spent_u AS spent_by_entries,
                rebuilt.excess_u AS excess_by_entries
-        FROM budget JOIN ({_REBUILT}) AS rebuilt USING (scope, period_key)
+        FROM ({_REBUILT}) AS rebuilt LEFT JOIN budget USING (scope, period_key)
         WHERE (budget.held_u, budget.spent_u, budget.excess_u)
-              != (rebuilt.held_u, rebuilt.spent_u, rebuilt.excess_u)""",
+              IS NOT (rebuilt.held_u, rebuilt.spent_u, rebuilt.excess_u)""",
     "held and spent stay within the limit and the recorded excess": """
         SELECT * FROM budget WHERE held_u + spent_u > limit_u + excess_u""",
     "an ended run has exactly one post or void for each of its holds, and any other run has none": f"""
@@ -39,7 +41,7 @@ INVARIANTS = {
         FROM run JOIN ledger_entry AS hold ON hold.run_id = run.run_id AND hold.kind = 'hold'
         LEFT JOIN ledger_entry AS done ON done.run_id = hold.run_id AND done.scope = hold.scope
              AND done.period_key = hold.period_key AND done.kind IN ('post', 'void')
-        GROUP BY hold.entry_id HAVING ends != {_ENDED}""",
+        GROUP BY hold.entry_id HAVING ends != ({_ENDED})""",
     "every run holds its price on at least one level, and every entry belongs to a run": """
         SELECT run.run_id AS run_id FROM run WHERE NOT EXISTS (
             SELECT 1 FROM ledger_entry AS hold WHERE hold.run_id = run.run_id AND hold.kind = 'hold'

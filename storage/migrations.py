@@ -25,6 +25,7 @@ CREATE TABLE run (
     request TEXT NOT NULL CHECK (json_valid(request)),
     price_u INTEGER NOT NULL CHECK (price_u > 0),
     member_scope TEXT NOT NULL,
+    member_period TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('reserved', 'submitting', 'ambiguous', 'running', 'unknown',
                                          'succeeded', 'failed', 'cancelled')),
     state_at REAL NOT NULL,
@@ -64,7 +65,7 @@ CREATE TABLE run (
 CREATE INDEX run_due ON run (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX run_of_member ON run (member, created_at);
 CREATE INDEX run_in_flight ON run (state, created_at)
-    WHERE state IN ('reserved', 'submitting', 'ambiguous', 'running');
+    WHERE state IN ('ambiguous', 'reserved', 'running', 'submitting');
 CREATE INDEX run_reply ON run (reply_until) WHERE reply_until IS NOT NULL;
 
 CREATE TABLE budget (
@@ -102,6 +103,7 @@ CREATE TRIGGER ledger_keeps_all BEFORE DELETE ON ledger_entry
 CREATE VIEW run_view AS
     SELECT run.*, (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
                    WHERE entry.run_id = run.run_id AND entry.scope = run.member_scope
+                     AND entry.period_key = run.member_period
                      AND entry.kind IN ('post', 'adjust')) AS charged_u
     FROM run;
 

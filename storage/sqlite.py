@@ -49,7 +49,6 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
     "request": lambda text: VeoRequest(**json.loads(text)),
 }
 _RUN_FIELDS = tuple(field.name for field in fields(Run))
-_FLYING = ", ".join(f"'{state}'" for state in sorted(IN_FLIGHT))
 _OPEN = ", ".join(f"'{state}'" for state in sorted(IN_FLIGHT | {RunState.RESERVED}))
 
 
@@ -75,7 +74,12 @@ class SqliteStore:
         self._executor = executor
         try:
             self._lock = _lock_out_others(path)
-            self._db = executor.submit(_open, path).result()
+            try:
+                self._db = executor.submit(_open, path).result()
+            except BaseException:
+                os.close(self._lock)
+                executor.shutdown()
+                raise
         except (sqlite3.Error, OSError) as error:
             raise DatabaseError(
                 f"The database {path} cannot be opened ({error}); check DATABASE_URL, the folder and the disk."
@@ -123,7 +127,7 @@ class SqliteStore:
                 )
             for level in levels:
                 _hold(db, level, new.price_u)
-            _insert_run(db, new, member_scope=levels[-1].scope)
+            _insert_run(db, new, levels[-1])
             for level in levels:
                 _enter(db, new.run_id, level.scope, level.period.key, Kind.HOLD, new.price_u, new.now, "admitted")
             return _get(db, new.run_id)
@@ -135,15 +139,15 @@ class SqliteStore:
     async def claim_due(self, now: float, *, lease_until: float, limit: int) -> list[Run]:
         def job(db: Database) -> list[Run]:
             db.execute("UPDATE run SET reply_to = NULL, reply_until = NULL WHERE reply_until <= :now", {"now": now})
-            values = {"now": now, "until": lease_until, "limit": limit}
-            rows = list(
+            due = list(
                 db.query(
-                    "UPDATE run SET due_at = :until WHERE run_id IN (SELECT run_id FROM run "
-                    "WHERE due_at <= :now ORDER BY due_at LIMIT :limit) RETURNING run_id",
-                    values,
+                    "SELECT run_id FROM run WHERE due_at <= :now ORDER BY due_at LIMIT :limit",
+                    {"now": now, "limit": limit},
                 )
             )
-            return [_get(db, row["run_id"]) for row in rows]
+            for row in due:
+                db.execute("UPDATE run SET due_at = :until WHERE run_id = :run_id", {**row, "until": lease_until})
+            return [_get(db, row["run_id"]) for row in due]
 
         return await self._write(job)
 
@@ -158,9 +162,8 @@ class SqliteStore:
 
     async def recover(self, now: float) -> int:
         def job(db: Database) -> int:
-            return db.execute(
-                "UPDATE run SET due_at = :now WHERE due_at IS NOT NULL AND due_at > :now", {"now": now}
-            ).rowcount
+            db.execute("UPDATE run SET due_at = :now WHERE due_at > :now", {"now": now})
+            return int(_one(db, "SELECT count(*) AS n FROM run WHERE due_at IS NOT NULL", {})["n"])
 
         return await self._write(job)
 
@@ -186,9 +189,8 @@ class SqliteStore:
                 RunState.SUBMITTING,
                 {"state_at": now, "posted_at": now, "posts": run.posts + 1},
                 # Those that asked earlier go first: each older one that still waits counts as a taken place.
-                f"AND (SELECT count(*) FROM run AS other WHERE other.state IN ({_FLYING}) OR "
-                "(other.state = 'reserved' AND (other.created_at, other.run_id) < (run.created_at, run.run_id))"
-                ") < :total_max",
+                f"AND (SELECT count(*) FROM run AS other WHERE other.state IN ({_OPEN}) AND (other.state != 'reserved' "
+                "OR (other.created_at, other.run_id) < (run.created_at, run.run_id))) < :total_max",
                 {"total_max": total_max},
             )
 
@@ -200,6 +202,8 @@ class SqliteStore:
         return await self._write(lambda db: _guarded(db, run, state, {**moved, **changes}))
 
     async def settle(self, run: Run, end: End, *, now: float) -> Run | None:
+        assert not run.terminal, "a run ends once"
+
         def job(db: Database) -> Run | None:
             state = STATE_OF_ENDING[end.ending]
             ended = {
@@ -326,11 +330,12 @@ def _run_of(row: Mapping[str, Any]) -> Run:
     return Run(**values)
 
 
-def _insert_run(db: Database, new: NewRun, *, member_scope: str) -> None:
+def _insert_run(db: Database, new: NewRun, member: Level) -> None:
     row = {
         **{field.name: getattr(new, field.name) for field in fields(new) if field.name not in ("request", "now")},
         "request": json.dumps(asdict(new.request)),
-        "member_scope": member_scope,
+        "member_scope": member.scope,
+        "member_period": member.period.key,
         "state": RunState.RESERVED,
         "state_at": new.now,
         "created_at": new.now,

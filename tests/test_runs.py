@@ -1,0 +1,234 @@
+"""What a run is: its states and moves, its names, and the pauses between two looks at it."""
+
+from __future__ import annotations
+
+import re
+import string
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.runs import (
+    COST_CHECKS_S,
+    IN_FLIGHT,
+    LOOKUP_SHARES,
+    MOVES,
+    PAUSE_MAX_S,
+    STATE_OF_ENDING,
+    TERMINAL,
+    Delivery,
+    Ending,
+    Notice,
+    Run,
+    RunState,
+    VeoRequest,
+    blocked_by_policy,
+    growing_pause,
+    polling_pause,
+)
+
+S = RunState
+SECONDS = st.floats(0.01, 100_000, allow_nan=False)
+TRIES = st.integers(0, 1_000_000)
+
+
+def a_run(**changes: object) -> Run:
+    """A run as it is right after its admission."""
+    run = Run(
+        run_id="abcdefghijklmnop",
+        origin="discord:1",
+        member="discord:2",
+        server="discord:3",
+        channel="discord:4",
+        request=VeoRequest(prompt="a red fox"),
+        price_u=3_200_000,
+        charged_u=0,
+        state=S.RESERVED,
+        state_at=0.0,
+        created_at=0.0,
+        due_at=0.0,
+        tries=0,
+        posts=0,
+        posted_at=None,
+        callback_token="token",
+        candidate_id=None,
+        provider_id=None,
+        provider_request_id=None,
+        provider_status=None,
+        provider_status_at=None,
+        overdue=False,
+        ended_at=None,
+        ending=None,
+        cost_u=None,
+        cost_checks=0,
+        seed_used=None,
+        took_ms=None,
+        failure_code=None,
+        failure_message=None,
+        notice=None,
+        delivery=Delivery.NONE,
+        delivery_tries=0,
+        first_try_at=None,
+        message=None,
+        reply_to=None,
+        reply_until=None,
+        upload_limit_bytes=None,
+    )
+    return replace(run, **changes)  # type: ignore[arg-type]  # a test names the fields that matter to it
+
+
+class TestStates:
+    def test_moves_are_known_for_every_state(self) -> None:
+        """Every state has its line in the table, and no move is one that stays."""
+        assert set(MOVES) == set(RunState)
+        assert all(state not in moves for state, moves in MOVES.items())
+
+    def test_an_end_is_for_ever(self) -> None:
+        """Exactly succeeded, failed and cancelled have no moves; unknown is no end."""
+        assert {S.SUCCEEDED, S.FAILED, S.CANCELLED} == TERMINAL
+        assert all(not MOVES[state] for state in TERMINAL)
+
+    def test_every_state_can_come_to_an_end(self) -> None:
+        """From every state some way leads to an end, so that no hold is stuck by the table itself."""
+        for state in RunState:
+            reached, new = {state}, {state}
+            while new:
+                new = {after for each in new for after in MOVES[each]} - reached
+                reached |= new
+            assert reached & TERMINAL, state
+
+    def test_nothing_is_submitted_again_after_doubt(self) -> None:
+        """A POST begins from reserved alone, and a run whose POST may have bought something never gets back there."""
+        assert {state for state, moves in MOVES.items() if S.SUBMITTING in moves} == {S.RESERVED}
+        assert {state for state, moves in MOVES.items() if S.RESERVED in moves} == {S.SUBMITTING}
+
+    def test_doubt_ends_by_evidence_alone(self) -> None:
+        """A run whose POST was unclear can be found or stay unknown, and is never ended without its own record."""
+        assert MOVES[S.AMBIGUOUS] == {S.RUNNING, S.UNKNOWN}
+        assert MOVES[S.UNKNOWN] == {S.RUNNING}
+
+    def test_what_takes_a_place_at_runflow(self) -> None:
+        """Runs that may be at work there count as in flight; waiting, unknown and ended ones do not."""
+        assert {S.SUBMITTING, S.AMBIGUOUS, S.RUNNING} == IN_FLIGHT
+
+    def test_every_ending_has_its_end_state(self) -> None:
+        """Each ending leads to an end, and whatever Runflow calls a success is one, clip or not."""
+        assert set(STATE_OF_ENDING) == set(Ending)
+        assert set(STATE_OF_ENDING.values()) == TERMINAL
+        assert {ending for ending, state in STATE_OF_ENDING.items() if state == S.SUCCEEDED} == {
+            Ending.VIDEO,
+            Ending.PARTIAL,
+            Ending.NSFW,
+            Ending.EMPTY,
+        }
+
+
+class TestRun:
+    def test_the_nonce_is_fixed_by_run_and_notice(self) -> None:
+        """25 lower-case characters (Discord docs, Create Message), the same for every try, whatever else changed."""
+        run = a_run(notice=Notice.RESULT)
+        later = replace(run, state=S.SUCCEEDED, tries=9, delivery_tries=4, message="m", charged_u=5)
+        assert re.fullmatch(r"[a-z2-7]{25}", run.nonce)
+        assert run.nonce == later.nonce
+
+    def test_each_notice_has_its_own_nonce(self) -> None:
+        """The notices of one run, and the same notice of two runs, are different messages."""
+        runs = [a_run(run_id=run_id, notice=notice) for run_id in ("one", "two") for notice in (*Notice, None)]
+        assert len({run.nonce for run in runs}) == len(runs) == 8
+
+    @given(st.text(string.printable), st.text(string.printable))
+    def test_nonces_differ_as_runs_do(self, one: str, other: str) -> None:
+        """Whatever a run is called, its nonce has 25 characters and is its own."""
+        first, second = (a_run(run_id=name, notice=Notice.RESULT).nonce for name in (one, other))
+        assert len(first) == len(second) == 25
+        assert (first == second) == (one == other)
+
+    def test_names_derive_from_the_run(self) -> None:
+        """Reference and file carry the run id, by which a lost run and a posted video are found again."""
+        assert a_run(run_id="abc").client_ref == "veo-abc"
+        assert a_run(run_id="abc").file_name == "veo-abc.mp4"
+
+    @pytest.mark.parametrize("state", list(RunState))
+    def test_terminal_is_what_the_table_says(self, state: RunState) -> None:
+        """A run is over exactly in a state without moves."""
+        assert a_run(state=state).terminal == (not MOVES[state])
+
+    def test_only_a_clip_is_shown(self) -> None:
+        """A whole or partial video is shown; what was flagged, empty, failed or cancelled never is."""
+        assert {ending for ending in (*Ending, None) if a_run(ending=ending).shows_video} == {
+            Ending.VIDEO,
+            Ending.PARTIAL,
+        }
+
+    def test_delivery_is_open_until_it_is_decided(self) -> None:
+        """Pending and sending want attention; none, delivered and undeliverable do not."""
+        assert {each for each in Delivery if a_run(delivery=each).delivery_open} == {Delivery.PENDING, Delivery.SENDING}
+
+    @pytest.mark.parametrize(("duration", "seconds"), [("4s", 4), ("6s", 6), ("8s", 8)])
+    def test_seconds_are_those_of_the_duration(self, duration: str, seconds: int) -> None:
+        """`8s` is eight seconds."""
+        assert VeoRequest(prompt="p", duration=duration).seconds == seconds  # type: ignore[arg-type]  # from the table
+
+    @pytest.mark.parametrize(
+        ("code", "message", "blocked"),
+        [
+            ("CONTENT_POLICY", None, True),
+            (None, "Blocked by SAFETY filters", True),
+            ("x", "violates our Usage Guidelines", True),
+            ("TIMEOUT", "the provider did not answer", False),
+            (None, None, False),
+        ],
+    )
+    def test_a_block_is_told_from_a_breakdown(self, code: str | None, message: str | None, blocked: bool) -> None:
+        """Words of code or message, in any case, say that repeating the same prompt is pointless."""
+        assert blocked_by_policy(code, message) == blocked
+
+
+class TestPauses:
+    @given(first_s=SECONDS, tries=TRIES, longest_s=SECONDS)
+    def test_a_growing_pause_doubles_up_to_its_bound(self, first_s: float, tries: int, longest_s: float) -> None:
+        """It starts with the first pause, doubles with each try, never exceeds the longest and never overflows."""
+        pause = growing_pause(first_s, tries, longest_s)
+        assert growing_pause(first_s, 0, longest_s) == min(first_s, longest_s)
+        assert 0 < pause <= longest_s
+        assert growing_pause(first_s, tries + 1, longest_s) in (longest_s, pause * 2, pause)
+        if tries < 40 and pause * 2 <= longest_s:
+            assert growing_pause(first_s, tries + 1, longest_s) == pause * 2
+
+    @given(age_s=SECONDS, tries=TRIES, first_s=SECONDS, longest_s=SECONDS, deadline_s=SECONDS)
+    def test_polling_stays_within_its_bounds(
+        self, age_s: float, tries: int, first_s: float, longest_s: float, deadline_s: float
+    ) -> None:
+        """Before the deadline from the first to the longest pause, after it an hour at most, and never none at all."""
+        pause = polling_pause(age_s=age_s, tries=tries, first_s=first_s, longest_s=longest_s, deadline_s=deadline_s)
+        if age_s < deadline_s:
+            assert min(first_s, longest_s) <= pause <= longest_s
+        else:
+            assert min(longest_s, PAUSE_MAX_S) <= pause <= PAUSE_MAX_S
+
+    @given(tries=st.integers(0, 100), first_s=st.floats(0.1, 10), longest_s=st.floats(10, 600))
+    def test_polling_slows_down_with_each_look(self, tries: int, first_s: float, longest_s: float) -> None:
+        """The pauses never shrink, start with the first one and reach the longest."""
+
+        def pause(at: int) -> float:
+            return polling_pause(age_s=1.0, tries=at, first_s=first_s, longest_s=longest_s, deadline_s=3600.0)
+
+        assert pause(0) == first_s
+        assert pause(tries) <= pause(tries + 1)
+        assert pause(40) == longest_s
+
+    def test_after_the_deadline_the_pauses_double(self) -> None:
+        """Each look comes after as long as the run is overdue by then, at last every hour, for ever."""
+        age_s, pauses = 3600.0, []
+        for _ in range(14):
+            pauses.append(polling_pause(age_s=age_s, tries=99, first_s=3.0, longest_s=15.0, deadline_s=3600.0))
+            age_s += pauses[-1]
+        assert pauses == [15.0, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, *[3600.0] * 5]
+
+    def test_looks_that_follow_a_plan_come_in_order(self) -> None:
+        """The look-ups of an unclear POST and the later questions for a cost each lie behind the one before."""
+        assert list(LOOKUP_SHARES) == sorted(set(LOOKUP_SHARES))
+        assert sum(share >= 1 for share in LOOKUP_SHARES) >= 2  # an empty answer counts twice after the settle delay
+        assert COST_CHECKS_S == (60.0, 600.0, 3600.0, 86400.0)

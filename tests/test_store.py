@@ -1,0 +1,1175 @@
+"""What every store promises (`bot.ports.Store`), and what the SQLite one promises beside it.
+
+A second store joins the contract by one more entry in `SHELVES`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import sqlite3
+import string
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from bot.errors import StoreDown, TooManyRuns
+from bot.ledger import Level, OverLimit, Period
+from bot.ports import End, NewRun, RunChanges, Store
+from bot.runs import (
+    DURATIONS,
+    IN_FLIGHT,
+    MOVES,
+    RESOLUTIONS,
+    SEED_MAX,
+    STATE_OF_ENDING,
+    TERMINAL,
+    Delivery,
+    Ending,
+    Notice,
+    Run,
+    RunState,
+    VeoRequest,
+)
+from storage import SqliteStore, check_books, open_store
+
+S = RunState
+PRICE_U = 1_000_000
+NOVEMBER = Period(key="2026-11", resets_at=30.0)
+DECEMBER = Period(key="2026-12", resets_at=61.0)
+Dump = dict[str, list[tuple[Any, ...]]]
+Result = TypeVar("Result")
+
+
+class Shelf(Protocol):
+    """One kind of store in one place, and what a test must see of it from outside."""
+
+    def open(self, executor: Executor) -> Store:
+        """The store, opened or opened again; `executor` runs its transactions."""
+        ...
+
+    async def close(self, store: Store) -> None: ...
+
+    def dump(self) -> Dump:
+        """Every committed row of every table, read beside the store."""
+        ...
+
+    def audit(self) -> list[str]:
+        """One line for each broken invariant."""
+        ...
+
+
+class SqliteShelf:
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "veo.db"
+        self.url = f"sqlite:///{self.path}"
+
+    def open(self, executor: Executor) -> Store:
+        return open_store(self.url, executor=executor)
+
+    async def close(self, store: Store) -> None:
+        assert isinstance(store, SqliteStore)
+        await store.close()
+
+    def dump(self) -> Dump:
+        with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as connection:
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+            rows = {name: connection.execute(f"SELECT * FROM {name}") for (name,) in tables}  # noqa: S608 - our own tables
+            return {name: sorted(found, key=repr) for name, found in rows.items()}
+
+    def audit(self) -> list[str]:
+        return check_books(self.url)
+
+
+SHELVES: dict[str, Callable[[Path], Shelf]] = {"sqlite": SqliteShelf}
+
+
+class Inline(Executor):
+    """Runs each job at once in the caller's thread, as simulated worlds do."""
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        done: Future[Result] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - an executor hands every error to its future
+            done.set_exception(error)
+        return done
+
+
+def member_level(member: str = "bo", limit_u: int | None = None, period: Period = NOVEMBER) -> Level:
+    return Level(scope=f"member:{member}", period=period, limit_u=limit_u)
+
+
+def total_level(limit_u: int | None = None, period: Period = NOVEMBER) -> Level:
+    return Level(scope="total", period=period, limit_u=limit_u)
+
+
+def wish(name: str = "1", **changes: object) -> NewRun:
+    """A run that is ready for the books, everything about it named after `name`."""
+    new = NewRun(
+        run_id=f"run-{name}",
+        origin=f"origin-{name}",
+        member="bo",
+        server="server",
+        channel="channel",
+        request=VeoRequest(prompt="a red fox"),
+        price_u=PRICE_U,
+        callback_token=f"token-{name}",
+        reply_to=None,
+        reply_until=None,
+        upload_limit_bytes=None,
+        now=0.0,
+    )
+    return replace(new, **changes)  # type: ignore[arg-type]  # a test names the fields that matter to it
+
+
+@pytest.fixture(params=SHELVES)
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
+    return SHELVES[request.param](tmp_path)
+
+
+@pytest.fixture
+def thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1)
+
+
+@pytest.fixture
+async def store(shelf: Shelf, thread: ThreadPoolExecutor) -> AsyncIterator[Store]:
+    """An open store, whose books balance when the test is over."""
+    opened = shelf.open(thread)
+    yield opened
+    await shelf.close(opened)
+    assert shelf.audit() == []
+
+
+async def admitted(store: Store, name: str = "1", *levels: Level, **changes: object) -> Run:
+    return await store.admit(wish(name, **changes), levels or (member_level(),), in_flight_max=1000)
+
+
+async def running(store: Store, name: str = "1", *levels: Level, **changes: object) -> Run:
+    """A run that Runflow has under the id `job-<name>`."""
+    run = await store.begin_submit(await admitted(store, name, *levels, **changes), now=1.0, total_max=1000)
+    assert run is not None
+    moved = await store.advance(run, S.RUNNING, now=2.0, changes=RunChanges(provider_id=f"job-{name}", due_at=5.0))
+    assert moved is not None
+    return moved
+
+
+async def ended(store: Store, name: str = "1", end: End | None = None, **changes: object) -> Run:
+    run = await store.settle(await running(store, name, **changes), end or End(ending=Ending.VIDEO), now=3.0)
+    assert run is not None
+    return run
+
+
+async def books(store: Store, level: Level) -> tuple[int, int]:
+    """What is held and spent on a level."""
+    standing = await store.standing(level)
+    return standing.held_u, standing.spent_u
+
+
+class TestAdmission:
+    @given(
+        request_=st.builds(
+            VeoRequest,
+            prompt=st.text(string.printable + "狐🦊\0'\"é"),
+            duration=st.sampled_from(DURATIONS),
+            resolution=st.sampled_from(RESOLUTIONS),
+            aspect_ratio=st.sampled_from(("16:9", "9:16")),
+            generate_audio=st.booleans(),
+            negative_prompt=st.none() | st.text(string.printable),
+            seed=st.none() | st.integers(0, SEED_MAX),
+            auto_fix=st.booleans(),
+            safety_tolerance=st.sampled_from(("1", "6")),
+        ),
+        reply=st.sampled_from([(None, None), ("address", 900.5)]),
+        upload_limit_bytes=st.none() | st.integers(1, 2**40),
+    )
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    async def test_a_wish_is_kept_word_for_word(
+        self,
+        shelf: Shelf,
+        request_: VeoRequest,
+        reply: tuple[str | None, float | None],
+        upload_limit_bytes: int | None,
+    ) -> None:
+        """Whatever was asked for is read back as it was, by another opening of the same books."""
+        new = wish(
+            secrets.token_hex(8),
+            request=request_,
+            reply_to=reply[0],
+            reply_until=reply[1],
+            upload_limit_bytes=upload_limit_bytes,
+            now=7.25,
+        )
+        first = shelf.open(Inline())
+        run = await first.admit(new, [member_level()], in_flight_max=1000)
+        await shelf.close(first)
+        second = shelf.open(Inline())
+        assert await second.get(run.run_id) == run
+        await shelf.close(second)
+        for name in ("run_id", "origin", "member", "server", "channel", "request", "price_u", "callback_token"):
+            assert getattr(run, name) == getattr(new, name)
+        assert (run.reply_to, run.reply_until, run.upload_limit_bytes) == (*reply, upload_limit_bytes)
+        assert run.created_at == run.state_at == run.due_at == 7.25
+        assert (run.state, run.delivery, run.charged_u) == (S.RESERVED, Delivery.NONE, 0)
+        assert (run.tries, run.posts, run.cost_u, run.ending, run.notice) == (0, 0, None, None, None)
+
+    async def test_half_a_character_is_kept_too(self, store: Store) -> None:
+        """A prompt that was cut in the middle of an emoji is no reason to fail: it is read back as it came."""
+        cut = VeoRequest(prompt="a red fox \ud83e", negative_prompt="\udd8a")
+        run = await admitted(store, "1", request=cut)
+        assert run.request == cut
+        assert await store.get(run.run_id) == run
+
+    async def test_a_new_member_gets_books_with_the_first_hold(self, store: Store, shelf: Shelf) -> None:
+        """A level that nobody used yet stands at nothing, is not written by reading, and holds the price after it."""
+        level, before = member_level(limit_u=3 * PRICE_U), shelf.dump()
+        standing = await store.standing(level)
+        assert (standing.held_u, standing.spent_u, standing.left_u, standing.resets_at) == (0, 0, 3 * PRICE_U, 30.0)
+        assert shelf.dump() == before
+        await admitted(store, "1", level)
+        standing = await store.standing(level)
+        assert (standing.held_u, standing.spent_u, standing.left_u) == (PRICE_U, 0, 2 * PRICE_U)
+
+    async def test_the_same_origin_gives_the_same_run(self, store: Store, shelf: Shelf) -> None:
+        """A wish that arrives twice makes one run and one hold, even where the limits would refuse a second."""
+        level = member_level(limit_u=PRICE_U)
+        run = await admitted(store, "1", level)
+        before = shelf.dump()
+        again = wish("2", origin=run.origin, price_u=9 * PRICE_U)
+        assert await store.admit(again, [level], in_flight_max=1) == run
+        assert shelf.dump() == before
+
+    async def test_the_same_origin_at_once_gives_one_run(self, store: Store) -> None:
+        """Twenty copies of one wish at the same time are all answered with one run."""
+        wishes = [wish(str(n), origin="the one") for n in range(20)]
+        runs = await asyncio.gather(*(store.admit(each, [member_level()], in_flight_max=3) for each in wishes))
+        assert len({run.run_id for run in runs}) == 1
+        assert await books(store, member_level()) == (PRICE_U, 0)
+
+    @pytest.mark.parametrize("refusing", [0, 1, 2])
+    async def test_a_refusal_names_the_level_and_writes_nothing(
+        self, store: Store, shelf: Shelf, refusing: int
+    ) -> None:
+        """Whichever level is full, nothing is held on any other, no limit is stored and no run is made."""
+        scopes = ("total", "server:1", "member:bo")
+        await admitted(store, "1", *(Level(scope=scope, period=NOVEMBER, limit_u=2 * PRICE_U) for scope in scopes))
+        before = shelf.dump()
+        levels = [
+            Level(scope=scope, period=NOVEMBER, limit_u=2 * PRICE_U - 1 if place == refusing else 5 * PRICE_U)
+            for place, scope in enumerate(scopes)
+        ]
+        with pytest.raises(OverLimit) as refusal:
+            await admitted(store, "2", *levels)
+        assert refusal.value.scope == scopes[refusing]
+        assert refusal.value.price_u == PRICE_U
+        standing = refusal.value.standing
+        assert (standing.held_u, standing.spent_u, standing.left_u) == (PRICE_U, 0, PRICE_U - 1)
+        assert shelf.dump() == before
+
+    async def test_the_first_full_level_is_the_one_named(self, store: Store) -> None:
+        """Levels are asked in their order, so that everybody is told the same reason."""
+        with pytest.raises(OverLimit) as refusal:
+            await admitted(store, "1", total_level(0), member_level(limit_u=0))
+        assert refusal.value.scope == "total"
+
+    async def test_a_refused_wish_may_be_asked_again(self, store: Store) -> None:
+        """A refusal leaves no trace of its origin: the same wish is admitted once there is room."""
+        with pytest.raises(OverLimit):
+            await admitted(store, "1", member_level(limit_u=PRICE_U - 1))
+        assert (await admitted(store, "1", member_level(limit_u=PRICE_U))).state == S.RESERVED
+
+    @pytest.mark.parametrize(("limit_u", "admits"), [(None, True), (0, False), (PRICE_U - 1, False), (PRICE_U, True)])
+    async def test_a_limit_is_exact(self, store: Store, limit_u: int | None, admits: bool) -> None:
+        """No limit lets everybody, zero nobody, and a price fits exactly up to the last micro-dollar."""
+        if admits:
+            await admitted(store, "1", member_level(limit_u=limit_u))
+        else:
+            with pytest.raises(OverLimit):
+                await admitted(store, "1", member_level(limit_u=limit_u))
+        assert await books(store, member_level()) == (PRICE_U * admits, 0)
+
+    @pytest.mark.parametrize(("before", "after"), [(5, 1), (None, 1), (1, 1)], ids=["cut", "set", "kept"])
+    async def test_a_lowered_limit_counts_at_once(self, store: Store, before: int | None, after: int) -> None:
+        """A limit that is cut or set in the middle of a period counts what was held before it."""
+        limit_u = None if before is None else before * PRICE_U
+        await admitted(store, "1", member_level(limit_u=limit_u))
+        with pytest.raises(OverLimit) as refusal:
+            await admitted(store, "2", member_level(limit_u=after * PRICE_U))
+        assert refusal.value.standing.limit_u == after * PRICE_U
+        assert await books(store, member_level()) == (PRICE_U, 0)
+
+    @pytest.mark.parametrize("cost_u", [PRICE_U, 2 * PRICE_U])
+    async def test_a_lowered_limit_counts_what_is_spent(self, store: Store, cost_u: int) -> None:
+        """A limit that is cut in the middle of a period counts the charges of before, also those beyond it."""
+        before, after = member_level(limit_u=9 * PRICE_U), member_level(limit_u=2 * PRICE_U - 1)
+        await store.settle(await running(store, "1", before), End(ending=Ending.VIDEO, cost_u=cost_u), now=3.0)
+        with pytest.raises(OverLimit) as refusal:
+            await admitted(store, "2", after)
+        assert refusal.value.standing.left_u == max(0, 2 * PRICE_U - 1 - cost_u)
+        assert await books(store, after) == (0, cost_u)
+
+    @pytest.mark.parametrize("raised", [2, None])
+    async def test_a_raised_limit_counts_at_once(self, store: Store, raised: int | None) -> None:
+        """A limit that is raised or lifted in the middle of a period makes room at once, also after a cut."""
+        await admitted(store, "1", member_level(limit_u=PRICE_U))
+        with pytest.raises(OverLimit):
+            await admitted(store, "2", member_level(limit_u=0))
+        await admitted(store, "2", member_level(limit_u=None if raised is None else raised * PRICE_U))
+        assert await books(store, member_level()) == (2 * PRICE_U, 0)
+
+    @pytest.mark.parametrize("at_once", [20, 200])
+    async def test_of_many_at_once_exactly_as_many_as_fit(self, store: Store, shelf: Shelf, at_once: int) -> None:
+        """With room for five, five of any crowd are admitted, the rest refused, and the books say five."""
+        levels = (total_level(5 * PRICE_U + PRICE_U // 2), member_level())
+        answers = await asyncio.gather(
+            *(admitted(store, str(n), *levels) for n in range(at_once)), return_exceptions=True
+        )
+        assert sum(isinstance(answer, Run) for answer in answers) == 5
+        assert sum(isinstance(answer, OverLimit) for answer in answers) == at_once - 5
+        assert await books(store, levels[0]) == await books(store, levels[1]) == (5 * PRICE_U, 0)
+        assert len(shelf.dump()["run"]) == 5
+
+    async def test_members_runs_at_a_time_are_limited(self, store: Store, shelf: Shelf) -> None:
+        """At the limit of open runs the next is refused in words, nothing is written, and others are not concerned."""
+        answers = await asyncio.gather(
+            *(store.admit(wish(str(n)), [member_level()], in_flight_max=3) for n in range(20)), return_exceptions=True
+        )
+        refusals = [answer for answer in answers if isinstance(answer, TooManyRuns)]
+        assert (len(refusals), len(shelf.dump()["run"])) == (17, 3)
+        assert "3 runs under way" in str(refusals[0])
+        assert await books(store, member_level()) == (3 * PRICE_U, 0)
+        await store.admit(wish("ann", member="ann"), [member_level("ann")], in_flight_max=1)
+
+    @pytest.mark.parametrize("state", list(RunState))
+    async def test_what_counts_as_under_way(self, store: Store, state: RunState) -> None:
+        """A run takes its member's place from the hold to the end; an unknown one, like an ended one, takes none."""
+        await in_state(store, state)
+        if state in IN_FLIGHT | {S.RESERVED}:
+            with pytest.raises(TooManyRuns):
+                await store.admit(wish("2"), [member_level()], in_flight_max=1)
+        else:
+            await store.admit(wish("2"), [member_level()], in_flight_max=1)
+
+    async def test_a_hold_belongs_to_the_period_it_was_taken_in(self, store: Store) -> None:
+        """December starts empty while November's hold is open, and November's run is charged to November."""
+        november, december = (member_level(limit_u=PRICE_U, period=period) for period in (NOVEMBER, DECEMBER))
+        run = await running(store, "1", november)
+        assert await books(store, december) == (0, 0)
+        await admitted(store, "2", december)
+        await store.settle(run, End(ending=Ending.VIDEO, cost_u=PRICE_U), now=45.0)
+        assert await books(store, november) == (0, PRICE_U)
+        assert await books(store, december) == (PRICE_U, 0)
+
+    async def test_a_daily_limit_can_stand_beside_a_monthly_one(self, store: Store) -> None:
+        """A run held against two periods of its member is charged once in each, and shown as charged once."""
+        today = member_level(limit_u=2 * PRICE_U, period=Period(key="2026-11-22", resets_at=22.0))
+        month = member_level(limit_u=9 * PRICE_U)
+        run = await store.settle(await running(store, "1", month, today), End(ending=Ending.VIDEO), now=3.0)
+        assert run is not None
+        assert await books(store, today) == await books(store, month) == (0, PRICE_U)
+        assert run.charged_u == PRICE_U
+        corrected = await store.correct(run, PRICE_U // 2, now=4.0)
+        assert await books(store, today) == await books(store, month) == (0, PRICE_U // 2)
+        assert corrected.charged_u == PRICE_U // 2
+
+
+async def in_state(store: Store, state: RunState, name: str = "1") -> Run:
+    """A run that came to `state` by legal moves alone."""
+    endings = {S.SUCCEEDED: Ending.VIDEO, S.FAILED: Ending.FAILED, S.CANCELLED: Ending.CANCELLED}
+    if state in endings:
+        return await ended(store, name, End(ending=endings[state]))
+    run: Run | None = await admitted(store, name)
+    if state != S.RESERVED:
+        assert run is not None
+        run = await store.begin_submit(run, now=1.0, total_max=1000)
+    for step in {S.AMBIGUOUS: [S.AMBIGUOUS], S.UNKNOWN: [S.AMBIGUOUS, S.UNKNOWN], S.RUNNING: [S.RUNNING]}.get(
+        state, []
+    ):
+        assert run is not None
+        changes = RunChanges(provider_id=f"job-{name}") if step == S.RUNNING else RunChanges()
+        run = await store.advance(run, step, now=2.0, changes=changes)
+    assert run is not None
+    assert run.state == state
+    return run
+
+
+class TestDueRuns:
+    async def test_the_longest_waiting_come_first(self, store: Store) -> None:
+        """Due runs are handed out in the order of their due times, no more than asked for, none before its time."""
+        for name, due in (("a", 50.0), ("b", 10.0), ("c", 30.0), ("d", 20.0), ("e", 60.5)):
+            await admitted(store, name, now=due)
+        first = await store.claim_due(60.0, lease_until=150.0, limit=3)
+        assert [run.run_id for run in first] == ["run-b", "run-d", "run-c"]
+        rest = await store.claim_due(60.0, lease_until=150.0, limit=3)
+        assert [run.run_id for run in rest] == ["run-a"]
+
+    async def test_a_claimed_run_is_leased(self, store: Store) -> None:
+        """Nobody gets a claimed run again before the lease ends, and from then on somebody does."""
+        await admitted(store)
+        (run,) = await store.claim_due(0.0, lease_until=90.0, limit=9)
+        assert run.due_at == 90.0
+        assert await store.get(run.run_id) == run
+        assert await store.next_due() == 90.0
+        assert await store.claim_due(89.9, lease_until=180.0, limit=9) == []
+        assert len(await store.claim_due(90.0, lease_until=180.0, limit=9)) == 1
+
+    async def test_claims_at_once_share_the_runs(self, store: Store) -> None:
+        """Each due run goes to exactly one of many who ask at the same time."""
+        for n in range(20):
+            await admitted(store, str(n))
+        claims = await asyncio.gather(*(store.claim_due(0.0, lease_until=90.0, limit=3) for _ in range(10)))
+        assert sorted(run.run_id for claim in claims for run in claim) == sorted(f"run-{n}" for n in range(20))
+
+    async def test_the_next_due_time_is_the_nearest(self, store: Store) -> None:
+        """It is that of a run or of a reply address, whichever comes first; none where nothing is left to do."""
+        assert await store.next_due() is None
+        run = await running(store, "1", reply_to="address", reply_until=900.0)
+        assert await store.next_due() == 5.0
+        run = await stayed(store, run, due_at=1000.0)
+        assert await store.next_due() == 900.0
+        run = await stayed(store, run, due_at=None)
+        assert await store.next_due() == 900.0
+        await store.claim_due(900.0, lease_until=990.0, limit=1)
+        assert await store.next_due() is None
+        await stayed(store, run, due_at=7.0)
+
+    async def test_reply_addresses_are_dropped_in_time(self, store: Store, shelf: Shelf) -> None:
+        """From the moment an address ends it is nowhere in the books any more, whether or not its run is due."""
+        for name, until in (("a", 10.0), ("b", 10.1)):
+            run = await admitted(store, name, reply_to=f"secret-{name}", reply_until=until)
+            await stayed(store, run, due_at=500.0)
+        assert await store.claim_due(10.0, lease_until=90.0, limit=9) == []
+        kept = {run.run_id: (run.reply_to, run.reply_until) for run in await store.latest("bo", 9)}
+        assert kept == {"run-a": (None, None), "run-b": ("secret-b", 10.1)}
+        assert "secret-a" not in repr(shelf.dump())
+
+    async def test_a_claimed_run_carries_no_dead_address(self, store: Store) -> None:
+        """An address that ended by now is gone from the very runs that are handed out."""
+        await admitted(store, "1", reply_to="secret", reply_until=10.0)
+        (run,) = await store.claim_due(10.0, lease_until=90.0, limit=9)
+        assert (run.reply_to, run.reply_until) == (None, None)
+
+    async def test_a_start_makes_everything_due(self, store: Store) -> None:
+        """Leased, waiting and overdue runs are all due after a start and counted; what is done stays quiet."""
+        await stayed(store, await running(store, "leased"), due_at=500.0)
+        await stayed(store, await running(store, "far"), due_at=90_000.0)
+        await stayed(store, await running(store, "late"), due_at=1.0)
+        await stayed(store, await ended(store, "done"), due_at=None)
+        assert await store.recover(100.0) == 3
+        due = await store.claim_due(100.0, lease_until=190.0, limit=9)
+        assert {run.run_id for run in due} == {"run-leased", "run-far", "run-late"}
+
+    async def test_a_start_never_makes_a_run_wait_longer(self, store: Store) -> None:
+        """A run that was due before the start keeps its place in the line."""
+        await stayed(store, await running(store), due_at=1.0)
+        await store.recover(100.0)
+        assert await store.next_due() == 1.0
+
+
+async def stayed(store: Store, run: Run, *, due_at: float | None) -> Run:
+    """The run as it stands, to be looked at next at `due_at`."""
+    stays = await store.advance(run, run.state, now=9.0, changes=RunChanges(due_at=due_at))
+    assert stays is not None
+    return stays
+
+
+class TestWaking:
+    async def test_an_unknown_token_wakes_nobody(self, store: Store, shelf: Shelf) -> None:
+        """A forged address changes nothing at all."""
+        await admitted(store)
+        before = shelf.dump()
+        assert await store.wake("forged", "job", 0.0) is None
+        assert shelf.dump() == before
+
+    async def test_a_callback_brings_the_next_look_forward(self, store: Store) -> None:
+        """The token's run, and no other, is due now; one that is due already is not put off."""
+        waiting, other = await running(store, "1"), await running(store, "2")
+        assert await store.wake("token-1", None, 4.0) == waiting.run_id
+        assert [run.run_id for run in await store.claim_due(4.0, lease_until=90.0, limit=9)] == [waiting.run_id]
+        assert await store.wake("token-2", None, 50.0) == other.run_id
+        assert await store.next_due() == 5.0
+
+    async def test_a_named_id_is_kept_while_there_is_none(self, store: Store) -> None:
+        """The latest id that a callback names is a candidate until the run has its own; none erases it."""
+        run = await in_state(store, S.AMBIGUOUS)
+        for named, kept in (("job-x", "job-x"), (None, "job-x"), ("job-y", "job-y")):
+            assert await store.wake("token-1", named, 4.0) == run.run_id
+            found = await store.get(run.run_id)
+            assert found is not None
+            assert (found.candidate_id, found.provider_id, found.state) == (kept, None, S.AMBIGUOUS)
+        await store.advance(run, S.RUNNING, now=5.0, changes=RunChanges(provider_id="job-1"))
+        await store.wake("token-1", "job-forged", 6.0)
+        found = await store.get(run.run_id)
+        assert found is not None
+        assert (found.candidate_id, found.provider_id) == ("job-y", "job-1")
+
+    async def test_an_ended_run_stays_quiet(self, store: Store, shelf: Shelf) -> None:
+        """A late or repeated callback for a run with nothing left to do finds its address and changes nothing."""
+        run = await stayed(store, await ended(store), due_at=None)
+        before = shelf.dump()
+        assert await store.wake(run.callback_token, "job-9", 99.0) == run.run_id
+        assert shelf.dump() == before
+        assert await store.claim_due(1e9, lease_until=2e9, limit=9) == []
+
+
+class TestSubmitting:
+    async def test_the_intent_is_on_disk_before_the_request(self, store: Store) -> None:
+        """A begun POST is counted and dated, and read back so by anybody."""
+        run = await store.begin_submit(await admitted(store), now=4.0, total_max=1)
+        assert run is not None
+        assert (run.state, run.state_at, run.posts, run.posted_at) == (S.SUBMITTING, 4.0, 1, 4.0)
+        assert await store.get(run.run_id) == run
+
+    async def test_each_post_is_counted(self, store: Store) -> None:
+        """A run that surely bought nothing goes back to the line, and its next POST is its second."""
+        run: Run | None = await admitted(store)
+        for posts, now in ((1, 4.0), (2, 8.0)):
+            assert run is not None
+            run = await store.begin_submit(run, now=now, total_max=1)
+            assert run is not None
+            assert (run.posts, run.posted_at) == (posts, now)
+            run = await store.advance(run, S.RESERVED, now=now, changes=RunChanges())
+        assert await books(store, member_level()) == (PRICE_U, 0)
+
+    async def test_a_run_is_begun_once(self, store: Store, shelf: Shelf) -> None:
+        """Of many who begin the same run at once one may POST; the others are told no and change nothing."""
+        run = await admitted(store)
+        begun = await asyncio.gather(*(store.begin_submit(run, now=1.0, total_max=9) for _ in range(9)))
+        assert sum(each is not None for each in begun) == 1
+        before = shelf.dump()
+        assert await store.begin_submit(run, now=2.0, total_max=9) is None
+        assert shelf.dump() == before
+
+    @pytest.mark.parametrize("state", list(RunState))
+    async def test_what_takes_a_place(self, store: Store, state: RunState) -> None:
+        """The whole bot's places are taken by what may be at work at Runflow; unknown and ended runs take none."""
+        await in_state(store, state, "older")
+        younger = await admitted(store, "younger", now=10.0)
+        begun = await store.begin_submit(younger, now=11.0, total_max=1)
+        assert (begun is None) == (state in IN_FLIGHT | {S.RESERVED})
+        assert (await store.begin_submit(younger, now=11.0, total_max=2) is None) == (begun is not None)
+
+    async def test_first_come_first_served(self, store: Store, shelf: Shelf) -> None:
+        """A free place goes to the run that was asked for first, whoever asks for the place first."""
+        runs = [await admitted(store, name, now=now) for name, now in (("b", 2.0), ("a", 2.0), ("c", 1.0))]
+        before = shelf.dump()
+        line = [runs[2], runs[1], runs[0]]  # by time, and by name where the time is the same
+        assert [await store.begin_submit(run, now=3.0, total_max=1) for run in line[1:]] == [None, None]
+        assert shelf.dump() == before
+        for run in line:
+            begun = await store.begin_submit(run, now=4.0, total_max=1)
+            assert begun is not None
+            await store.settle(begun, End(ending=Ending.FAILED), now=5.0)
+
+    async def test_the_places_are_never_passed(self, store: Store) -> None:
+        """Of fifty that begin at once exactly as many are in flight as there are places."""
+        runs = [await admitted(store, str(n), now=float(n)) for n in range(50)]
+        random.Random(1).shuffle(runs)
+        begun = await asyncio.gather(*(store.begin_submit(run, now=60.0, total_max=7) for run in runs))
+        assert {run.created_at for run in begun if run} <= set(map(float, range(7)))
+        for run in sorted(runs, key=lambda each: each.created_at):
+            await store.begin_submit(run, now=61.0, total_max=7)
+        states = [run.state for run in await store.latest("bo", 99)]
+        assert (states.count(S.SUBMITTING), states.count(S.RESERVED)) == (7, 43)
+
+
+class TestAdvancing:
+    async def test_a_step_writes_what_it_names_and_nothing_else(self, store: Store) -> None:
+        """State, its time and the named columns change, and the answer is the run as it now stands."""
+        run = await in_state(store, S.SUBMITTING)
+        changes = RunChanges(
+            due_at=8.0,
+            tries=3,
+            provider_id="job",
+            provider_request_id="request",
+            provider_status="IN_QUEUE",
+            provider_status_at=7.5,
+        )
+        after = await store.advance(run, S.RUNNING, now=7.0, changes=changes)
+        assert after == replace(run, state=S.RUNNING, state_at=7.0, **changes)
+        assert await store.get(run.run_id) == after
+
+    async def test_staying_keeps_the_time_of_the_state(self, store: Store) -> None:
+        """A look that moves nothing is no move: `state_at` says since when the state holds."""
+        run = await running(store)
+        after = await store.advance(run, run.state, now=50.0, changes=RunChanges(tries=4, overdue=True))
+        assert after == replace(run, tries=4, overdue=True)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"state": S.SUBMITTING}, {"delivery": Delivery.SENDING}, {"run_id": "run-9"}],
+        ids=["another state", "another delivery", "no such run"],
+    )
+    async def test_a_stale_view_changes_nothing(self, store: Store, shelf: Shelf, changes: dict[str, Any]) -> None:
+        """Who saw another state or delivery than there is, or a run that is not, gets None, and every row stays."""
+        stale = replace(await running(store), **changes)
+        before = shelf.dump()
+        assert await store.advance(stale, stale.state, now=9.0, changes=RunChanges(tries=9)) is None
+        assert await store.advance(stale, S.RUNNING, now=9.0, changes=RunChanges(tries=9)) is None
+        assert await store.settle(stale, End(ending=Ending.FAILED), now=9.0) is None
+        assert shelf.dump() == before
+
+    async def test_two_deliveries_begin_once(self, store: Store) -> None:
+        """Of many who take up the same notice at once, one may post it."""
+        run = await ended(store)
+        changes = RunChanges(delivery=Delivery.SENDING, delivery_tries=1, first_try_at=9.0)
+        begun = await asyncio.gather(*(store.advance(run, run.state, now=9.0, changes=changes) for _ in range(9)))
+        assert sum(each is not None for each in begun) == 1
+
+    @pytest.mark.parametrize(("state", "to"), list(product(RunState, RunState)), ids=str)
+    async def test_only_legal_moves_are_made(self, store: Store, shelf: Shelf, state: RunState, to: RunState) -> None:
+        """Each pair of states: a move of the table is made, any other, and any to an end, is refused unwritten."""
+        run = await in_state(store, state)
+        changes = RunChanges(provider_id="job-1") if to == S.RUNNING else RunChanges(tries=1)
+        if to == state or (to in MOVES[state] and to not in TERMINAL):
+            moved = await store.advance(run, to, now=9.0, changes=changes)
+            assert moved is not None
+            assert moved.state == to
+        else:
+            before = shelf.dump()
+            with pytest.raises(AssertionError):
+                await store.advance(run, to, now=9.0, changes=changes)
+            assert shelf.dump() == before
+
+    async def test_notices_are_kept(self, store: Store) -> None:
+        """What is due in the channel, how often it was tried and the message it became are read back."""
+        run = await running(store)
+        due = RunChanges(notice=Notice.OVERDUE, delivery=Delivery.PENDING, overdue=True)
+        pending = await store.advance(run, run.state, now=9.0, changes=due)
+        assert pending == replace(run, notice=Notice.OVERDUE, delivery=Delivery.PENDING, overdue=True)
+        done = RunChanges(delivery=Delivery.DELIVERED, message="m-1", due_at=None, cost_checks=1)
+        delivered = await store.advance(pending, run.state, now=9.0, changes=done)
+        assert delivered == replace(pending, delivery=Delivery.DELIVERED, message="m-1", due_at=None, cost_checks=1)
+        await stayed(store, delivered, due_at=8.0)
+
+
+class TestSettling:
+    @pytest.mark.parametrize("cost_u", [None, 0, 1, PRICE_U - 1, PRICE_U, PRICE_U + 1, 5 * PRICE_U])
+    @pytest.mark.parametrize("ending", list(Ending))
+    async def test_every_end_is_charged_by_its_cost(
+        self, store: Store, shelf: Shelf, ending: Ending, cost_u: int | None
+    ) -> None:
+        """However a run ends, its levels give the hold back and count the cost, or the estimate of a success."""
+        levels = (total_level(9 * PRICE_U), member_level(limit_u=PRICE_U))
+        run = await running(store, "1", *levels)
+        end = End(
+            ending=ending, cost_u=cost_u, seed_used=7, took_ms=8, failure_code="CODE", failure_message="what was wrong"
+        )
+        settled = await store.settle(run, end, now=20.5)
+        charged_u = cost_u if cost_u is not None else PRICE_U * (STATE_OF_ENDING[ending] == S.SUCCEEDED)
+        assert settled == replace(
+            run,
+            state=STATE_OF_ENDING[ending],
+            state_at=20.5,
+            ended_at=20.5,
+            due_at=20.5,
+            ending=ending,
+            cost_u=cost_u,
+            charged_u=charged_u,
+            seed_used=7,
+            took_ms=8,
+            failure_code="CODE",
+            failure_message="what was wrong",
+            notice=Notice.RESULT,
+            delivery=Delivery.PENDING,
+        )
+        assert [await books(store, level) for level in levels] == [(0, charged_u)] * 2
+        assert shelf.audit() == []
+
+    async def test_the_result_takes_the_place_of_an_earlier_notice(self, store: Store) -> None:
+        """A run that was told to be overdue is delivered afresh: its tries and their times begin anew."""
+        run = await running(store)
+        told = RunChanges(
+            notice=Notice.OVERDUE, delivery=Delivery.DELIVERED, delivery_tries=3, first_try_at=8.0, tries=5
+        )
+        told["message"] = "m-1"
+        overdue = await store.advance(run, run.state, now=9.0, changes=told)
+        assert overdue is not None
+        settled = await store.settle(overdue, End(ending=Ending.VIDEO), now=10.0)
+        assert settled is not None
+        assert (settled.notice, settled.delivery, settled.due_at) == (Notice.RESULT, Delivery.PENDING, 10.0)
+        assert (settled.delivery_tries, settled.first_try_at, settled.tries) == (0, None, 0)
+
+    async def test_a_run_ends_once(self, store: Store, shelf: Shelf) -> None:
+        """A second end from the same view is answered with None, and not one entry is added."""
+        run = await running(store)
+        assert await store.settle(run, End(ending=Ending.VIDEO, cost_u=7), now=3.0) is not None
+        before = shelf.dump()
+        for ending in (Ending.VIDEO, Ending.FAILED):
+            assert await store.settle(run, End(ending=ending, cost_u=9), now=4.0) is None
+        assert shelf.dump() == before
+
+    async def test_an_ended_run_is_not_ended_again(self, store: Store, shelf: Shelf) -> None:
+        """From the view of its end no further end is a legal move, also not the same one; the books stay."""
+        run = await ended(store)
+        before = shelf.dump()
+        for ending in (Ending.FAILED, Ending.VIDEO, Ending.EMPTY):
+            with pytest.raises(AssertionError):
+                await store.settle(run, End(ending=ending, cost_u=9), now=4.0)
+        assert shelf.dump() == before
+
+    @pytest.mark.parametrize("seed", range(5))
+    async def test_ends_that_race_leave_one(self, store: Store, seed: int) -> None:
+        """Of many different ends at the same moment exactly one is booked, and the books are its books."""
+        run = await running(store)
+        chance = random.Random(seed)
+        ends = [
+            End(ending=chance.choice(list(Ending)), cost_u=chance.choice([None, 0, 5, 2 * PRICE_U])) for _ in range(12)
+        ]
+        answers = await asyncio.gather(*(store.settle(run, end, now=3.0) for end in ends))
+        (winner,) = [answer for answer in answers if answer is not None]
+        assert await store.get(run.run_id) == winner
+        assert await books(store, member_level()) == (0, winner.charged_u)
+
+    async def test_a_failed_start_gives_everything_back(self, store: Store) -> None:
+        """A run that never reached Runflow, or was refused there, ends without a charge and frees its place."""
+        level = member_level(limit_u=PRICE_U)
+        waiting = await store.settle(await admitted(store, "1", level), End(ending=Ending.FAILED, cost_u=0), now=3.0)
+        begun = await store.begin_submit(await admitted(store, "2", level), now=4.0, total_max=1)
+        assert begun is not None
+        refused = await store.settle(begun, End(ending=Ending.FAILED, cost_u=0), now=5.0)
+        assert waiting is not None
+        assert refused is not None
+        assert waiting.charged_u == refused.charged_u == 0
+        assert (await store.standing(level)).left_u == PRICE_U
+
+    @pytest.mark.parametrize("state", [S.AMBIGUOUS, S.UNKNOWN])
+    async def test_doubt_is_not_an_end(self, store: Store, shelf: Shelf, state: RunState) -> None:
+        """A run that may have been bought keeps its hold: no end can be booked without its own record."""
+        run = await in_state(store, state)
+        before = shelf.dump()
+        for ending in Ending:
+            with pytest.raises(AssertionError):
+                await store.settle(run, End(ending=ending, cost_u=0), now=9.0)
+        assert shelf.dump() == before
+        assert await books(store, member_level()) == (PRICE_U, 0)
+
+    async def test_an_excess_counts_and_blocks_no_more_than_it_is(self, store: Store) -> None:
+        """A cost above the limit is booked in full, nothing fits beside it, and a raised limit counts it."""
+        level = member_level(limit_u=2 * PRICE_U)
+        await store.settle(await running(store, "1", level), End(ending=Ending.VIDEO, cost_u=3 * PRICE_U), now=3.0)
+        standing = await store.standing(level)
+        assert (standing.held_u, standing.spent_u, standing.left_u) == (0, 3 * PRICE_U, 0)
+        with pytest.raises(OverLimit):
+            await admitted(store, "2", level)
+        with pytest.raises(OverLimit):
+            await admitted(store, "2", member_level(limit_u=4 * PRICE_U - 1))
+        await admitted(store, "2", member_level(limit_u=4 * PRICE_U))
+
+
+class TestCorrecting:
+    @pytest.mark.parametrize("cost_u", [0, 1, PRICE_U, PRICE_U + 1, 5 * PRICE_U])
+    @pytest.mark.parametrize("ending", list(Ending))
+    async def test_the_late_cost_is_what_is_charged(
+        self, store: Store, shelf: Shelf, ending: Ending, cost_u: int
+    ) -> None:
+        """Up or down from the estimate or from nothing, each level ends at the cost, in the period of the hold."""
+        levels = (total_level(9 * PRICE_U), member_level(limit_u=PRICE_U))
+        run = await store.settle(await running(store, "1", *levels), End(ending=ending), now=3.0)
+        assert run is not None
+        corrected = await store.correct(run, cost_u, now=40.0)
+        assert corrected == replace(run, cost_u=cost_u, charged_u=cost_u)
+        assert [await books(store, level) for level in levels] == [(0, cost_u)] * 2
+        assert shelf.audit() == []
+
+    async def test_a_cost_is_corrected_once(self, store: Store, shelf: Shelf) -> None:
+        """A second cost, by whatever view and at the same moment, changes nothing and is answered with the run."""
+        run = await ended(store)
+        answers = await asyncio.gather(*(store.correct(run, cost_u, now=9.0) for cost_u in (5, 6, 5, 0)))
+        assert {answer.charged_u for answer in answers} == {5}
+        before = shelf.dump()
+        assert await store.correct(answers[0], 7, now=10.0) == answers[0]
+        assert shelf.dump() == before
+
+    async def test_a_correction_starts_from_what_was_charged(self, store: Store) -> None:
+        """Also by the view of before the end, the difference is that to the books and not to what was seen."""
+        run = await running(store)
+        await store.settle(run, End(ending=Ending.VIDEO), now=3.0)
+        assert (await store.correct(run, 5, now=9.0)).charged_u == 5
+        assert await books(store, member_level()) == (0, 5)
+
+    async def test_a_known_cost_is_not_corrected(self, store: Store, shelf: Shelf) -> None:
+        """A cost that came with the end is the truth, also when it was zero."""
+        for name, cost_u in (("1", 0), ("2", 5)):
+            run = await ended(store, name, End(ending=Ending.VIDEO, cost_u=cost_u))
+            before = shelf.dump()
+            assert await store.correct(run, 9, now=9.0) == run
+            assert shelf.dump() == before
+
+    async def test_an_open_run_has_no_cost_to_correct(self, store: Store, shelf: Shelf) -> None:
+        """Before the end there is only the hold."""
+        run = await running(store)
+        before = shelf.dump()
+        with pytest.raises(AssertionError):
+            await store.correct(run, 5, now=9.0)
+        assert shelf.dump() == before
+
+    async def test_a_correction_goes_to_the_period_of_the_hold(self, store: Store) -> None:
+        """A cost that is named in December for November's run is November's."""
+        run = await ended(store)
+        await admitted(store, "2", member_level(period=DECEMBER))
+        await store.correct(run, 5 * PRICE_U, now=50.0)
+        assert await books(store, member_level()) == (0, 5 * PRICE_U)
+        assert await books(store, member_level(period=DECEMBER)) == (PRICE_U, 0)
+
+
+class TestReading:
+    async def test_the_latest_runs_come_newest_first(self, store: Store) -> None:
+        """Only the member's own, no more than asked for."""
+        for name, member, now in (("a", "bo", 1.0), ("b", "bo", 3.0), ("c", "ann", 9.0), ("d", "bo", 2.0)):
+            await admitted(store, name, member_level(member), member=member, now=now)
+        assert [run.run_id for run in await store.latest("bo", 2)] == ["run-b", "run-d"]
+        assert [run.run_id for run in await store.latest("bo", 9)] == ["run-b", "run-d", "run-a"]
+        assert await store.latest("nobody", 9) == []
+
+    async def test_what_is_not_there_is_none(self, store: Store) -> None:
+        """A run id that nobody made is answered with None."""
+        assert await store.get("run-9") is None
+
+
+class TestCancelledCallers:
+    async def test_a_transaction_outlives_its_caller(
+        self, store: Store, shelf: Shelf, thread: ThreadPoolExecutor
+    ) -> None:
+        """Who is cancelled while the store is busy gets no answer, but what was asked for is done."""
+        run = await running(store)
+        free = threading.Event()
+        busy = thread.submit(free.wait)
+        callers = [
+            asyncio.create_task(store.settle(run, End(ending=Ending.VIDEO, cost_u=5), now=3.0)),
+            asyncio.create_task(store.admit(wish("2"), [member_level()], in_flight_max=9)),
+        ]
+        await asyncio.sleep(0.01)
+        for caller in callers:
+            caller.cancel()
+        answers = await asyncio.gather(*callers, return_exceptions=True)
+        free.set()
+        assert await asyncio.wrap_future(busy)
+        assert [type(answer) for answer in answers] == [asyncio.CancelledError] * 2
+        settled, second = await store.get("run-1"), await store.get("run-2")
+        assert settled is not None
+        assert second is not None
+        assert (settled.state, settled.charged_u, second.state) == (S.SUCCEEDED, 5, S.RESERVED)
+        assert await books(store, member_level()) == (PRICE_U, 5)
+
+    @pytest.mark.parametrize("seed", range(8))
+    async def test_no_moment_of_cancelling_loses_anything(self, store: Store, shelf: Shelf, seed: int) -> None:
+        """Wishes cancelled at random moments are admitted whole or not at all, and may be asked for again."""
+        chance = random.Random(seed)
+        level = member_level(limit_u=30 * PRICE_U)
+        callers = []
+        for n in range(40):
+            callers.append(asyncio.create_task(admitted(store, str(n), level)))
+            if chance.random() < 0.5:
+                await asyncio.sleep(chance.random() / 1000)
+            chance.choice(callers).cancel()
+        answers = await asyncio.gather(*callers, return_exceptions=True)
+        await store.next_due()  # behind all that was queued before it
+        known = {run.run_id: run for run in await store.latest("bo", 99)}
+        for answer in answers:
+            assert isinstance(answer, Run | OverLimit | asyncio.CancelledError)
+            assert not isinstance(answer, Run) or known[answer.run_id] == answer
+        assert await books(store, level) == (len(known) * PRICE_U, 0)
+        assert shelf.audit() == []
+        again = await asyncio.gather(*(admitted(store, str(n), level) for n in range(40)), return_exceptions=True)
+        assert sum(isinstance(answer, Run) for answer in again) == 30
+        assert await books(store, level) == (30 * PRICE_U, 0)
+
+
+@pytest.fixture
+async def sqlite_store(tmp_path: Path) -> AsyncIterator[tuple[SqliteStore, SqliteShelf]]:
+    shelf = SqliteShelf(tmp_path)
+    store = open_store(shelf.url)
+    yield store, shelf
+    await store.close()
+
+
+class TestSqlite:
+    """What only the store on SQLite promises, or can be made to fail."""
+
+    async def test_an_answer_is_on_the_disk(self, sqlite_store: tuple[SqliteStore, SqliteShelf]) -> None:
+        """Commits are durable when they are answered (SQLite docs, PRAGMA synchronous), and references are checked."""
+        store, _ = sqlite_store
+        pragmas = ("synchronous", "journal_mode", "foreign_keys")
+        values = [store._db.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
+        assert values == [2, "wal", 1]
+
+    async def test_without_its_file_nothing_is_sold(self, sqlite_store: tuple[SqliteStore, SqliteShelf]) -> None:
+        """A store whose connection is gone refuses every verb with StoreDown, and the books stay as they were."""
+        store, shelf = sqlite_store
+        run, over = await running(store), await ended(store, "2")
+        before = shelf.dump()
+        store._db.close()
+        verbs: list[Callable[[], Any]] = [
+            lambda: admitted(store, "3"),
+            lambda: store.claim_due(9.0, lease_until=99.0, limit=9),
+            store.next_due,
+            lambda: store.recover(9.0),
+            lambda: store.wake("token-1", None, 9.0),
+            lambda: store.begin_submit(replace(run, state=S.RESERVED), now=9.0, total_max=9),
+            lambda: store.advance(run, run.state, now=9.0, changes=RunChanges(tries=1)),
+            lambda: store.settle(run, End(ending=Ending.VIDEO), now=9.0),
+            lambda: store.correct(over, 5, now=9.0),
+            lambda: store.get("run-1"),
+            lambda: store.latest("bo", 9),
+            lambda: store.standing(member_level()),
+        ]
+        for verb in verbs:
+            with pytest.raises(StoreDown):
+                await verb()
+        assert shelf.dump() == before
+
+    async def test_a_full_disk_writes_nothing_half(self, sqlite_store: tuple[SqliteStore, SqliteShelf]) -> None:
+        """Where a page is missing the whole transaction is undone; with room again the same wish is admitted."""
+        store, shelf = sqlite_store
+        await admitted(store, "0")
+        pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+        store._db.execute(f"PRAGMA max_page_count = {pages}")
+        big, levels = VeoRequest(prompt="x" * 1500), (total_level(), member_level())
+        answers, dumps = [], [shelf.dump()]
+        for n in range(1, 20):
+            answers.append(await asyncio.gather(admitted(store, str(n), *levels, request=big), return_exceptions=True))
+            dumps.append(shelf.dump())
+        fitted = len(dumps[-1]["run"]) - 1
+        assert 0 < fitted < 19
+        assert [type(answer) for (answer,) in answers] == [Run] * fitted + [StoreDown] * (19 - fitted)
+        assert all(dump == dumps[fitted] for dump in dumps[fitted:])
+        assert shelf.audit() == []
+        store._db.execute("PRAGMA max_page_count = 1000000")
+        await admitted(store, "19", *levels, request=big)
+        assert await books(store, total_level()) == ((fitted + 1) * PRICE_U, 0)
+
+    async def test_a_locked_database_is_a_store_that_is_down(
+        self, sqlite_store: tuple[SqliteStore, SqliteShelf]
+    ) -> None:
+        """While another program holds the write lock nothing is admitted; afterwards everything goes on."""
+        store, shelf = sqlite_store
+        store._db.execute("PRAGMA busy_timeout = 1")
+        with closing(sqlite3.connect(shelf.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreDown):
+                await admitted(store)
+            other.execute("ROLLBACK")
+        assert (await admitted(store)).state == S.RESERVED
+
+    async def test_a_bug_in_a_transaction_undoes_all_of_it(self, sqlite_store: tuple[SqliteStore, SqliteShelf]) -> None:
+        """What the checks of the schema refuse is raised as the error that it is, and nothing of it stays."""
+        store, shelf = sqlite_store
+        await running(store, "1")
+        unnamed = await in_state(store, S.SUBMITTING, "2")
+        before = shelf.dump()
+        with pytest.raises(sqlite3.IntegrityError):
+            await store.advance(unnamed, S.RUNNING, now=9.0, changes=RunChanges())
+        with pytest.raises(sqlite3.IntegrityError):
+            await store.advance(unnamed, S.RUNNING, now=9.0, changes=RunChanges(provider_id="job-1"))
+        with pytest.raises(sqlite3.IntegrityError):
+            await admitted(store, "3", price_u=0)
+        assert shelf.dump() == before
+
+    @pytest.mark.parametrize(
+        "verb", ["admit", "claim_due", "next_due", "recover", "wake", "begin_submit", "advance", "settle", "latest"]
+    )
+    async def test_no_verb_reads_the_whole_history(
+        self, sqlite_store: tuple[SqliteStore, SqliteShelf], verb: str
+    ) -> None:
+        """Each write takes the lock first, and every statement finds its rows by an index, whatever has piled up."""
+        store, _ = sqlite_store
+        run, waiting = await running(store), await admitted(store, "2", now=1.0)
+        verbs: dict[str, Callable[[], Any]] = {
+            "admit": lambda: admitted(store, "3", total_level(9 * PRICE_U), member_level()),
+            "claim_due": lambda: store.claim_due(9.0, lease_until=99.0, limit=9),
+            "next_due": store.next_due,
+            "recover": lambda: store.recover(9.0),
+            "wake": lambda: store.wake("token-1", "job", 0.0),
+            "begin_submit": lambda: store.begin_submit(waiting, now=9.0, total_max=9),
+            "advance": lambda: store.advance(run, run.state, now=9.0, changes=RunChanges(tries=1)),
+            "settle": lambda: store.settle(run, End(ending=Ending.VIDEO), now=9.0),
+            "latest": lambda: store.latest("bo", 9),
+        }
+        statements: list[str] = []
+        store._db.conn.set_trace_callback(statements.append)
+        await verbs[verb]()
+        store._db.conn.set_trace_callback(None)
+        explained = [sql for sql in statements if sql.startswith(("SELECT", "UPDATE", "INSERT"))]
+        plans = [row[3] for sql in explained for row in store._db.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()]
+        assert any(plan.startswith("SEARCH") for plan in plans)
+        assert (
+            verb in ("next_due", "latest") or statements[0] == "BEGIN IMMEDIATE"
+        )  # a reader that turns writer can fail
+        assert [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan] == []
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Any sequence of verbs against a model that knows nothing but the rules of the money.
+
+    `views` are what callers may still hold in hand: runs as they once were. The model has one dict for each
+    run, and derives what every level holds and has spent from them alone.
+    """
+
+    views = Bundle("views")
+    shelf_kind: Callable[[Path], Shelf] = SqliteShelf
+    levels_seen: set[tuple[str, str]]
+
+    @initialize()
+    def open(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.folder = tempfile.TemporaryDirectory()
+        self.shelf = type(self).shelf_kind(Path(self.folder.name))
+        self.store = self.shelf.open(Inline())
+        self.now, self.period, self.runs, self.levels_seen = 0.0, NOVEMBER, dict[str, dict[str, Any]](), set()
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.loop.run_until_complete(self.shelf.close(self.store))
+            self.folder.cleanup()
+            self.loop.close()
+
+    def expected(self, scope: str, key: str) -> tuple[int, int]:
+        mine = [run for run in self.runs.values() if run["key"] == key and scope in ("total", run["scope"])]
+        return sum(run["price_u"] for run in mine if not run["over"]), sum(run["charged_u"] for run in mine)
+
+    def current(self, view: Run) -> dict[str, Any] | None:
+        """The model of the run, if the view is not stale."""
+        run = self.runs[view.run_id]
+        return run if (run["state"], run["delivery"]) == (view.state, view.delivery) else None
+
+    def keep(self, run: Run | None, model: dict[str, Any] | None, **changes: Any) -> Any:
+        """Store and model agree whether there was a move, and where it led."""
+        assert (run is None) == (model is None)
+        if run is None or model is None:
+            return multiple()
+        model.update(changes, state=changes.get("state", run.state))
+        assert (run.state, run.delivery) == (model["state"], model["delivery"])
+        assert (run.charged_u, run.cost_u) == (model["charged_u"], model["cost_u"])
+        return run
+
+    @rule(
+        target=views,
+        member=st.sampled_from(["ann", "bo"]),
+        price_u=st.integers(1, 5),
+        limit_u=st.none() | st.integers(0, 20),
+        total_u=st.none() | st.integers(10, 40),
+    )
+    def admit(self, member: str, price_u: int, limit_u: int | None, total_u: int | None) -> Any:
+        self.now += 1
+        name, levels = (
+            str(len(self.runs)),
+            [total_level(total_u, self.period), member_level(member, limit_u, self.period)],
+        )
+        new = wish(name, member=member, price_u=price_u, now=self.now)
+        taken = [run for run in self.runs.values() if run["scope"] == levels[1].scope]
+        busy = sum(run["state"] in IN_FLIGHT | {S.RESERVED} for run in taken) >= 4
+        full = [
+            level.scope
+            for level in levels
+            if level.limit_u is not None and sum(self.expected(level.scope, self.period.key)) + price_u > level.limit_u
+        ]
+        before = self.shelf.dump()
+        try:
+            run = self.loop.run_until_complete(self.store.admit(new, levels, in_flight_max=4))
+        except TooManyRuns:
+            refused_by = ["member's runs"]
+        except OverLimit as refusal:
+            refused_by = [refusal.scope]
+        else:
+            refused_by = []
+        assert refused_by == (["member's runs"] if busy else full[:1])
+        if refused_by:
+            assert self.shelf.dump() == before
+            return multiple()
+        self.levels_seen |= {(level.scope, self.period.key) for level in levels}
+        self.runs[run.run_id] = model = {"key": self.period.key, "scope": levels[1].scope, "price_u": price_u}
+        model |= {"created": self.now, "delivery": Delivery.NONE, "charged_u": 0, "cost_u": None, "over": False}
+        return self.keep(run, model, state=S.RESERVED)
+
+    @rule(target=views, view=views)
+    def begin_submit(self, view: Run) -> Any:
+        if view.state != S.RESERVED:
+            return multiple()
+        model, places = self.current(view), 0
+        for run in self.runs.values():
+            older = run["state"] == S.RESERVED and run["created"] < self.runs[view.run_id]["created"]
+            places += run["state"] in IN_FLIGHT or older
+        begun = self.loop.run_until_complete(self.store.begin_submit(view, now=self.now, total_max=4))
+        return self.keep(begun, model if places < 4 else None, state=S.SUBMITTING)
+
+    @rule(target=views, view=views, choice=st.integers(0, 9), delivery=st.sampled_from(Delivery))
+    def advance(self, view: Run, choice: int, delivery: Delivery) -> Any:
+        ways = [*sorted(MOVES[view.state] - TERMINAL - {S.SUBMITTING}), view.state]
+        to = ways[choice % len(ways)]
+        changes = RunChanges(delivery=delivery)
+        if to == S.RUNNING:
+            changes["provider_id"] = f"job-{view.run_id}"
+        moved = self.loop.run_until_complete(self.store.advance(view, to, now=self.now, changes=changes))
+        return self.keep(moved, self.current(view), state=to, delivery=delivery)
+
+    @rule(target=views, view=views, ending=st.sampled_from(Ending), cost_u=st.none() | st.integers(0, 9))
+    def settle(self, view: Run, ending: Ending, cost_u: int | None) -> Any:
+        state = STATE_OF_ENDING[ending]
+        if state not in MOVES[view.state]:
+            return multiple()
+        estimate_u = view.price_u if state == S.SUCCEEDED else 0
+        done = self.loop.run_until_complete(self.store.settle(view, End(ending=ending, cost_u=cost_u), now=self.now))
+        changes = {"state": state, "delivery": Delivery.PENDING, "over": True, "cost_u": cost_u}
+        model = self.current(view)
+        return self.keep(done, model, **changes, charged_u=estimate_u if cost_u is None else cost_u)
+
+    @rule(target=views, view=views, cost_u=st.integers(0, 9))
+    def correct(self, view: Run, cost_u: int) -> Any:
+        model = self.runs[view.run_id]
+        if not model["over"]:
+            return multiple()
+        if model["cost_u"] is None:
+            model |= {"cost_u": cost_u, "charged_u": cost_u}
+        return self.keep(self.loop.run_until_complete(self.store.correct(view, cost_u, now=self.now)), model)
+
+    @rule()
+    def roll_over(self) -> None:
+        number = int(self.period.key[-2:]) + 1
+        self.period = Period(key=f"2026-{number:02d}", resets_at=self.period.resets_at + 30)
+
+    @rule()
+    def open_again(self) -> None:
+        self.loop.run_until_complete(self.shelf.close(self.store))
+        self.store = self.shelf.open(Inline())
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        assert self.shelf.audit() == []
+        for scope, key in self.levels_seen:
+            standing = self.store.standing(Level(scope=scope, period=Period(key=key, resets_at=0.0), limit_u=None))
+            stands = self.loop.run_until_complete(standing)
+            assert (stands.held_u, stands.spent_u) == self.expected(scope, key)
+
+
+@pytest.mark.parametrize("kind", SHELVES.values(), ids=SHELVES)
+def test_any_sequence_of_verbs_keeps_the_books(kind: Callable[[Path], Shelf]) -> None:
+    """Random verbs, stale views, refusals, corrections, period ends and reopenings agree with a small model."""
+
+    class Machine(StoreMachine):
+        shelf_kind = staticmethod(kind)
+
+    run_state_machine_as_test(Machine, settings=settings(max_examples=30, stateful_step_count=30, deadline=None))
