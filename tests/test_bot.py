@@ -184,12 +184,14 @@ async def test_a_clip_too_large_to_attach_becomes_a_link_of_our_own(tmp_path: Pa
 async def test_without_an_address_of_our_own_the_link_is_runflows(tmp_path: Path) -> None:
     """Where the bot cannot be reached it hands on Runflow's link, and says whose it is and that it ends."""
     async with scene(tmp_path, runflow={"file_bytes": 11 * 2**20}, PUBLIC_URL="") as world:
-        message = await world.end_of(await world.veo(FOX))
+        interaction = await world.veo(FOX)
+        message = await world.end_of(interaction)
         assert "Runflow's own link" in message["content"]
         (link,) = re.findall(r"^http\S+$", message["content"], re.MULTILINE)
         assert link.startswith(world.runflow.url)
         async with aiohttp.ClientSession() as session, session.get(link) as reply:
             assert reply.status == 200
+        await world.card(interaction, "in the channel")
         assert list((world.folder / "media").iterdir()) == []
 
 

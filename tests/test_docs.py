@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,8 +22,10 @@ COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) 
 
 
 def run(command: str, folder: Path, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+    """A command as a person would give it: not as a part of the make that may have started the tests."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(
-        ["sh", "-c", command], cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
+        ["sh", "-c", command], cwd=folder, env=plain, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 

@@ -1,0 +1,1 @@
+"""Measurements: each a ratio beside a baseline of the same run, since absolute figures are the machine's."""
