@@ -45,6 +45,10 @@ class VeoClient(commands.Bot):
         )
         self.tree.error(self._say_sorry)
 
+    async def on_ready(self) -> None:
+        """Called by the library whenever it is connected anew and knows its servers."""
+        log.info("ready as %s in %d servers", self.user, len(self.guilds))
+
     async def _say_sorry(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
         """A fault of ours: the trace goes to the log, a sentence to the member."""
         cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error

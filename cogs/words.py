@@ -39,14 +39,11 @@ def options_line(request: VeoRequest) -> str:
 
 
 def all_options(request: VeoRequest) -> str:
-    """The options as the card shows them: the line, and what differs from the usual."""
+    """Every option but the prompt, as the card shows them."""
     lines = [options_line(request)]
     if request.negative_prompt:
         lines.append(f"without {quoted(request.negative_prompt, 100)}")
-    lines.append(
-        f"safety tolerance {request.safety_tolerance} of 6 · "
-        f"prompt {'may be mended' if request.auto_fix else 'is not mended'} by Veo"
-    )
+    lines.append(f"safety tolerance {request.safety_tolerance} of 6 · auto-fix {'on' if request.auto_fix else 'off'}")
     return "\n".join(lines)
 
 
@@ -259,7 +256,7 @@ def too_large(url: str, expires_at: float | None) -> str:
 
 
 def history_line(run: Run) -> str:
-    """One run in a list: private."""
+    """One run in a list, in two lines: private."""
     if not run.terminal:
         money = f"{usd(run.price_u)} held"
     elif run.charged_u:
@@ -271,8 +268,8 @@ def history_line(run: Run) -> str:
         word = "posted" if run.delivery == Delivery.DELIVERED else "on its way"
         word = "not delivered" if run.delivery == Delivery.UNDELIVERABLE else word
     return (
-        f"{when(run.created_at, 'd')} `{run.run_id}` {word} · {money} · {options_line(run.request)} · "
-        f"{quoted(run.request.prompt, 60)}"
+        f"{quoted(run.request.prompt, 60)} {word} · {money}\n"
+        f"-# {when(run.created_at, 'd')} · {options_line(run.request)} · `{run.run_id}`"
     )
 
 

@@ -291,6 +291,7 @@ def _lock_out_others(path: str) -> int:
 
 
 def _open(path: str) -> Database:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # it holds tokens: for its owner alone
     db = Database(
         sqlite3.connect(path, timeout=5, check_same_thread=False),
         strict=True,
