@@ -150,11 +150,8 @@ class Stage:
 @asynccontextmanager
 async def _stage(scenario: Scenario, *, port: int, queue_s: float, run_s: float) -> AsyncIterator[Stage]:
     """Everything up and connected, until the block is left."""
-    spec = os.environ.get("DISCORD_OPENAPI")
     async with (
-        DiscordSandbox(
-            port=port, switches=DiscordSwitches(**scenario.discord), spec=Path(spec) if spec else None
-        ) as discord,
+        DiscordSandbox(port=port, switches=DiscordSwitches(**scenario.discord)) as discord,
         RunflowSandbox(
             api_key=API_KEY,
             callback_secret=SECRET,

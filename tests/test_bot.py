@@ -574,3 +574,31 @@ async def test_a_prompt_of_any_letters_is_filmed_or_refused_in_words(world: Scen
         await world.end_of(interaction)
     assert [run.input["prompt"] for run in world.runflow.runs.values()][-1] == "'; DROP TABLE run; --"
     assert world.rows("SELECT count(*) AS n FROM run") == [{"n": 4}]
+
+
+async def test_an_event_that_comes_twice_makes_one_run(tmp_path: Path) -> None:
+    """A gateway may replay what it has sent: one wish stays one order."""
+    async with scene(tmp_path, discord={"gateway_duplicates": True}) as world:
+        await world.end_of(await world.veo(FOX))
+        assert len(world.runflow.runs) == 1
+        assert world.rows("SELECT count(*) AS n FROM run") == [{"n": 1}]
+
+
+async def test_an_answer_that_only_seems_to_fail_is_an_answer(world: Scene) -> None:
+    """Discord took the acknowledgement and answered 500: the library's repeat is told so, and the run goes on."""
+    world.discord.fault("POST", r"/interactions/\d+/.+/callback", status=500, effect=True)
+    await world.end_of(await world.veo(FOX))
+    assert len(world.runflow.runs) == 1
+
+
+async def test_an_answer_that_is_too_late_starts_nothing(tmp_path: Path) -> None:
+    """Where Discord shows the member that nothing came, nothing is bought either."""
+    async with scene(tmp_path, discord={"acknowledge_within_s": 0.0}) as world:
+        interaction = await world.discord.invoke(world.member(), world.channel, "veo", {"prompt": FOX})
+        await interaction.settled()
+        assert interaction.expired
+        async with asyncio.timeout(5):
+            while "too late to be answered" not in world.log:  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.01)
+        assert world.runflow.runs == {}
+        assert world.rows("SELECT * FROM run") == []
