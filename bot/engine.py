@@ -23,6 +23,7 @@ from bot.ledger import Level, PeriodKind, PriceTable, Standing, period_at
 from bot.media import Link, Media
 from bot.ports import (
     Accepted,
+    ClipTooBig,
     ClipUnavailable,
     Clock,
     End,
@@ -158,22 +159,26 @@ class Engine:
         self._woken.set()
         return True
 
-    async def fetch_again(self, run: Run) -> Path:
-        """The clip of a finished run on disk. Raises Unreadable, ClipUnavailable."""
+    async def attachable(self, run: Run, limit_bytes: int | None) -> Path | None:
+        """The clip of a finished run on disk, if it is no larger than that. Raises Unreadable, ClipUnavailable."""
         path = self._media.path(run.file_name)
         if not path.exists():
             if run.provider_id is None or not run.shows_video:
                 raise ClipUnavailable("the run has no clip")
-            async with self._transfers:
-                await self._provider.fetch(run.provider_id, path)
-        return path
+            try:
+                async with self._transfers:
+                    await self._provider.fetch(run.provider_id, path)
+            except ClipTooBig as error:
+                log.warning("only a link can be given run=%s: %s", run.run_id, error)
+                return None
+        return path if limit_bytes is None or path.stat().st_size <= limit_bytes else None
 
     async def link(self, run: Run) -> Link:
-        """A fresh link to a clip: from our own web server where it has an address, else from Runflow."""
-        await self.fetch_again(run)
-        if ours := self._media.link(run.file_name):
+        """A fresh link to a clip: our own where it lies on disk and we have an address, else Runflow's."""
+        if self._media.path(run.file_name).exists() and (ours := self._media.link(run.file_name)):
             return ours
-        assert run.provider_id is not None
+        if run.provider_id is None:
+            raise ClipUnavailable("the run has no clip")
         return Link(url=await self._provider.link(run.provider_id), expires_at=None)
 
     @asynccontextmanager
@@ -503,8 +508,8 @@ class Engine:
         """The posted message, and whether the clip is still needed on disk."""
         if run.notice != Notice.RESULT or not run.shows_video:
             return await front.post(run, None), False
-        clip = await self.fetch_again(run)
-        if run.upload_limit_bytes is None or clip.stat().st_size <= run.upload_limit_bytes:
+        clip = await self.attachable(run, run.upload_limit_bytes)
+        if clip is not None:
             try:
                 async with self._transfers:
                     return await front.post(run, clip), False

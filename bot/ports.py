@@ -188,6 +188,10 @@ class ClipUnavailable(Exception):
     """The clip could not be had whole and sound this time."""
 
 
+class ClipTooBig(ClipUnavailable):
+    """The clip is larger than the operator lets pass through; only a link to it can be given."""
+
+
 class Provider(Protocol):
     """Runflow."""
 

@@ -31,7 +31,7 @@ from yarl import URL
 
 from bot.errors import SettingsError
 from bot.ledger import parse_cost
-from bot.ports import Accepted, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
+from bot.ports import Accepted, ClipTooBig, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
 from bot.runs import Ending, Observation, Run, VeoRequest
 
 log = logging.getLogger("veo.runflow")
@@ -241,7 +241,7 @@ class Runflow:
         async for chunk in response.content.iter_chunked(CHUNK_BYTES):
             size += len(chunk)
             if size > self._clip_bytes_max:
-                raise ClipUnavailable(f"it is larger than CLIP_MAX_MB allows ({self._clip_bytes_max} bytes)")
+                raise ClipTooBig(f"it is larger than CLIP_MAX_MB allows ({self._clip_bytes_max} bytes)")
             await asyncio.to_thread(file.write, chunk)
 
 

@@ -87,8 +87,8 @@ class Account(commands.Cog):
             jump, address = posted
             await interaction.edit_original_response(content=f"{head} · [first posted here](<{jump}>)\n{address}")
             return
-        path = await self._engine.fetch_again(run)
-        if path.stat().st_size <= interaction.filesize_limit:
+        path = await self._engine.attachable(run, interaction.filesize_limit)
+        if path is not None:
             try:
                 with path.open("rb") as opened:
                     file = discord.File(opened, filename=run.file_name)

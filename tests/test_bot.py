@@ -603,3 +603,16 @@ async def test_an_answer_that_is_too_late_starts_nothing(tmp_path: Path) -> None
                 await asyncio.sleep(0.01)
         assert world.runflow.runs == {}
         assert world.rows("SELECT * FROM run") == []
+
+
+async def test_a_clip_beyond_the_operators_cap_is_linked_and_not_fetched_again(tmp_path: Path) -> None:
+    """What may not pass through the bot's disk is still given: by Runflow's own link, once."""
+    async with scene(tmp_path, runflow={"file_bytes": 6_000_000}, CLIP_MAX_MB="5") as world:
+        interaction = await world.veo(FOX)
+        message = await world.end_of(interaction)
+        assert "Runflow's own link" in message["content"]
+        await world.card(interaction, "in the channel")
+        assert list((world.folder / "media").iterdir()) == []
+        shown = await world.discord.invoke(world.member(), world.channel, "veo-show", {})
+        answer = await shown.wait(lambda each: bool(each["content"]))
+        assert world.runflow.url in answer["content"]
