@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from bot import runflow
 from bot.engine import Engine, Limits
-from bot.errors import StoreDown
+from bot.errors import DatabaseError, StoreDown
 from bot.ledger import PriceTable, to_micro
 from bot.media import Media
 from bot.ports import Store
@@ -48,6 +48,8 @@ async def run(settings: Settings) -> None:
         log.warning("RUNFLOW_CALLBACK_SECRETS is empty: callbacks are guarded by their addresses alone")
     try:
         await _serve(settings)
+    except StoreDown as error:
+        raise DatabaseError(f"The database cannot be written ({error.__cause__}); check the disk.") from error
     except asyncio.CancelledError:
         log.info("stopped")
 

@@ -13,7 +13,7 @@ import base64
 import logging
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -64,6 +64,8 @@ LEASE_S = 90.0  # a claimed run whose step came to nothing is looked at again af
 STEPS_AT_ONCE = 32
 TRANSFERS_AT_ONCE = 4  # clips on their way from Runflow to disk, or from disk to Discord
 DELIVERY_PAUSE_MAX_S = 900.0
+DELIVERY_GIVE_UP_S = 7 * 86400.0  # a message that could not be posted for so long; /veo-show is what is left
+CLIP_GIVE_UP_S = 86400.0  # a clip that Runflow did not give out for so long is told as lost
 PROGRESS_TIMEOUT_S = 10.0
 STOP_GRACE_S = 5.0  # for steps that are under way when the bot is told to stop
 STORE_PAUSE_S = 1.0  # while the store is down
@@ -145,6 +147,11 @@ class Engine:
         """Where a member stands in the present period."""
         return await self._store.standing(self.member_level(member))
 
+    async def run_of(self, member: str, run_id: str) -> Run | None:
+        """The member's own run of that id."""
+        run = await self._store.get(run_id)
+        return run if run is not None and run.member == member else None
+
     async def latest(self, member: str, limit: int) -> list[Run]:
         """The member's runs, newest first."""
         return await self._store.latest(member, limit)
@@ -167,15 +174,25 @@ class Engine:
                 raise ClipUnavailable("the run has no clip")
             try:
                 async with self._transfers:
-                    await self._provider.fetch(run.provider_id, path)
+                    if not path.exists():  # another call may have fetched it meanwhile
+                        await self._provider.fetch(run.provider_id, path)
             except ClipTooBig as error:
                 log.warning("only a link can be given run=%s: %s", run.run_id, error)
                 return None
         return path if limit_bytes is None or path.stat().st_size <= limit_bytes else None
 
+    def holds(self, run: Run) -> bool:
+        """Whether the run's clip lies on disk already."""
+        return self._media.path(run.file_name).exists()
+
+    def discard(self, run: Run) -> None:
+        """Throw a clip away that was fetched for one post and attached."""
+        if not run.delivery_open:
+            self._media.discard(run.file_name)
+
     async def link(self, run: Run) -> Link:
         """A fresh link to a clip: our own where it lies on disk and we have an address, else Runflow's."""
-        if self._media.path(run.file_name).exists() and (ours := self._media.link(run.file_name)):
+        if self.holds(run) and (ours := self._media.link(run.file_name)):
             return ours
         if run.provider_id is None:
             raise ClipUnavailable("the run has no clip")
@@ -205,8 +222,11 @@ class Engine:
         while True:
             try:
                 await self._tick(front)
-            except StoreDown:
-                log.exception("the store is down; nothing moves until it is back")
+            except StoreDown as error:
+                log.error("the store is down (%s); nothing moves until it is back", error.__cause__)
+                await asyncio.sleep(STORE_PAUSE_S)
+            except Exception:
+                log.exception("the engine could not look at its runs; it tries again")
                 await asyncio.sleep(STORE_PAUSE_S)
 
     async def _tick(self, front: Front) -> None:
@@ -260,12 +280,12 @@ class Engine:
                 after = await self._after_end(run)
         if after is None:
             return  # somebody else moved it; the row says what is next
-        held_up = after.state == RunState.RESERVED and after.tries == 1
+        held_up = after.state == RunState.RESERVED and (after.tries == 1 or after.posts > run.posts)
         if held_up or (after.state, after.provider_status) != before:
             await self._show_progress(front, after)
         if after.delivery_open:
             delivered = await self._deliver(front, after)
-            if delivered is not None and delivered.delivery == Delivery.DELIVERED:
+            if delivered is not None and not delivered.delivery_open:
                 await self._show_progress(front, delivered)
 
     async def _show_progress(self, front: Front, run: Run) -> None:
@@ -275,7 +295,7 @@ class Engine:
         try:
             async with asyncio.timeout(PROGRESS_TIMEOUT_S):
                 await front.show_progress(run, await self.standing(run.member))
-        except (TimeoutError, StoreDown) as error:
+        except Exception as error:  # noqa: BLE001 - decoration: it must never break off the order beside it
             log.warning("progress not shown run=%s: %s", run.run_id, type(error).__name__)
 
     # Submitting
@@ -286,33 +306,36 @@ class Engine:
         if begun is None:
             due_at = now + self._jittered(self._limits.poll_first_s)
             return await self._stay(run, due_at=due_at, tries=run.tries + 1)
-        async with asyncio.TaskGroup() as group:  # the member sees that the wish was understood meanwhile
+        async with asyncio.TaskGroup() as group:  # the member sees meanwhile that the wish was understood
             group.create_task(self._show_progress(front, begun))
-            answer = await self._provider.submit(begun)
+            # The answer is on disk before the card is waited for.
+            return await self._answered(begun, await self._provider.submit(begun))
+
+    async def _answered(self, run: Run, answer: Accepted | Refused | NotSent | Unclear) -> Run | None:
         now = self._clock.now()
         match answer:
             case Accepted(observation=seen):
-                return await self._adopt(begun, seen)
+                return await self._adopt(run, seen)
             case Refused(code=code, message=message):
                 log.warning("refused run=%s code=%s", run.run_id, code)
                 end = End(ending=Ending.FAILED, cost_u=0, failure_code=code, failure_message=message)
-                return await self._store.settle(begun, end, now=now)
+                return await self._store.settle(run, end, now=now)
             case NotSent(reason=reason, wait_s=wait_s):
-                return await self._not_sent(begun, reason, wait_s)
+                return await self._not_sent(run, reason, wait_s)
             case Unclear(reason=reason):
                 log.warning("submission unclear run=%s: %s; looking it up", run.run_id, reason)
                 first = LOOKUP_SHARES[0] * self._limits.settle_s
                 changes = RunChanges(due_at=now + first, tries=0)
-                return await self._store.advance(begun, RunState.AMBIGUOUS, now=now, changes=changes)
+                return await self._store.advance(run, RunState.AMBIGUOUS, now=now, changes=changes)
 
     async def _not_sent(self, run: Run, reason: str, wait_s: float | None) -> Run | None:
         now = self._clock.now()
-        if self._is_late(run):
+        if self._is_late(run) and run.posts > 1:  # it may have waited its turn for long; that was not Runflow's fault
             log.warning("gave up run=%s: %s", run.run_id, reason)
             end = End(ending=Ending.FAILED, cost_u=0, failure_code="UNREACHABLE", failure_message=reason)
             return await self._store.settle(run, end, now=now)
         log.warning("not sent run=%s: %s; will try again", run.run_id, reason)
-        pause = growing_pause(self._limits.poll_first_s, run.tries, 60.0)
+        pause = growing_pause(self._limits.poll_first_s, run.posts - 1, 60.0)
         due_at = now + (wait_s if wait_s is not None else self._jittered(pause))
         changes = RunChanges(due_at=due_at, tries=run.tries + 1)
         return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
@@ -366,9 +389,10 @@ class Engine:
 
     async def _found(self, run: Run) -> list[Observation]:
         if run.candidate_id is not None:
-            seen = await self._provider.read(run.candidate_id)
-            if seen is not None and seen.client_ref == run.client_ref:
-                return [seen]
+            with suppress(Unreadable):  # a hint, perhaps a forged one: the list decides
+                seen = await self._provider.read(run.candidate_id)
+                if seen is not None and seen.client_ref == run.client_ref:
+                    return [seen]
         return await self._provider.find(run.client_ref)
 
     # Watching
@@ -435,6 +459,9 @@ class Engine:
     async def _give_notice(self, run: Run, state: RunState, notice: Notice) -> Run | None:
         """Something to tell the channel although the run is not over."""
         now = self._clock.now()
+        if run.notice == notice and not run.delivery_open:  # told before
+            changes = RunChanges(due_at=now + self._pause(run, None))
+            return await self._store.advance(run, state, now=now, changes=changes)
         changes = RunChanges(
             due_at=now,
             notice=notice,
@@ -477,6 +504,9 @@ class Engine:
     async def _deliver(self, front: Front, run: Run) -> Run | None:
         """Post what there is to tell, once; a paid clip is tried until it is posted."""
         now = self._clock.now()
+        if run.notice == Notice.RESULT and run.shows_video and self._transfers.locked():
+            # Waiting here would take the place of a step that submits or settles.
+            return await self._stay(run, due_at=now + self._jittered(self._limits.poll_first_s), tries=run.tries)
         changes = RunChanges(
             delivery=Delivery.SENDING, first_try_at=run.first_try_at or now, delivery_tries=run.delivery_tries + 1
         )
@@ -488,12 +518,12 @@ class Engine:
             message = await front.find(sending) if run.delivery == Delivery.SENDING else None
             if message is None:
                 message, keep = await self._post(front, sending)
-        except PlaceGone as error:
-            log.error("cannot be delivered run=%s: %s", run.run_id, error)
-            changes = RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(sending))
-            return await self._store.advance(sending, sending.state, now=now, changes=changes)
-        except (PostFailed, Unreadable, ClipUnavailable) as error:
+        except (PlaceGone, PostFailed, Unreadable, ClipUnavailable) as error:
             log.warning("not delivered run=%s try=%d: %s", run.run_id, sending.delivery_tries, error)
+            if isinstance(error, PlaceGone) or now - (sending.first_try_at or now) >= DELIVERY_GIVE_UP_S:
+                log.error("given up run=%s: its message cannot be posted", run.run_id)
+                changes = RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(sending))
+                return await self._store.advance(sending, sending.state, now=now, changes=changes)
             pause = growing_pause(self._limits.poll_first_s, run.delivery_tries, DELIVERY_PAUSE_MAX_S)
             changes = RunChanges(due_at=self._clock.now() + self._jittered(pause))
             return await self._store.advance(sending, sending.state, now=now, changes=changes)
@@ -508,7 +538,13 @@ class Engine:
         """The posted message, and whether the clip is still needed on disk."""
         if run.notice != Notice.RESULT or not run.shows_video:
             return await front.post(run, None), False
-        clip = await self.attachable(run, run.upload_limit_bytes)
+        try:
+            clip = await self.attachable(run, run.upload_limit_bytes)
+        except ClipUnavailable:
+            if self._clock.now() - (run.first_try_at or 0.0) < CLIP_GIVE_UP_S:
+                raise
+            log.error("the clip of run=%s cannot be had; its member is told", run.run_id)
+            return await front.post(run, None), False
         if clip is not None:
             try:
                 async with self._transfers:

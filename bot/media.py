@@ -72,7 +72,7 @@ class Media:
     def sweep(self) -> None:
         """Throw away what has lain longer than it is kept, half-finished downloads included."""
         for path in self._folder.glob("veo-*"):
-            with suppress(FileNotFoundError):  # delivered and thrown away meanwhile
+            with suppress(OSError):  # delivered and thrown away meanwhile, or not ours to remove
                 if path.stat().st_mtime + self._keep_s < self._now():
                     path.unlink()
 

@@ -242,6 +242,8 @@ class Front(Protocol):
     async def post(self, run: Run, clip: Path | Link | None) -> str:
         """Post the run's notice, with its clip where there is one; the message's name.
 
+        None for a run that has a video says that the clip cannot be had.
+
         The same notice again within some minutes makes no second message. Raises TooLarge, PlaceGone, PostFailed.
         """
         ...

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -187,6 +188,8 @@ class Runflow:
                 address = await self.link(provider_id)
                 with part.open("wb") as file:
                     expired = await self._download(address, file)
+                    file.flush()
+                    await asyncio.to_thread(os.fsync, file.fileno())  # the name must never stand for half a clip
                 if not expired:
                     break
             else:
@@ -238,6 +241,8 @@ class Runflow:
 
     async def _write(self, response: aiohttp.ClientResponse, file: BinaryIO) -> None:
         size = 0
+        if (response.content_length or 0) > self._clip_bytes_max:
+            raise ClipTooBig(f"it is larger than CLIP_MAX_MB allows ({self._clip_bytes_max} bytes)")
         async for chunk in response.content.iter_chunked(CHUNK_BYTES):
             size += len(chunk)
             if size > self._clip_bytes_max:
@@ -402,7 +407,7 @@ def _text(value: object) -> str | None:
 
 
 def _address(value: object) -> str | None:
-    return value if isinstance(value, str) and value.startswith(("https://", "http://")) else None
+    return value if isinstance(value, str) and re.fullmatch(r"https?://[!-~]{1,8000}", value) else None
 
 
 def _integer(value: object) -> int | None:
@@ -483,7 +488,7 @@ def unsound_mp4(path: Path) -> str | None:
     Catches an error page, a file cut short and an empty one, without decoding (ISO/IEC 14496-12, 4.2).
     """
     size = path.stat().st_size
-    seen: list[bytes] = []
+    seen: set[bytes] = set()
     with path.open("rb") as file:
         at = 0
         while at < size:
@@ -496,7 +501,7 @@ def unsound_mp4(path: Path) -> str | None:
                 length = size - at
             if length < 8 or (not seen and kind != b"ftyp"):
                 return "it is not an MP4"
-            seen.append(kind)
+            seen.add(kind)
             at += length
     if at != size or b"moov" not in seen or b"mdat" not in seen:
         return "it is cut short"

@@ -65,20 +65,24 @@ class Account(commands.Cog):
             await self._show(interaction, found)
         except Refusal as refusal:
             await interaction.edit_original_response(content=str(refusal))
-        except (Unreadable, ClipUnavailable):
+        except (Unreadable, FileNotFoundError):  # an outage; or the clip was thrown away between two looks
+            await interaction.edit_original_response(content="Runflow cannot be read right now. Try again later.")
+        except ClipUnavailable:
             await interaction.edit_original_response(
                 content="That video can no longer be fetched: its message is gone, and Runflow does not give it again."
             )
 
     async def _wanted(self, member: str, run_id: str | None) -> Run:
-        runs = await self._engine.latest(member, SEARCHED_RUNS)
         wanted = (run_id or "").strip(" `").removeprefix("veo-").removesuffix(".mp4")
-        for run in runs:
-            if run.shows_video and wanted in ("", run.run_id):
+        if wanted:
+            run = await self._engine.run_of(member, wanted)
+            if run is None or not run.shows_video:
+                raise NoSuchVideo("None of your finished videos has that id. `/veo-history` lists the latest.")
+            return run
+        for run in await self._engine.latest(member, SEARCHED_RUNS):
+            if run.shows_video:
                 return run
-        if not wanted:
-            raise NoSuchVideo("You have no finished video yet. `/veo` makes one.")
-        raise NoSuchVideo("None of your finished videos has that id. `/veo-history` lists them.")
+        raise NoSuchVideo("You have no finished video yet. `/veo` makes one.")
 
     async def _show(self, interaction: discord.Interaction, run: Run) -> None:
         """The message that is still there, freshly signed; else the clip anew, as a file or as a link."""
@@ -87,18 +91,22 @@ class Account(commands.Cog):
             jump, address = posted
             await interaction.edit_original_response(content=f"{head} · [first posted here](<{jump}>)\n{address}")
             return
+        held = self._engine.holds(run)
         path = await self._engine.attachable(run, interaction.filesize_limit)
         if path is not None:
             try:
                 with path.open("rb") as opened:
                     file = discord.File(opened, filename=run.file_name)
                     await interaction.edit_original_response(content=head, attachments=[file])
+                if not held:
+                    self._engine.discard(run)
                 return
             except discord.HTTPException as error:
                 if error.status != 413 and error.code not in (40005, 50045):
                     raise
         link = await self._engine.link(run)
-        await interaction.edit_original_response(content=f"{head}\n{words.too_large(link.url, link.expires_at)}")
+        rest = words.MESSAGE_CHARS_MAX - len(head) - 1
+        await interaction.edit_original_response(content=f"{head}\n{words.too_large(link, rest)}")
 
 
 class NoSuchVideo(Refusal):

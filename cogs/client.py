@@ -17,7 +17,7 @@ from discord.ext import commands
 from yarl import URL
 
 from bot.engine import Engine
-from bot.errors import Refusal, SettingsError
+from bot.errors import Refusal, SettingsError, StartError
 from cogs.account import Account
 from cogs.delivery import DiscordFront
 from cogs.servers import Servers
@@ -61,8 +61,8 @@ class VeoClient(commands.Bot):
                 await interaction.edit_original_response(content=sentence)
             else:
                 await interaction.response.send_message(sentence, ephemeral=True)
-        except discord.HTTPException as second:
-            log.warning("could not even say so: HTTP %s code %s", second.status, second.code)
+        except (discord.DiscordException, aiohttp.ClientError, OSError) as second:
+            log.warning("could not even say so: %s", type(second).__name__)
 
     async def sync_if_changed(self) -> bool:
         """Register our commands where what is registered differs; whether it did.
@@ -158,7 +158,9 @@ async def _outlasting(call: Callable[[], Awaitable[object]]) -> None:
     while True:
         try:
             await call()
-        except (aiohttp.ClientError, OSError, discord.HTTPException) as error:
+        except (aiohttp.ClientError, OSError, discord.HTTPException, discord.RateLimited) as error:
+            if isinstance(error, discord.HTTPException) and error.status == 400:  # a verdict; repeating cannot help
+                raise StartError(f"Discord refuses the commands of this version: {error.text[:300]}") from error
             log.warning("Discord cannot be reached (%s); trying again in %.0f s", type(error).__name__, pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, OUTAGE_PAUSE_MAX_S)

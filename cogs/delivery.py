@@ -24,7 +24,6 @@ from cogs import words
 log = logging.getLogger("veo.discord")
 
 LOOK_BACK_S = 60.0  # before the first try: clocks differ
-HISTORY_MESSAGES_MAX = 500
 _GONE = frozenset({10003, 10004})  # unknown channel, unknown server (Discord docs, Opcodes and Status Codes)
 _TOO_LARGE = frozenset({40005, 50045})
 _UNKNOWN_MESSAGE = 10008
@@ -108,7 +107,7 @@ class DiscordFront:
         marker = words.marker(run)
         channel = self._client.get_partial_messageable(place(run.channel))
         try:
-            async for message in channel.history(after=since, limit=HISTORY_MESSAGES_MAX, oldest_first=True):
+            async for message in channel.history(after=since, limit=None, oldest_first=True):
                 if message.author.id == self._client.user.id and message.content.rstrip().endswith(marker):
                     return _name_of(message)
         except _NETWORK_ERRORS as error:
@@ -127,8 +126,8 @@ class DiscordFront:
             raise _trouble(error) from error
 
     async def _send(self, channel: discord.PartialMessageable, run: Run, clip: Path | Link | None) -> discord.Message:
-        line = words.too_large(clip.url, clip.expires_at) if isinstance(clip, Link) else None
-        content = words.announcement(run, f"<@{person(run.member)}>", line)
+        link = clip if isinstance(clip, Link) else None
+        content = words.announcement(run, f"<@{person(run.member)}>", link=link, lost=clip is None)
         caller_only = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(person(run.member))]
         )

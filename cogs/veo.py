@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
@@ -89,7 +90,7 @@ async def acknowledge(interaction: discord.Interaction, *, ephemeral: bool) -> i
     None when it was too late: nothing is shown then, so nothing may be started.
     """
     try:
-        reply = await interaction.response.defer(ephemeral=ephemeral, thinking=True)
+        reply = await _defer(interaction, ephemeral=ephemeral)
     except discord.NotFound:
         lag = (discord.utils.utcnow() - interaction.created_at).total_seconds()
         log.warning("interaction came too late to be answered lag_s=%.1f", lag)
@@ -101,6 +102,15 @@ async def acknowledge(interaction: discord.Interaction, *, ephemeral: bool) -> i
     if reply is not None and reply.message_id is not None:
         return reply.message_id
     return (await interaction.original_response()).id
+
+
+async def _defer(
+    interaction: discord.Interaction, *, ephemeral: bool
+) -> discord.InteractionCallbackResponse[discord.Client] | None:
+    try:
+        return await interaction.response.defer(ephemeral=ephemeral, thinking=True)
+    except (aiohttp.ClientError, OSError):  # it may have arrived all the same: the repeat is told so (40060)
+        return await interaction.response.defer(ephemeral=ephemeral, thinking=True)
 
 
 def wish_of(interaction: discord.Interaction, card_id: int, request: VeoRequest) -> Wish:

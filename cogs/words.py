@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bot.errors import Refusal
 from bot.ledger import OverLimit, PriceTable, Standing, usd
+from bot.media import Link
 from bot.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest, blocked_by_policy
 
 MESSAGE_CHARS_MAX = 2000  # Discord docs, Create Message
@@ -67,13 +68,18 @@ def refused(error: Refusal, request: VeoRequest, prices: PriceTable) -> str:
     left_u = standing.left_u or 0
     resets = f"{when(standing.resets_at, 'f')} ({when(standing.resets_at)})"
     lines = [f"**Not started: over your limit.** {error} It resets {resets}."]
+    cheapest = min(price_u for price_u, _ in prices.variants(request))
+    if standing.limit_u is not None and standing.limit_u < cheapest:  # the next period would not help
+        return (
+            f"**Not started.** Your limit is {usd(standing.limit_u)}, and the cheapest setting costs {usd(cheapest)}. "
+            "Ask whoever runs this bot to raise it. Nothing was charged."
+        )
     if standing.held_u:
         lines.append(f"{usd(standing.held_u)} of it is held for runs under way, and freed if they are not charged.")
     if fitting := prices.cheapest_that_fits(request, left_u):
         price_u, variant = fitting
         lines.append(f"What would fit: {options_line(variant)} for {usd(price_u)}.")
     else:
-        cheapest = min(price_u for price_u, _ in prices.variants(request))
         lines.append(f"Even the cheapest setting costs {usd(cheapest)}, so nothing fits until then.")
     return "\n".join([*lines, "Nothing was charged."])
 
@@ -120,7 +126,7 @@ def _ended(run: Run) -> str:
     place = "in the channel" if run.delivery == Delivery.DELIVERED else "on its way into the channel"
     match run.ending:
         case Ending.VIDEO | Ending.PARTIAL if run.delivery == Delivery.UNDELIVERABLE:
-            return "Finished, but the channel can no longer be posted to. Use /veo-show in another channel."
+            return "Finished, but the channel cannot be posted to. Use `/veo-show` in another channel."
         case Ending.VIDEO | Ending.PARTIAL:
             return f"Finished: the video is {place}."
         case Ending.NSFW:
@@ -153,17 +159,18 @@ def marker(run: Run) -> str:
     return f"-# Run `{run.run_id}`{kind}"
 
 
-def announcement(run: Run, mention: str, link: str | None = None) -> str:
-    """The message in the channel: what happened, what to try next; never a word of money."""
-    lines = [f"{mention} {_headline(run)}", f"> {quoted(run.request.prompt, PROMPT_SHOWN_CHARS)}"]
-    lines += _details(run)
+def announcement(run: Run, mention: str, *, link: Link | None, lost: bool) -> str:
+    """The message in the channel: what happened, what to try next; never a word of money.
+
+    `lost`: nothing comes with it, so a video that was made could not be had.
+    """
+    lines = [f"{mention} {_headline(run)}", f"> {quoted(run.request.prompt, PROMPT_SHOWN_CHARS)}", *_details(run)]
+    if run.notice == Notice.RESULT and run.shows_video and lost:
+        lines.append("But Runflow does not give the clip out, and did not for a day. `/veo-show` tries it again.")
+    rest = MESSAGE_CHARS_MAX - len("\n".join([*lines, marker(run)])) - 1
     if link is not None:
-        lines.append(link)
-    text = "\n".join([*lines, marker(run)])
-    if len(text) > MESSAGE_CHARS_MAX:  # an unusually long link: the prompt gives way
-        lines[1] = f"> {quoted(run.request.prompt, 40)}"
-        text = "\n".join([*lines, marker(run)])
-    return text
+        lines.append(too_large(link, rest))
+    return "\n".join([*lines, marker(run)])
 
 
 def _headline(run: Run) -> str:
@@ -243,13 +250,16 @@ _OPERATOR_CODES = frozenset(
 )
 
 
-def too_large(url: str, expires_at: float | None) -> str:
-    """The line that stands for a clip which the channel does not take as a file."""
-    if expires_at is None:
+def too_large(link: Link, longest: int) -> str:
+    """What stands for a clip that the channel does not take as a file, in at most `longest` characters."""
+    if link.expires_at is None:
         life = "This is Runflow's own link, which ends soon, mostly within a day"
     else:
-        life = f"The link ends {when(expires_at)}"
-    return f"The file is too large to attach here. {life}; `/veo-show` gives a new one.\n{url}"
+        life = f"The link ends {when(link.expires_at)}"
+    text = f"The file is too large to attach here. {life}; `/veo-show` gives a new one.\n{link.url}"
+    if len(text) > longest:
+        return "The file is too large to attach here, and so is its link. Whoever runs this bot can set PUBLIC_URL."
+    return text
 
 
 # Account

@@ -84,6 +84,9 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str]) -> int:
     """`demo` or `sandbox` with its arguments; 0 when what was shown is what should be."""
     options = _parser().parse_args(arguments)
+    if options.command == "demo" and options.out is not None and not options.out.absolute().parent.is_dir():
+        print(f"There is no folder for --out {options.out}; make it first or name another file.", file=sys.stderr)
+        return 2
     try:
         return asyncio.run(_until_stopped(options))
     except asyncio.CancelledError:
@@ -93,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     except DemoFailed as error:
         print(error, file=sys.stderr)
-        return 1
+        return error.exit_code
 
 
 async def _until_stopped(options: argparse.Namespace) -> int:
@@ -108,7 +111,11 @@ async def _until_stopped(options: argparse.Namespace) -> int:
 
 
 class DemoFailed(Exception):
-    """The demo did not come to its end."""
+    """The demo did not come to its end; `exit_code` 2 where its arguments were wrong."""
+
+    def __init__(self, sentence: str, exit_code: int = 1) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
 
 
 def _parser() -> Parser:
@@ -272,7 +279,7 @@ async def _headless(options: argparse.Namespace) -> int:
         except TimeoutError:
             raise DemoFailed(f"Nothing came of it within {STORY_S:.0f} s.") from None
         except CommandRefused as error:
-            raise DemoFailed(f"The command was not sent: {error}") from None
+            raise DemoFailed(f"The command was not sent: {error}", 2) from None
         finally:
             told.cancel()
         if options.out is not None and end.address is not None:
@@ -294,7 +301,7 @@ def _wish(discord: DiscordSandbox, options: argparse.Namespace) -> dict[str, obj
     for pair in options.option:
         name, equals, value = pair.partition("=")
         if not equals or name not in registered:
-            raise DemoFailed(f"--option {pair!r} is not NAME=VALUE with a name of {', '.join(registered)}.")
+            raise DemoFailed(f"--option {pair!r} is not NAME=VALUE with a name of {', '.join(registered)}.", 2)
         boolean, integer = registered[name] == 5, registered[name] == 4
         if boolean and value.lower() in ("true", "false"):
             wish[name] = value.lower() == "true"

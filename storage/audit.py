@@ -60,8 +60,9 @@ INVARIANTS = {
     "a run whose cost is known is charged exactly that": f"""
         SELECT run_id, cost_u, charged_u FROM run_view AS run
         WHERE {_ENDED} AND cost_u IS NOT NULL AND charged_u != cost_u""",
-    "a run that is not over will be looked at again": f"""
-        SELECT run_id, state FROM run WHERE NOT {_ENDED} AND due_at IS NULL""",
+    "a run that is not over or not delivered will be looked at again": f"""
+        SELECT run_id, state, delivery FROM run
+        WHERE due_at IS NULL AND (NOT {_ENDED} OR delivery IN ('pending', 'sending'))""",
 }
 
 

@@ -70,7 +70,6 @@ class SqliteStore:
     """`bot.ports.Store` on one SQLite file. Close it with `await close()`."""
 
     def __init__(self, path: str, executor: Executor) -> None:
-        self._path = path
         self._executor = executor
         try:
             self._lock = _lock_out_others(path)

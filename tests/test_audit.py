@@ -32,7 +32,7 @@ PAIRS = "every run holds its price on at least one level, and every entry belong
 HELD = "nothing is posted, given back or adjusted where nothing was held"
 POSTS = "a post never exceeds its hold"
 COST = "a run whose cost is known is charged exactly that"
-LOOKED = "a run that is not over will be looked at again"
+LOOKED = "a run that is not over or not delivered will be looked at again"
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ BREACHES = [
     Breach("a free video", COST, ["UPDATE run SET cost_u = 0 WHERE run_id = 'run-guessed'"]),
     Breach("a forgotten run", LOOKED, ["UPDATE run SET due_at = NULL WHERE run_id = 'run-open'"]),
     Breach("a forgotten unknown run", LOOKED, ["UPDATE run SET due_at = NULL WHERE run_id = 'run-unknown'"]),
+    Breach("a forgotten delivery", LOOKED, ["UPDATE run SET due_at = NULL WHERE run_id = 'run-even'"]),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import pytest
@@ -616,3 +616,71 @@ async def test_a_clip_beyond_the_operators_cap_is_linked_and_not_fetched_again(t
         shown = await world.discord.invoke(world.member(), world.channel, "veo-show", {})
         answer = await shown.wait(lambda each: bool(each["content"]))
         assert world.runflow.url in answer["content"]
+
+
+async def test_a_card_that_discord_answers_with_a_page_costs_nothing(world: Scene) -> None:
+    """An edge that answers the card's edits with HTML leaves order, charge and post as they are."""
+    world.discord.fault("PATCH", r"/webhooks/.+", status=200, html=True, times=100)
+    interaction = await world.discord.invoke(world.member(), world.channel, "veo", {"prompt": FOX})
+    await world.discord.wait_message(world.channel, lambda message: bool(message["attachments"]), timeout=20)
+    assert not interaction.expired
+    assert len(world.runflow.runs) == 1
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+async def test_an_acknowledgement_that_breaks_off_is_repeated(world: Scene, cut: Literal["before", "after"]) -> None:
+    """Whether Discord had it or not, the member sees the card and one run is made."""
+    world.discord.fault("POST", r"/interactions/\d+/.+/callback", cut=cut)
+    interaction = await world.discord.invoke(world.member(), world.channel, "veo", {"prompt": FOX})
+    await world.end_of(interaction)
+    assert len(world.runflow.runs) == 1
+
+
+async def test_a_busy_channel_does_not_hide_a_post(tmp_path: Path) -> None:
+    """However much was said since the first try, the message is found before it is posted again."""
+    quick = dict.fromkeys(("channel_post", "webhook", "default", "global"), (10_000, 1.0))
+    switches = {"nonce_window_s": 0.1, "buckets": quick}
+    async with scene(tmp_path, discord=switches, POLL_INTERVAL_S="1") as world:
+        posting = rf"/channels/{world.channel.id}/messages"
+        world.discord.fault("POST", posting, status=503)
+        await world.veo(FOX)
+        await world.until("SELECT 1 FROM run WHERE delivery_tries = 1 AND delivery = 'sending'")
+        async with asyncio.timeout(10):
+            while "not delivered" not in world.log:  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.01)
+        address = f"{world.discord.api_url}{posting}"
+        headers = {"Authorization": f"Bot {world.discord.token}"}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            for number in range(520):
+                async with session.post(address, json={"content": f"talk {number}"}) as reply:
+                    assert reply.status == 200
+        world.discord.fault("POST", posting, cut="after")
+        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+        assert len(world.posts()) == 1
+
+
+async def test_show_says_an_outage_as_such_and_leaves_nothing_behind(world: Scene) -> None:
+    """An outage is told as one; a clip fetched for one answer is not kept."""
+    interaction = await world.veo(FOX)
+    message = await world.end_of(interaction)
+    await world.card(interaction, "in the channel")
+    world.discord.delete_message(message["id"])
+    world.runflow.switches.read, world.runflow.switches.read_fault_times = "503", 1_000_000
+    shown = await world.discord.invoke(world.member(), world.channel, "veo-show", {})
+    answer = await shown.wait(lambda each: bool(each["content"]))
+    assert answer["content"] == "Runflow cannot be read right now. Try again later."
+    world.runflow.switches.read = ""
+    shown = await world.discord.invoke(world.member(), world.channel, "veo-show", {})
+    await shown.wait(lambda each: bool(each["attachments"]))
+    async with asyncio.timeout(5):
+        while list((world.folder / "media").iterdir()):  # noqa: ASYNC110 - another process throws it away
+            await asyncio.sleep(0.01)
+
+
+async def test_a_limit_below_every_price_promises_nothing(tmp_path: Path) -> None:
+    """Where the next period would not help either, it is not named."""
+    async with scene(tmp_path, QUOTA_USER_USD="0") as world:
+        interaction = await world.veo(FOX)
+        answer = (await interaction.wait(lambda message: bool(message["content"])))["content"]
+        assert "Your limit is $0.00, and the cheapest setting costs $0.80" in answer
+        assert "resets" not in answer

@@ -82,7 +82,7 @@ async def test_prompt_and_options_are_typed_as_registered() -> None:
 async def test_a_wrong_option_gets_one_sentence(arguments: tuple[str, str], sentence: str) -> None:
     """What Discord would not send is said, not tried."""
     code, lines, errors = await demo(*arguments)
-    assert (code, lines) == (1, [])
+    assert (code, lines) == (2, [])
     assert sentence in errors
     assert "Traceback" not in errors
 

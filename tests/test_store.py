@@ -488,8 +488,11 @@ class TestDueRuns:
 
 
 async def stayed(store: Store, run: Run, *, due_at: float | None) -> Run:
-    """The run as it stands, to be looked at next at `due_at`."""
-    stays = await store.advance(run, run.state, now=9.0, changes=RunChanges(due_at=due_at))
+    """The run as it stands, to be looked at next at `due_at`; never again once its result is delivered."""
+    changes = RunChanges(due_at=due_at)
+    if due_at is None:
+        changes["delivery"] = Delivery.DELIVERED
+    stays = await store.advance(run, run.state, now=9.0, changes=changes)
     assert stays is not None
     return stays
 

@@ -1,0 +1,277 @@
+"""The engine over the real store, with a scripted Runflow and front and a clock that jumps: days pass at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bot.engine import Engine, Limits
+from bot.ledger import PriceTable, Standing
+from bot.media import Link, Media
+from bot.ports import Accepted, ClipUnavailable, NotSent, PostFailed, Refused, Unclear, Unreadable, Wish
+from bot.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
+from bot.settings import Settings
+from storage import SqliteStore, check_books, open_store
+
+DAY_S = 86400.0
+
+
+@dataclass
+class Time:
+    at: float = 1_800_000_000.0
+
+    def now(self) -> float:
+        return self.at
+
+
+@dataclass
+class Script:
+    """Runflow and the front as a test wants them; each may be changed while the engine runs."""
+
+    answers: list[Accepted | Refused | NotSent | Unclear] = field(default_factory=list)
+    record: Callable[[str], Observation | None] = lambda provider_id: None
+    listed: list[Observation] = field(default_factory=list)
+    fetching: Exception | None = None
+    posting: Exception | None = None
+    card: Callable[[], None] = lambda: None
+    stall: asyncio.Event | None = None
+    submitted: int = 0
+    posts: list[tuple[Notice | None, bool]] = field(default_factory=list)
+
+    async def submit(self, run: Run) -> Accepted | Refused | NotSent | Unclear:
+        self.submitted += 1
+        await asyncio.sleep(0.01)
+        return self.answers.pop(0) if self.answers else Accepted(observation=seen(run, "running"))
+
+    async def read(self, provider_id: str) -> Observation | None:
+        return self.record(provider_id)
+
+    async def find(self, client_ref: str) -> list[Observation]:
+        return [each for each in self.listed if each.client_ref == client_ref]
+
+    async def fetch(self, provider_id: str, path: Path) -> None:
+        if self.fetching is not None:
+            raise self.fetching
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"clip")
+
+    async def link(self, provider_id: str) -> str:
+        return "https://files.example/clip.mp4"
+
+    async def show_progress(self, run: Run, standing: Standing) -> None:
+        self.card()
+
+    async def find_post(self, run: Run) -> str | None:
+        return None
+
+    async def post(self, run: Run, clip: Path | Link | None) -> str:
+        if self.stall is not None and clip is not None:
+            await self.stall.wait()
+        if self.posting is not None:
+            raise self.posting
+        self.posts.append((run.notice, clip is not None))
+        return f"discord:1/{len(self.posts)}"
+
+
+class Front:
+    """The front's half of a script: its `find` is another than Runflow's."""
+
+    def __init__(self, script: Script) -> None:
+        self.show_progress = script.show_progress
+        self.post = script.post
+        self.find = script.find_post
+
+
+def seen(run: Run | str, status: str, ending: Ending | None = None) -> Observation:
+    """What Runflow says of a run."""
+    run_id = run if isinstance(run, str) else run.run_id
+    return Observation(
+        provider_id=f"rf-{run_id}", client_ref=f"veo-{run_id}", status=status, ending=ending, cost_u=3_200_000
+    )
+
+
+@dataclass
+class Bench:
+    """An engine under test with everything around it."""
+
+    engine: Engine
+    store: SqliteStore
+    script: Script
+    time: Time
+    url: str
+
+    async def admit(self, origin: str = "1") -> Run:
+        wish = Wish(
+            origin=origin,
+            member="m",
+            server="s",
+            channel="c",
+            request=VeoRequest(prompt="fox"),
+            reply_to="r",
+            reply_until=self.time.at + 900,
+        )
+        return await self.engine.admit(wish)
+
+    async def until(self, run: Run, holds: Callable[[Run], bool]) -> Run:
+        """Wake the run until its row is as wanted."""
+        async with asyncio.timeout(5):
+            while True:
+                row = await self.store.get(run.run_id)
+                assert row is not None
+                if holds(row):
+                    return row
+                await self.engine.wake(run.callback_token, None)
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with started(tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def started(folder: Path) -> AsyncIterator[Bench]:
+    script, time = Script(), Time()
+    url = f"sqlite:///{folder / 'veo.db'}"
+    store = open_store(url)
+    prices = Settings.model_validate({"discord_token": "a", "runflow_api_key": "b"}).price_usd_per_second
+    engine = Engine(
+        store=store,
+        provider=script,
+        prices=PriceTable(prices),
+        limits=Limits(
+            member_limit_u=1_000_000_000,
+            period="month",
+            zone=ZoneInfo("UTC"),
+            runs_per_member=100,
+            runs_total=100,
+            prompt_max_chars=2000,
+            poll_first_s=3.0,
+            poll_longest_s=15.0,
+            deadline_s=3600.0,
+            settle_s=120.0,
+        ),
+        clock=time,
+        chance=random.Random(1),
+        media=Media(folder / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=time.now),
+    )
+    async with engine.running(Front(script)):
+        yield Bench(engine, store, script, time, url)
+    await store.close()
+    assert check_books(url) == []
+
+
+async def test_a_card_that_fails_never_breaks_off_the_order(bench: Bench) -> None:
+    """Whatever the front raises while the POST is under way, its answer is taken."""
+
+    def broken() -> None:
+        raise TypeError("not what the library expected")
+
+    bench.script.card = broken
+    run = await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
+    assert (bench.script.submitted, run.posts) == (1, 1)
+
+
+async def test_deliveries_that_hang_stop_nobody_else(bench: Bench) -> None:
+    """With every transfer stalled a new run is still ordered and settled."""
+    bench.script.stall = asyncio.Event()
+    bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+    for number in range(40):
+        await bench.until(await bench.admit(str(number)), lambda row: row.terminal)
+    assert bench.script.posts == []
+    bench.script.stall.set()
+    for run in await bench.store.latest("m", 100):
+        await bench.until(run, lambda row: row.delivery == Delivery.DELIVERED)
+        bench.time.at += 1.0
+    assert len(bench.script.posts) == 40
+
+
+async def test_a_hint_that_cannot_be_read_hides_nothing(bench: Bench) -> None:
+    """A callback that names somebody else's run does not keep the list from being asked."""
+    bench.script.answers = [Unclear(reason="HTTP 500")]
+
+    def forbidden(provider_id: str) -> Observation | None:
+        raise Unreadable("HTTP 403")
+
+    bench.script.record = forbidden
+    run = await bench.admit()
+    await bench.until(run, lambda row: row.state == RunState.AMBIGUOUS)
+    await bench.engine.wake(run.callback_token, "somebody-elses")
+    bench.script.listed = [seen(run, "running")]
+    await bench.until(run, lambda row: row.state == RunState.RUNNING)
+
+
+async def test_each_notice_is_told_once(bench: Bench) -> None:
+    """Known, unknown, known and unknown again: the channel hears of it a single time."""
+    run = await bench.admit()
+    await bench.until(run, lambda row: row.state == RunState.RUNNING)
+    for _ in range(2):
+        bench.script.record = lambda name: None
+        await bench.until(run, lambda row: row.provider_status == "missing")
+        bench.time.at += 61
+        await bench.until(run, lambda row: row.state == RunState.UNKNOWN and row.delivery == Delivery.DELIVERED)
+        bench.script.record = lambda name: seen(name.removeprefix("rf-"), "running")
+        await bench.until(run, lambda row: row.state == RunState.RUNNING)
+    assert bench.script.posts == [(Notice.UNKNOWN, False)]
+
+
+async def test_a_clip_that_runflow_no_longer_gives_is_told_as_lost(bench: Bench) -> None:
+    """Tried for a day, then said without the clip: a member is never left with "on its way"."""
+    bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+    bench.script.fetching = ClipUnavailable("every address for it was refused")
+    run = await bench.admit()
+    await bench.until(run, lambda row: row.delivery_tries > 1)
+    assert bench.script.posts == []
+    bench.time.at += DAY_S + 1
+    await bench.until(run, lambda row: row.delivery == Delivery.DELIVERED)
+    assert bench.script.posts == [(Notice.RESULT, False)]
+
+
+async def test_a_message_that_is_refused_for_a_week_is_given_up(bench: Bench) -> None:
+    """Then the run says so itself and costs no further upload."""
+    bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+    bench.script.posting = PostFailed("HTTP 400 code 50035")
+    run = await bench.admit()
+    await bench.until(run, lambda row: row.delivery_tries > 1)
+    bench.time.at += 7 * DAY_S + 1
+    given_up = await bench.until(run, lambda row: row.delivery == Delivery.UNDELIVERABLE)
+    assert given_up.due_at is None
+    assert given_up.charged_u == 3_200_000
+
+
+async def test_waiting_its_turn_is_not_held_against_a_run(bench: Bench) -> None:
+    """A run older than the deadline that meets its first 429 is tried again, not given up."""
+    bench.script.answers = [NotSent(reason="HTTP 429", wait_s=None)]
+    bench.time.at -= 2 * 3600.0
+    bench.engine._limits = replace(bench.engine._limits, runs_total=0)
+    run = await bench.admit()
+    await bench.until(run, lambda row: row.tries > 0)
+    bench.time.at += 2 * 3600.0
+    bench.engine._limits = replace(bench.engine._limits, runs_total=100)
+    await bench.until(run, lambda row: row.state == RunState.RUNNING)
+    assert bench.script.submitted == 2
+
+
+async def test_the_engine_outlives_a_row_that_it_cannot_read(bench: Bench) -> None:
+    """Trouble with one look at the table is logged and tried again; the loop never ends by itself."""
+    claim, failed = bench.store.claim_due, 0
+
+    async def broken(now: float, *, lease_until: float, limit: int) -> list[Run]:
+        nonlocal failed
+        failed += 1
+        if failed == 1:
+            raise TypeError("a field of a newer version")
+        return await claim(now, lease_until=lease_until, limit=limit)
+
+    bench.store.claim_due = broken  # type: ignore[method-assign] # the one way to a row that cannot be read
+    run = await bench.admit()
+    await bench.until(run, lambda row: row.state == RunState.RUNNING)
+    assert failed > 1
