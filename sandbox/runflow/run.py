@@ -80,7 +80,6 @@ class SandboxRun:
     created_at: float
     post_counts: Counter[str | None] = field(repr=False)
     failure_message: str | None = None
-    stopped_by_admin: bool = False
     ends_at: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -160,7 +159,7 @@ class SandboxRun:
             return False
         if self.clock.now() >= self.created_at + self.queue_s:
             self.switches.failed_cost = self.full_cost
-        self.switches.end, self.stopped_by_admin = "cancelled", True
+        self.switches.end = "cancelled"
         self.ends_at = self.clock.now()
         return True
 
