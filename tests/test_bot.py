@@ -154,8 +154,8 @@ async def test_a_dead_interaction_token_loses_the_card_only(tmp_path: Path) -> N
         await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
 
 
-async def test_interaction_tokens_are_forgotten_when_they_die(tmp_path: Path) -> None:
-    """The token is kept no longer than Discord honours it: the bot's clock, not a poll, drops it."""
+async def test_an_interaction_token_is_kept_no_longer_than_it_lives(tmp_path: Path) -> None:
+    """The row says until when the token may be kept: the quarter of an hour that Discord honours it."""
     async with scene(tmp_path) as world:
         await world.end_of(await world.veo(FOX))
         (row,) = world.rows("SELECT reply_to, reply_until, created_at FROM run")
