@@ -87,6 +87,15 @@ class Limits:
     settle_s: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Posted:
+    """A message that stands, and what it means for the clip."""
+
+    message: str
+    keep: bool = False  # the clip is still needed on disk
+    lost: bool = False  # the message could only say that the clip cannot be had
+
+
 class Engine:
     """The one mover of runs. `async with engine.running(front):` starts it and stops it again."""
 
@@ -513,11 +522,9 @@ class Engine:
         sending = await self._store.advance(run, run.state, now=now, changes=changes)
         if sending is None:
             return None
-        keep = True
         try:
-            message = await front.find(sending) if run.delivery == Delivery.SENDING else None
-            if message is None:
-                message, keep = await self._post(front, sending)
+            found = await front.find(sending) if run.delivery == Delivery.SENDING else None
+            posted = await self._post(front, sending) if found is None else _Posted(message=found, keep=True)
         except (PlaceGone, PostFailed, Unreadable, ClipUnavailable) as error:
             log.warning("not delivered run=%s try=%d: %s", run.run_id, sending.delivery_tries, error)
             if isinstance(error, PlaceGone) or now - (sending.first_try_at or now) >= DELIVERY_GIVE_UP_S:
@@ -527,32 +534,33 @@ class Engine:
             pause = growing_pause(self._limits.poll_first_s, run.delivery_tries, DELIVERY_PAUSE_MAX_S)
             changes = RunChanges(due_at=self._clock.now() + self._jittered(pause))
             return await self._store.advance(sending, sending.state, now=now, changes=changes)
-        log.info("delivered run=%s notice=%s message=%s", run.run_id, run.notice, message)
-        changes = RunChanges(delivery=Delivery.DELIVERED, message=message, due_at=self._next_look(sending), tries=0)
+        log.info("delivered run=%s notice=%s message=%s", run.run_id, run.notice, posted.message)
+        end = Delivery.UNDELIVERABLE if posted.lost else Delivery.DELIVERED
+        changes = RunChanges(delivery=end, message=posted.message, due_at=self._next_look(sending), tries=0)
         delivered = await self._store.advance(sending, sending.state, now=now, changes=changes)
-        if not keep:
+        if not posted.keep:
             self._media.discard(run.file_name)
         return delivered
 
-    async def _post(self, front: Front, run: Run) -> tuple[str, bool]:
-        """The posted message, and whether the clip is still needed on disk."""
+    async def _post(self, front: Front, run: Run) -> _Posted:
+        """The notice with its clip: as a file, else as a link, else with the word that it is lost."""
         if run.notice != Notice.RESULT or not run.shows_video:
-            return await front.post(run, None), False
+            return _Posted(message=await front.post(run, None))
         try:
             clip = await self.attachable(run, run.upload_limit_bytes)
         except ClipUnavailable:
             if self._clock.now() - (run.first_try_at or 0.0) < CLIP_GIVE_UP_S:
                 raise
             log.error("the clip of run=%s cannot be had; its member is told", run.run_id)
-            return await front.post(run, None), False
+            return _Posted(message=await front.post(run, None), lost=True)
         if clip is not None:
             try:
                 async with self._transfers:
-                    return await front.post(run, clip), False
+                    return _Posted(message=await front.post(run, clip))
             except TooLarge:
                 log.info("too large to attach run=%s bytes=%d", run.run_id, clip.stat().st_size)
         link = await self.link(run)
-        return await front.post(run, link), link.expires_at is not None
+        return _Posted(message=await front.post(run, link), keep=link.expires_at is not None)
 
     def _next_look(self, run: Run) -> float | None:
         """When a run whose notice is out needs attention again."""

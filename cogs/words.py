@@ -126,7 +126,7 @@ def _ended(run: Run) -> str:
     place = "in the channel" if run.delivery == Delivery.DELIVERED else "on its way into the channel"
     match run.ending:
         case Ending.VIDEO | Ending.PARTIAL if run.delivery == Delivery.UNDELIVERABLE:
-            return "Finished, but the channel cannot be posted to. Use `/veo-show` in another channel."
+            return "Finished, but the video could not be posted. `/veo-show` tries it again, also in another channel."
         case Ending.VIDEO | Ending.PARTIAL:
             return f"Finished: the video is {place}."
         case Ending.NSFW:

@@ -231,7 +231,8 @@ async def test_a_clip_that_runflow_no_longer_gives_is_told_as_lost(bench: Bench)
     await bench.until(run, lambda row: row.delivery_tries > 1)
     assert bench.script.posts == []
     bench.time.at += DAY_S + 1
-    await bench.until(run, lambda row: row.delivery == Delivery.DELIVERED)
+    told = await bench.until(run, lambda row: row.delivery == Delivery.UNDELIVERABLE)
+    assert told.message is not None
     assert bench.script.posts == [(Notice.RESULT, False)]
 
 
