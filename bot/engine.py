@@ -66,6 +66,7 @@ TRANSFERS_AT_ONCE = 4  # clips on their way from Runflow to disk, or from disk t
 DELIVERY_PAUSE_MAX_S = 900.0
 DELIVERY_GIVE_UP_S = 7 * 86400.0  # a message that could not be posted for so long; /veo-show is what is left
 CLIP_GIVE_UP_S = 86400.0  # a clip that Runflow did not give out for so long is told as lost
+GIVE_UP_TRIES = 20  # and neither before so many tries: time that the bot itself was down proves nothing
 PROGRESS_TIMEOUT_S = 10.0
 STOP_GRACE_S = 5.0  # for steps that are under way when the bot is told to stop
 STORE_PAUSE_S = 1.0  # while the store is down
@@ -527,7 +528,7 @@ class Engine:
             posted = await self._post(front, sending) if found is None else _Posted(message=found, keep=True)
         except (PlaceGone, PostFailed, Unreadable, ClipUnavailable) as error:
             log.warning("not delivered run=%s try=%d: %s", run.run_id, sending.delivery_tries, error)
-            if isinstance(error, PlaceGone) or now - (sending.first_try_at or now) >= DELIVERY_GIVE_UP_S:
+            if isinstance(error, PlaceGone) or self._tried_for(sending, DELIVERY_GIVE_UP_S):
                 log.error("given up run=%s: its message cannot be posted", run.run_id)
                 changes = RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(sending))
                 return await self._store.advance(sending, sending.state, now=now, changes=changes)
@@ -549,7 +550,7 @@ class Engine:
         try:
             clip = await self.attachable(run, run.upload_limit_bytes)
         except ClipUnavailable:
-            if self._clock.now() - (run.first_try_at or 0.0) < CLIP_GIVE_UP_S:
+            if not self._tried_for(run, CLIP_GIVE_UP_S):
                 raise
             log.error("the clip of run=%s cannot be had; its member is told", run.run_id)
             return _Posted(message=await front.post(run, None), lost=True)
@@ -561,6 +562,11 @@ class Engine:
                 log.info("too large to attach run=%s bytes=%d", run.run_id, clip.stat().st_size)
         link = await self.link(run)
         return _Posted(message=await front.post(run, link), keep=link.expires_at is not None)
+
+    def _tried_for(self, run: Run, seconds: float) -> bool:
+        """Whether the delivery was tried for so long, and often enough for that to mean something."""
+        since = self._clock.now() if run.first_try_at is None else run.first_try_at
+        return run.delivery_tries >= GIVE_UP_TRIES and self._clock.now() - since >= seconds
 
     def _next_look(self, run: Run) -> float | None:
         """When a run whose notice is out needs attention again."""

@@ -11,7 +11,7 @@ from bot.errors import Refusal
 from bot.ports import ClipUnavailable, Unreadable
 from bot.runs import Run
 from cogs import words
-from cogs.delivery import DiscordFront
+from cogs.delivery import DiscordFront, is_too_large
 from cogs.servers import Servers
 from cogs.veo import acknowledge
 
@@ -102,7 +102,7 @@ class Account(commands.Cog):
                     self._engine.discard(run)
                 return
             except discord.HTTPException as error:
-                if error.status != 413 and error.code not in (40005, 50045):
+                if not is_too_large(error):
                     raise
         link = await self._engine.link(run)
         rest = words.MESSAGE_CHARS_MAX - len(head) - 1

@@ -160,7 +160,8 @@ async def _outlasting(call: Callable[[], Awaitable[object]]) -> None:
             await call()
         except (aiohttp.ClientError, OSError, discord.HTTPException, discord.RateLimited) as error:
             if isinstance(error, discord.HTTPException) and error.status == 400:  # a verdict; repeating cannot help
-                raise StartError(f"Discord refuses the commands of this version: {error.text[:300]}") from error
+                said = " ".join(error.text.split())[:300]
+                raise StartError(f"Discord refuses what this version sends ({said}); update the bot.") from error
             log.warning("Discord cannot be reached (%s); trying again in %.0f s", type(error).__name__, pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, OUTAGE_PAUSE_MAX_S)

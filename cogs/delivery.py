@@ -160,10 +160,15 @@ def _name_of(message: discord.Message) -> str:
     return f"discord:{message.channel.id}/{message.id}"
 
 
+def is_too_large(error: discord.HTTPException) -> bool:
+    """Whether Discord refused a file for its size; the edge may say so without a code."""
+    return error.status == 413 or error.code in _TOO_LARGE
+
+
 def _trouble(error: BaseException) -> TooLarge | PlaceGone | PostFailed:
     """What a failed call means for the delivery."""
     if isinstance(error, discord.HTTPException):
-        if error.status == 413 or error.code in _TOO_LARGE:
+        if is_too_large(error):
             return TooLarge(_said(error))
         if error.code in _GONE:
             return PlaceGone(_said(error))
