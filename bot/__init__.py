@@ -3,28 +3,34 @@
 The way of one `/veo`, from the click to the posted video:
 
 1. `cogs.veo.Veo.veo` acknowledges the interaction and turns its options into a `Wish`.
-2. `bot.engine.Engine.admit` prices it; `storage.sqlite.SqliteStore.admit` checks the limit, holds the
-   price and writes the run in one transaction.
+2. `bot.admission.Admission.ask` prices it. `storage.sqlite.SqliteStore.admit` reads the rules, has
+   `bot.quota.Policy` make the levels of them, holds the price on each (`storage.books.hold`) and writes the run, in
+   one transaction. A dear wish becomes a question first, and one over a limit may become a request to the admins:
+   their buttons stand in `cogs.buttons`, and `cogs.presses` takes the answers back to `Admission`.
 3. The engine's loop finds the run due and takes it one step on each time: `_submit` commits the intent
    and has `bot.runflow.Runflow.submit` send the order; `_observe` reads the run's record until it has an
-   end, woken by its own pauses or by a callback through `bot.web`; `_settle` resolves the hold by what
+   end, woken by its own pauses or by a callback through `bot.web`; `_settle` resolves the holds by what
    Runflow billed; `_deliver` streams the clip to disk and has `cogs.delivery.DiscordFront.post` post it.
 4. After each step the row says what is next, so any process can go on where the last one stopped.
 
 Where things are:
 
-    __main__    the command line
-    app         builds every part from the settings; the one place that knows all of them
-    web         callbacks, health, links to clips
-    runflow     speaks Runflow
-    telemetry   logs without secrets
-    engine      moves runs
-    ports       what the engine asks of the world
-    media       clips on disk and the links to them
-    ledger      prices, periods, limits, settlement: pure
-    runs        what a run is, its states and moves: pure
-    settings    every knob; the only reader of the environment
-    errors      every error with the sentence that its reader sees
+    __main__        the command line
+    app             builds every part from the settings; the one place that knows all of them
+    web             callbacks, health, links to clips
+    runflow         speaks Runflow
+    telemetry       logs without secrets
+    engine          moves runs
+    admission       takes wishes, asks where asking is due, makes runs
+    administration  what admins may do
+    ports           what these three ask of the world
+    media           clips on disk and the links to them
+    quota           rules, levels, and where each stands: pure
+    report          what was spent, by whom, where and when: pure
+    ledger          amounts, prices, periods, settlement: pure
+    runs            what a run is, its states and moves: pure
+    settings        every knob; the only reader of the environment
+    errors          every error with the sentence that its reader sees
 
 Beside it stand `cogs` (the Discord front), `storage` (the database) and `sandbox` (a Discord and a Runflow that
 need no token). Imports point down this list only; `make test` checks it.

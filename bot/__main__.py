@@ -7,6 +7,7 @@ import asyncio
 import importlib.util
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,7 +45,12 @@ def _parser() -> Parser:
     settings = commands.add_parser("settings", help="every setting with its default, unit and meaning")
     settings.add_argument("--env-example", action="store_true", help="as the text of .env.example")
     ledger = commands.add_parser("ledger", help="the books")
-    ledger.add_argument("what", choices=("check",), help="check: prove that the books balance")
+    tasks = ledger.add_subparsers(dest="task", required=True, parser_class=Parser, metavar="TASK")
+    tasks.add_parser("check", help="prove that the books balance, also beside the running bot")
+    export = tasks.add_parser("export", help="write every ledger entry, also beside the running bot")
+    export.add_argument("--from", dest="first", type=_day, metavar="DATE", help="the first day (UTC), as 2026-11-22")
+    export.add_argument("--to", dest="last", type=_day, metavar="DATE", help="the last day (UTC), included")
+    export.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="default: csv")
     return parser
 
 
@@ -55,7 +61,7 @@ def _command(options: argparse.Namespace) -> int:
         case "settings":
             return _settings(env_example=options.env_example)
         case _:
-            return _check_ledger()
+            return _check_ledger() if options.task == "check" else _export_ledger(options)
 
 
 def _run() -> int:
@@ -91,6 +97,34 @@ def _check_ledger() -> int:
     if not breaches:
         print("The books balance: every invariant holds over the whole database.")
     return 1 if breaches else 0
+
+
+def _export_ledger(options: argparse.Namespace) -> int:
+    if options.first and options.last and options.first > options.last:
+        raise SettingsError(f"--from {options.first} is after --to {options.last}; name the earlier day first.")
+    from bot import settings  # noqa: PLC0415 - see _run
+    from storage import export_entries  # noqa: PLC0415 - see _run
+
+    try:
+        # Whatever the terminal speaks: what is kept of an export is UTF-8, its lines as they were written.
+        with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as out:
+            export_entries(settings.database_url(), out, options.format, first=options.first, last=options.last)
+    except BrokenPipeError:
+        pass  # whoever reads has read enough
+    except OSError as error:
+        raise StartError(f"The export is not complete: it cannot be written ({error}).") from error
+    return 0
+
+
+def _day(text: str) -> date:
+    """A day as 2026-11-22, and in no other of the ways in which dates are written."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write it like 2026-11-22")
+    return day
 
 
 def _refuse_strangers() -> None:

@@ -11,11 +11,14 @@ from contextlib import AsyncExitStack
 from zoneinfo import ZoneInfo
 
 from bot import runflow
+from bot.administration import Administration
+from bot.admission import Admission
 from bot.engine import Engine, Limits
 from bot.errors import DatabaseError, StoreDown
 from bot.ledger import PriceTable, to_micro
 from bot.media import Media
 from bot.ports import Store
+from bot.quota import Policy
 from bot.settings import Settings
 from bot.telemetry import start_logging
 from bot.web import WebServer
@@ -57,6 +60,8 @@ async def run(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     clock = SystemClock()
     prices = PriceTable(settings.price_usd_per_second)
+    policy = _policy(settings)
+    chance = random.SystemRandom()
     async with AsyncExitStack() as stack:
         store = open_store(settings.database_url)
         stack.push_async_callback(store.close)
@@ -78,12 +83,23 @@ async def _serve(settings: Settings) -> None:
         engine = Engine(
             store=store,
             provider=provider,
-            prices=prices,
+            policy=policy,
             limits=_limits(settings),
             clock=clock,
-            chance=random.SystemRandom(),
+            chance=chance,
             media=media,
         )
+        admission = Admission(
+            books=store,
+            prices=prices,
+            policy=policy,
+            clock=clock,
+            chance=chance,
+            prompt_max_chars=settings.prompt_max_chars,
+            confirm_above_u=to_micro(settings.quota_confirm_above_usd),
+            look=engine.look,
+        )
+        administration = Administration(books=store, policy=policy, clock=clock, look=engine.look)
         client = await stack.enter_async_context(
             discord_front.new_client(settings.discord_api_url, settings.discord_gateway_url)
         )
@@ -101,7 +117,14 @@ async def _serve(settings: Settings) -> None:
         await stack.enter_async_context(engine.running(front))
         sweeping = asyncio.create_task(_sweep(media))
         stack.callback(sweeping.cancel)
-        await discord_front.serve(client, engine, front, settings.discord_servers)
+        await discord_front.serve(
+            client,
+            admission=admission,
+            administration=administration,
+            engine=engine,
+            front=front,
+            servers=settings.discord_servers,
+        )
 
 
 def _secrets_of(settings: Settings) -> list[str]:
@@ -109,14 +132,22 @@ def _secrets_of(settings: Settings) -> list[str]:
     return [secret.get_secret_value() for secret in secrets]
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(
+def _policy(settings: Settings) -> Policy:
+    ceilings = (settings.quota_guild_usd, settings.quota_total_usd)
+    server_u, total_u = (None if ceiling is None else to_micro(ceiling) for ceiling in ceilings)
+    return Policy(
         member_limit_u=to_micro(settings.quota_user_usd),
+        server_ceiling_u=server_u,
+        total_ceiling_u=total_u,
         period=settings.quota_period,
         zone=ZoneInfo(settings.quota_timezone),
         runs_per_member=settings.quota_runs_in_flight,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
         runs_total=settings.runs_in_flight_total,
-        prompt_max_chars=settings.prompt_max_chars,
         poll_first_s=settings.poll_interval_s,
         poll_longest_s=max(settings.poll_interval_s, settings.poll_interval_max_s),
         deadline_s=settings.run_deadline_s,

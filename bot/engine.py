@@ -1,4 +1,4 @@
-"""Moves runs from the wish to the posted video: admit, submit, observe, settle, deliver, recover.
+"""Moves runs from the admitted wish to the posted video: submit, observe, settle, deliver, recover.
 
 The run's row is the state machine and `due_at` the only timer: one loop sleeps until the nearest due
 row or a wake-up and takes each due run one step on. Intent is committed before each outside call, the
@@ -16,10 +16,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-from bot.errors import BadRequest, StoreDown
-from bot.ledger import Level, PeriodKind, PriceTable, Standing, period_at
+from bot.errors import StoreDown
 from bot.media import Link, Media
 from bot.ports import (
     Accepted,
@@ -28,7 +26,6 @@ from bot.ports import (
     Clock,
     End,
     Front,
-    NewRun,
     NotSent,
     PlaceGone,
     PostFailed,
@@ -39,8 +36,8 @@ from bot.ports import (
     TooLarge,
     Unclear,
     Unreadable,
-    Wish,
 )
+from bot.quota import Policy, Spender
 from bot.runs import (
     COST_CHECKS_S,
     LOOKUP_SHARES,
@@ -53,7 +50,6 @@ from bot.runs import (
     Observation,
     Run,
     RunState,
-    VeoRequest,
     growing_pause,
     polling_pause,
 )
@@ -74,14 +70,9 @@ STORE_PAUSE_S = 1.0  # while the store is down
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What the operator allows: money, runs at a time, and the rhythm of looking."""
+    """What the operator allows: runs at a time, and the rhythm of looking."""
 
-    member_limit_u: int | None
-    period: PeriodKind
-    zone: ZoneInfo
-    runs_per_member: int
     runs_total: int
-    prompt_max_chars: int
     poll_first_s: float
     poll_longest_s: float
     deadline_s: float
@@ -105,7 +96,7 @@ class Engine:
         *,
         store: Store,
         provider: Provider,
-        prices: PriceTable,
+        policy: Policy,
         limits: Limits,
         clock: Clock,
         chance: random.Random,
@@ -113,7 +104,7 @@ class Engine:
     ) -> None:
         self._store = store
         self._provider = provider
-        self.prices = prices
+        self._policy = policy
         self._limits = limits
         self._clock = clock
         self._chance = chance
@@ -125,46 +116,9 @@ class Engine:
 
     # What the front and the web server call
 
-    async def admit(self, wish: Wish) -> Run:
-        """Turn a wish into a run with its price held. Raises a Refusal, and then nothing was written."""
-        now = self._clock.now()
-        _check_prompt(wish.request, self._limits.prompt_max_chars)
-        new = NewRun(
-            run_id=self._token(10),
-            origin=wish.origin,
-            member=wish.member,
-            server=wish.server,
-            channel=wish.channel,
-            request=wish.request,
-            price_u=self.prices.quote(wish.request),
-            callback_token=self._token(20),
-            reply_to=wish.reply_to,
-            reply_until=wish.reply_until,
-            upload_limit_bytes=wish.upload_limit_bytes,
-            now=now,
-        )
-        run = await self._store.admit(new, [self.member_level(wish.member)], in_flight_max=self._limits.runs_per_member)
-        log.info("admitted run=%s member=%s price_u=%d", run.run_id, run.member, run.price_u)
+    def look(self) -> None:
+        """There may be a new run: look for it now."""
         self._woken.set()
-        return run
-
-    def member_level(self, member: str) -> Level:
-        """The member's own limit in the period of this moment."""
-        period = period_at(self._clock.now(), self._limits.period, self._limits.zone)
-        return Level(scope=f"member:{member}", period=period, limit_u=self._limits.member_limit_u)
-
-    async def standing(self, member: str) -> Standing:
-        """Where a member stands in the present period."""
-        return await self._store.standing(self.member_level(member))
-
-    async def run_of(self, member: str, run_id: str) -> Run | None:
-        """The member's own run of that id."""
-        run = await self._store.get(run_id)
-        return run if run is not None and run.member == member else None
-
-    async def latest(self, member: str, limit: int) -> list[Run]:
-        """The member's runs, newest first."""
-        return await self._store.latest(member, limit)
 
     async def wake(self, callback_token: str, candidate_id: str | None) -> bool:
         """Look at the token's run now. False: no run has this token."""
@@ -304,7 +258,8 @@ class Engine:
             return
         try:
             async with asyncio.timeout(PROGRESS_TIMEOUT_S):
-                await front.show_progress(run, await self.standing(run.member))
+                levels = self._policy.levels(Spender.of(run), self._clock.now())
+                await front.show_progress(run, await self._store.standings(Spender.of(run), levels))
         except Exception as error:  # noqa: BLE001 - decoration: it must never break off the order beside it
             log.warning("progress not shown run=%s: %s", run.run_id, type(error).__name__)
 
@@ -462,8 +417,7 @@ class Engine:
                 run.price_u,
                 settled.charged_u,
             )
-            if settled.charged_u > settled.price_u:
-                log.error("run=%s cost more than its hold: check PRICE_USD_PER_SECOND", run.run_id)
+            _tell_off_quote(settled)
         return settled
 
     async def _give_notice(self, run: Run, state: RunState, notice: Notice) -> Run | None:
@@ -506,6 +460,7 @@ class Engine:
         if seen is not None and seen.cost_u is not None:
             run = await self._store.correct(run, seen.cost_u, now=self._clock.now())
             log.info("cost named late run=%s charged_u=%d", run.run_id, run.charged_u)
+            _tell_off_quote(run)
         changes = RunChanges(cost_checks=run.cost_checks + 1, tries=0)
         return await self._store.advance(run, run.state, now=self._clock.now(), changes=changes)
 
@@ -611,11 +566,13 @@ def _cost_due(run: Run) -> float | None:
     return run.ended_at + COST_CHECKS_S[run.cost_checks]
 
 
-def _check_prompt(request: VeoRequest, longest: int) -> None:
-    if not request.prompt.strip():
-        raise BadRequest("The prompt is empty. Describe the video that you want; nothing was charged.")
-    for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt or "")):
-        if len(text) > longest:
-            raise BadRequest(
-                f"The {name} has {len(text)} characters, and {longest} is the most. Shorten it; nothing was charged."
-            )
+def _tell_off_quote(run: Run) -> None:
+    """Tell the operator that the price table is not what Runflow bills; above the quote that passes limits."""
+    if run.cost_u is not None and run.cost_u > run.price_u:
+        log.error("run=%s cost_u=%d is above its quote of %d: mend PRICE_USD_PER_SECOND", *_off_quote(run))
+    elif run.cost_u is not None and 0 < run.cost_u < run.price_u:
+        log.warning("run=%s cost_u=%d is below its quote of %d: PRICE_USD_PER_SECOND is too high", *_off_quote(run))
+
+
+def _off_quote(run: Run) -> tuple[str, int | None, int]:
+    return run.run_id, run.cost_u, run.price_u

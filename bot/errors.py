@@ -7,6 +7,9 @@
     │   └── PortError         the web server's address is taken
     └── Refusal               a member: the wish was not carried out, and nothing was charged
         ├── BadRequest        the options cannot be used as they are
+        │   └── BadAmount     a text is no amount of dollars, or could be two
+        ├── NotAllowed        paused, blocked, or not among those who may
+        ├── OfferGone         a question that was answered already, or too late, or by somebody else
         ├── OverQuota         the price does not fit into what is left
         ├── TooManyRuns       too many of the member's runs are under way
         └── StoreDown         the books cannot be reached, so nothing is sold
@@ -43,6 +46,18 @@ class Refusal(VeoError):
 
 class BadRequest(Refusal):
     """The options cannot be used as they are."""
+
+
+class BadAmount(BadRequest):
+    """A text is no amount of dollars, or could be read as two."""
+
+
+class NotAllowed(Refusal):
+    """Whoever rules here does not let this member do this, here or now."""
+
+
+class OfferGone(Refusal):
+    """A question that was answered already, came too late, or was put to somebody else."""
 
 
 class OverQuota(Refusal):

@@ -1,4 +1,4 @@
-"""What a run costs and what a member may still spend: prices, periods, quota and settlement.
+"""What a run costs: amounts, prices, periods and settlement. What may be spent is in `bot.quota`.
 
 Pure and exact: integer micro-dollars (`*_u`, $1 = 1,000,000) everywhere, no float, no clock, no I/O.
 The store calls these decisions inside the transaction that acts on them.
@@ -6,15 +6,17 @@ The store calls these decisions inside the transaction that acts on them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal, DecimalException
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from bot.errors import OverQuota, SettingsError
+from bot.errors import BadAmount, SettingsError
 from bot.runs import DURATIONS, RESOLUTIONS, Resolution, VeoRequest
 
 USD_U = 1_000_000
@@ -30,6 +32,8 @@ class Kind(StrEnum):
     POST = "post"  # the hold became a charge of this amount; what it leaves of the hold is free again
     VOID = "void"  # the hold was given back whole
     ADJUST = "adjust"  # the real cost became known and differs by this amount, up or down
+    GRANT = "grant"  # an admin's extra on top of a limit, for one period
+    REFUND = "refund"  # the same, given to the member of a run for what it was charged
 
 
 def to_micro(amount: Decimal) -> int:
@@ -40,6 +44,43 @@ def to_micro(amount: Decimal) -> int:
     if not amount.is_finite() or not 0 <= amount <= AMOUNT_MAX_U // USD_U:
         raise ValueError(f"{amount} is not an amount of dollars")
     return int(amount.quantize(Decimal("0.000001"), rounding=ROUND_HALF_UP) * USD_U)
+
+
+_PLAIN = re.compile(r"\d+(\.\d{1,6})?")
+_GROUPED = re.compile(r"\d{1,3}(,\d{3})+(\.\d{1,6})?")  # 1,000.50 and 12,345,678
+_COMMA = re.compile(r"\d+,(\d{1,2}|\d{4,6})")  # 10,50; three digits behind it could be thousands
+_EUROPEAN = re.compile(r"\d{1,3}(\.\d{3})+,\d{1,6}")  # 1.000,50
+
+
+def parse_amount(text: str) -> int:
+    """An amount of dollars as a person types it, in micro-dollars: `10`, `$10.005`, `10,50`, `1,000.50`, `7 USD`.
+
+    Raises BadAmount with one sentence for what is no amount, or could be read in two ways.
+    """
+    text = " ".join(text.split())
+    shown = text[:40]
+    plain = re.sub(r"^\$|^USD\b|\bUSD$|\$$", "", text.upper()).strip()
+    if not plain.isascii():
+        raise BadAmount(f"{shown!r} is not an amount of dollars; write it like 10 or 12.50.")
+    if plain.startswith("-"):
+        raise BadAmount(f"{shown!r} is below zero; an amount is 0 or more, like 10 or 12.50.")
+    if _GROUPED.fullmatch(plain) and ("." in plain or plain.count(",") > 1):
+        plain = plain.replace(",", "")
+    elif _EUROPEAN.fullmatch(plain):
+        plain = plain.replace(".", "").replace(",", ".")
+    elif _COMMA.fullmatch(plain):
+        plain = plain.replace(",", ".")
+    elif _GROUPED.fullmatch(plain):
+        whole = plain.replace(",", "")
+        raise BadAmount(f"{shown!r} can be read in two ways; write {whole} or {plain.replace(',', '.')}.")
+    if not _PLAIN.fullmatch(plain):
+        raise BadAmount(
+            f"{shown!r} is not an amount of dollars; write digits with at most six decimals, like 10 or 12.50."
+        )
+    try:
+        return to_micro(Decimal(plain))
+    except ValueError:
+        raise BadAmount(f"{shown!r} is more than a billion dollars; write a smaller amount.") from None
 
 
 def parse_cost(text: str) -> int | None:
@@ -113,61 +154,42 @@ class PriceTable:
         best = min(self.variants(request), key=rank)
         return best if best[0] <= left_u else None
 
+    def cheaper(self, request: VeoRequest) -> list[tuple[int, VeoRequest]]:
+        """Settings that cost less, each one step away from the wish: silent, at a lower resolution, shorter."""
+        steps = [replace(request, generate_audio=False)]
+        if request.resolution == "4k":
+            steps.append(replace(request, resolution="1080p"))
+        steps += [replace(request, duration=duration) for duration in reversed(DURATIONS)]
+        price_u = self.quote(request)
+        return [(self.quote(step), step) for step in steps if self.quote(step) < price_u]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Period:
     """One calendar period: a hold belongs to the period in which it was taken."""
 
+    kind: PeriodKind
     key: str  # `2026-11`, `2026-W47`, `2026-11-22`
+    starts_at: float  # unix seconds
     resets_at: float
 
 
+@lru_cache(maxsize=64)
 def period_at(now: float, kind: PeriodKind, zone: ZoneInfo) -> Period:
     """The calendar day, week (from Monday) or month around `now`, as the clocks of `zone` show it."""
-    today = datetime.fromtimestamp(now, UTC).astimezone(zone).date()
+    # By the whole second: a fraction just before midnight would be rounded into the next day.
+    today = datetime.fromtimestamp(now // 1, UTC).astimezone(zone).date()
     if kind == "day":
-        key, following = today.isoformat(), today + timedelta(days=1)
+        key, first, following = today.isoformat(), today, today + timedelta(days=1)
     elif kind == "week":
         year, week, weekday = today.isocalendar()
-        key, following = f"{year}-W{week:02d}", today + timedelta(days=8 - weekday)
+        first = today - timedelta(days=weekday - 1)
+        key, following = f"{year}-W{week:02d}", first + timedelta(days=7)
     else:
-        key = f"{today.year}-{today.month:02d}"
-        following = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return Period(key=key, resets_at=datetime.combine(following, time(), zone).timestamp())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Level:
-    """One limit that a run is held against. Every level keeps its books, also without a limit."""
-
-    scope: str  # `member:discord:123`
-    period: Period
-    limit_u: int | None  # None: no limit; 0: nobody may
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """Where one level stands in one period."""
-
-    limit_u: int | None
-    held_u: int
-    spent_u: int
-    resets_at: float
-
-    @property
-    def left_u(self) -> int | None:
-        """What can still be spent, never below zero; None where there is no limit."""
-        return None if self.limit_u is None else max(0, self.limit_u - self.held_u - self.spent_u)
-
-
-class OverLimit(OverQuota):
-    """A level refused a hold. The sentence names the price and what is left; the front adds the rest."""
-
-    def __init__(self, scope: str, price_u: int, standing: Standing) -> None:
-        self.scope = scope
-        self.price_u = price_u
-        self.standing = standing
-        super().__init__(f"This run costs {usd(price_u)}, and {usd(standing.left_u or 0)} of your limit is left.")
+        key, first = f"{today.year}-{today.month:02d}", today.replace(day=1)
+        following = (first + timedelta(days=32)).replace(day=1)
+    starts_at, resets_at = (datetime.combine(day, time(), zone).timestamp() for day in (first, following))
+    return Period(kind=kind, key=key, starts_at=starts_at, resets_at=resets_at)
 
 
 @dataclass(frozen=True, kw_only=True)

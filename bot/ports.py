@@ -6,13 +6,15 @@ where the type checker proves that the parts fit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypedDict
 
-from bot.ledger import Level, Standing
 from bot.media import Link
+from bot.quota import Level, Plan, Rule, RuleKind, Rules, Spender, Standing
+from bot.report import RunFact
 from bot.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
 
 
@@ -30,30 +32,78 @@ class Wish:
 
     origin: str
     member: str
+    member_name: str  # as people read it
     server: str
-    channel: str
+    channel: str  # where the video is posted
+    budget_channel: str  # the one that is charged: of a thread, its parent
+    roles: tuple[str, ...]
     request: VeoRequest
     reply_to: str | None = None
     reply_until: float | None = None
     upload_limit_bytes: int | None = None
+
+    @property
+    def spender(self) -> Spender:
+        return Spender(member=self.member, server=self.server, channel=self.budget_channel, roles=self.roles)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewRun:
     """A wish that is priced and named, ready for the books."""
 
+    wish: Wish
     run_id: str
-    origin: str
-    member: str
-    server: str
-    channel: str
-    request: VeoRequest
     price_u: int
     callback_token: str
-    reply_to: str | None
-    reply_until: float | None
-    upload_limit_bytes: int | None
     now: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One way to film an offered prompt, with the price that was quoted for it."""
+
+    request: VeoRequest
+    price_u: int
+
+
+class OfferKind(StrEnum):
+    CONFIRM = "confirm"  # put to the member: the price is to be agreed to first
+    REQUEST = "request"  # put to the admins: the member is over a limit
+
+
+class OfferState(StrEnum):
+    OPEN = "open"
+    TAKEN = "taken"  # a run came of it
+    DENIED = "denied"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A wish that waits for a yes. It is good once, until `expires_at`; it holds no money."""
+
+    offer_id: str
+    kind: OfferKind
+    wish: Wish  # without its reply address
+    choices: tuple[Choice, ...]  # what was asked for, then what would be cheaper
+    expires_at: float
+    over: str = ""  # of a request: the scope that refused
+    state: OfferState = OfferState.OPEN
+    run_id: str | None = None
+    message: str | None = None  # the request as the admins see it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """Something that an admin did, as it is kept for ever."""
+
+    at: float
+    server: str  # EVERYWHERE: on the whole bot
+    actor: str
+    actor_name: str
+    verb: str  # `limit set`, `grant`, ...
+    subject: str  # a scope, a run or an offer
+    detail: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +144,6 @@ class Store(Protocol):
     are what they were, and is answered with the run after it, or with None and no change.
     """
 
-    async def admit(self, new: NewRun, levels: Sequence[Level], *, in_flight_max: int) -> Run:
-        """Check the limits, hold the price on every level and write the run: all of it or nothing.
-
-        The same origin again is answered with the run that it made. The last level is the member's.
-        Raises OverLimit with the level that refused, TooManyRuns at `in_flight_max` open runs.
-        """
-        ...
-
     async def claim_due(self, now: float, *, lease_until: float, limit: int) -> list[Run]:
         """The runs due by `now`, the longest waiting first; each is due again at `lease_until` at the latest.
 
@@ -130,7 +172,10 @@ class Store(Protocol):
         ...
 
     async def settle(self, run: Run, end: End, *, now: float) -> Run | None:
-        """End the run, resolve its holds and make its result due for delivery, together."""
+        """End the run, resolve its holds and make its result due for delivery, together.
+
+        What is unknown is not ended by this but by evidence first, or by `Books.release`.
+        """
         ...
 
     async def correct(self, run: Run, cost_u: int, *, now: float) -> Run:
@@ -139,11 +184,98 @@ class Store(Protocol):
 
     async def get(self, run_id: str) -> Run | None: ...
 
+    async def standings(self, who: Spender, plan: Plan) -> list[Standing]:
+        """Where each level stands that the plan makes of the rules in force."""
+        ...
+
+
+class Books(Protocol):
+    """What is asked of the same store before a run and about it: money, rules, and who decided what.
+
+    Each verb is one durable transaction; StoreDown where it cannot be had.
+    """
+
+    async def admit(self, new: NewRun, plan: Plan) -> Run:
+        """Read the rules, check every level, hold the price on each and write the run: all of it or nothing.
+
+        The same origin again is answered with the run that it made. Raises what the plan raises,
+        OverLimit and TooManyInFlight with the first level that refused.
+        """
+        ...
+
+    async def offer(self, offer: Offer, new: NewRun, plan: Plan) -> Offer | Run:
+        """Keep a question whose run would be admitted now; the same origin again gives what it made.
+
+        Raises as `admit` does.
+        """
+        ...
+
+    async def keep(self, offer: Offer) -> Offer:
+        """Keep a question unchecked; the same origin again gives the one that it made."""
+        ...
+
+    async def offer_of(self, offer_id: str) -> Offer | None: ...
+
+    async def asked(self, offer_id: str, message: str) -> None:
+        """The admins see the question under this name."""
+        ...
+
+    async def take(self, offer_id: str, new: NewRun, plan: Plan, *, approval: Act | None) -> Run:
+        """Admit what was offered, once: an offer that was taken before is answered with its run.
+
+        With an approval every limit below the operator's ceilings is raised by just what is missing, by a grant.
+        Raises OfferGone where it was denied or ended by then, and as `admit` does; then nothing is written.
+        """
+        ...
+
+    async def deny(self, offer_id: str, act: Act) -> Offer:
+        """Answer the question with no. Raises OfferGone where it was answered before or has ended."""
+        ...
+
+    async def rules(self, server: str) -> Rules:
+        """The server's rules and the operator's."""
+        ...
+
+    async def set_rule(self, rule: Rule, act: Act) -> None:
+        """Put a rule in force, in place of an earlier one."""
+        ...
+
+    async def lift_rule(self, server: str, subject: str, kind: RuleKind, act: Act) -> bool:
+        """Take a rule out of force; False, and no act is kept, where there was none."""
+        ...
+
+    async def grant(self, server: str, plan: Callable[[Rules], Level], amount_u: int, act: Act) -> Standing:
+        """Allow so much more on a level in its present period."""
+        ...
+
+    async def refund(self, run_id: str, amount: Callable[[Run], int], plan: Callable[[Rules], Level], act: Act) -> Run:
+        """Give a member the charge of an ended run again, as an extra of the present period; once for each run.
+
+        Raises OfferGone where it was refunded before.
+        """
+        ...
+
+    async def release(self, run: Run, act: Act, end: End) -> Run | None:
+        """End an unknown run by an admin's word, its holds given back; None where it is not unknown any more."""
+        ...
+
+    async def acts(self, server: str, limit: int) -> list[Act]:
+        """What admins did, newest first."""
+        ...
+
+    async def facts(self, server: str | None, since: float, until: float) -> list[RunFact]:
+        """The runs asked for in that time, oldest first; None: of all servers."""
+        ...
+
+    async def standings(self, who: Spender, plan: Plan) -> list[Standing]:
+        """Where each level stands that the plan makes of the rules in force."""
+        ...
+
+    async def get(self, run_id: str) -> Run | None: ...
+
     async def latest(self, member: str, limit: int) -> list[Run]:
         """The member's runs, newest first."""
         ...
-
-    async def standing(self, level: Level) -> Standing: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +363,7 @@ class PostFailed(Exception):
 class Front(Protocol):
     """Where members are: takes wishes, shows progress, posts the end."""
 
-    async def show_progress(self, run: Run, standing: Standing) -> None:
+    async def show_progress(self, run: Run, standings: list[Standing]) -> None:
         """Update what the member alone sees, as far as that is still possible. Raises nothing."""
         ...
 

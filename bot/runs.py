@@ -67,7 +67,7 @@ MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.SUBMITTING: frozenset({RunState.RESERVED, RunState.AMBIGUOUS, RunState.RUNNING, RunState.FAILED}),
     RunState.AMBIGUOUS: frozenset({RunState.RUNNING, RunState.UNKNOWN}),
     RunState.RUNNING: frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.UNKNOWN}),
-    RunState.UNKNOWN: frozenset({RunState.RUNNING}),
+    RunState.UNKNOWN: frozenset({RunState.RUNNING, RunState.FAILED}),  # failed: an admin's act
     RunState.SUCCEEDED: frozenset(),
     RunState.FAILED: frozenset(),
     RunState.CANCELLED: frozenset(),
@@ -112,11 +112,15 @@ class Run:
     run_id: str
     origin: str  # the request that caused it, unique: one wish makes one run
     member: str
+    member_name: str
     server: str
-    channel: str
+    channel: str  # where it is posted
+    budget_channel: str  # the one that is charged: of a thread, its parent
+    roles: tuple[str, ...]  # that the member had when asking
     request: VeoRequest
     price_u: int  # the quote, which is what was held
     charged_u: int  # what the ledger has posted for it so far
+    refunded_u: int  # what of that an admin gave its member again
     state: RunState
     state_at: float
     created_at: float

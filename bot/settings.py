@@ -187,11 +187,22 @@ class Settings(_Environment):
         "USD",
         default=Decimal("10.00"),
     )
+    quota_guild_usd: Usd | None = _about(
+        MONEY, "each server's limit per period, a ceiling for what its admins may set; empty: none", "USD", default=None
+    )
+    quota_total_usd: Usd | None = _about(
+        MONEY, "the whole bot's limit per period, a ceiling for everybody; empty: none", "USD", default=None
+    )
     quota_period: Literal["day", "week", "month"] = _about(
-        MONEY, "the calendar period of the limit: day, week (from Monday) or month", default="month"
+        MONEY,
+        "the calendar period of these limits: day, week (from Monday) or month; an admin's limit may name its own",
+        default="month",
     )
     quota_timezone: Annotated[str, AfterValidator(_zone)] = _about(
         MONEY, "whose midnight starts a period", default="UTC"
+    )
+    quota_confirm_above_usd: Usd = _about(
+        MONEY, "a price above this is shown and must be confirmed first", "USD", default=Decimal("3.20")
     )
     price_usd_per_second: dict[str, dict[str, Usd]] = _about(
         MONEY,

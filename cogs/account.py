@@ -6,6 +6,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot.admission import Admission
 from bot.engine import Engine
 from bot.errors import Refusal
 from bot.ports import ClipUnavailable, Unreadable
@@ -13,17 +14,19 @@ from bot.runs import Run
 from cogs import words
 from cogs.delivery import DiscordFront, is_too_large
 from cogs.servers import Servers
-from cogs.veo import acknowledge
+from cogs.veo import acknowledge, spender_of
 
 QUOTA_RUNS = 5
 HISTORY_RUNS = 15
 SEARCHED_RUNS = 100
+EMBED_CHARS_MAX = 4096  # Discord docs, Message, Embed Limits
 
 
 class Account(commands.Cog):
     """What concerns one member: each sees their own only."""
 
-    def __init__(self, engine: Engine, servers: Servers, front: DiscordFront) -> None:
+    def __init__(self, admission: Admission, engine: Engine, servers: Servers, front: DiscordFront) -> None:
+        self._admission = admission
         self._engine = engine
         self._servers = servers
         self._front = front
@@ -34,10 +37,10 @@ class Account(commands.Cog):
     async def quota(self, interaction: discord.Interaction) -> None:
         if await acknowledge(interaction, ephemeral=True) is None:
             return
-        member = f"discord:{interaction.user.id}"
-        standing = await self._engine.standing(member)
-        runs = await self._engine.latest(member, QUOTA_RUNS)
-        await interaction.edit_original_response(content=words.quota(standing, runs)[: words.MESSAGE_CHARS_MAX])
+        who = spender_of(interaction)
+        standings = await self._admission.standings(who)
+        runs = await self._admission.latest(who.member, QUOTA_RUNS)
+        await interaction.edit_original_response(content=words.quota(standings, runs)[: words.MESSAGE_CHARS_MAX])
 
     @app_commands.command(name="veo-history", description="Your latest videos and what each cost")
     @app_commands.guild_only()
@@ -45,11 +48,8 @@ class Account(commands.Cog):
     async def history(self, interaction: discord.Interaction) -> None:
         if await acknowledge(interaction, ephemeral=True) is None:
             return
-        runs = await self._engine.latest(f"discord:{interaction.user.id}", HISTORY_RUNS)
-        embed = discord.Embed(
-            title="Your latest videos",
-            description="\n".join(map(words.history_line, runs)) or "None yet. `/veo` makes the first one.",
-        )
+        runs = await self._admission.latest(f"discord:{interaction.user.id}", HISTORY_RUNS)
+        embed = discord.Embed(title="Your latest videos", description=words.history(runs, EMBED_CHARS_MAX))
         await interaction.edit_original_response(embed=embed)
 
     @app_commands.command(name="veo-show", description="Post one of your finished videos again, with a fresh link")
@@ -75,11 +75,11 @@ class Account(commands.Cog):
     async def _wanted(self, member: str, run_id: str | None) -> Run:
         wanted = (run_id or "").strip(" `").removeprefix("veo-").removesuffix(".mp4")
         if wanted:
-            run = await self._engine.run_of(member, wanted)
+            run = await self._admission.run_of(member, wanted)
             if run is None or not run.shows_video:
                 raise NoSuchVideo("None of your finished videos has that id. `/veo-history` lists the latest.")
             return run
-        for run in await self._engine.latest(member, SEARCHED_RUNS):
+        for run in await self._admission.latest(member, SEARCHED_RUNS):
             if run.shows_video:
                 return run
         raise NoSuchVideo("You have no finished video yet. `/veo` makes one.")

@@ -16,10 +16,14 @@ from discord import app_commands
 from discord.ext import commands
 from yarl import URL
 
+from bot.administration import Administration
+from bot.admission import Admission
 from bot.engine import Engine
 from bot.errors import Refusal, SettingsError, StartError
 from cogs.account import Account
+from cogs.admin import Admins
 from cogs.delivery import DiscordFront
+from cogs.presses import Presses
 from cogs.servers import Servers
 from cogs.veo import NEEDED, Veo
 
@@ -85,6 +89,8 @@ def agrees(ours: object, theirs: object) -> bool:
         return all(agrees(ours.get(key), theirs.get(key)) for key in _COMPARED)
     if isinstance(ours, list) and isinstance(theirs, list):
         return len(ours) == len(theirs) and all(map(agrees, ours, theirs))
+    if isinstance(ours, int) and isinstance(theirs, str):  # permissions are sent as a number and stored as its digits
+        return str(ours) == theirs
     return ours == theirs or (_says_nothing(ours) and _says_nothing(theirs))
 
 
@@ -100,6 +106,7 @@ _COMPARED = (
     "type",
     "options",
     "choices",
+    "channel_types",
     "required",
     "min_value",
     "max_value",
@@ -137,11 +144,21 @@ async def log_in(client: VeoClient, token: str) -> None:
         ) from None
 
 
-async def serve(client: VeoClient, engine: Engine, front: DiscordFront, servers: Sequence[str]) -> None:
+async def serve(
+    client: VeoClient,
+    *,
+    admission: Admission,
+    administration: Administration,
+    engine: Engine,
+    front: DiscordFront,
+    servers: Sequence[str],
+) -> None:
     """Register the commands and answer members until cancelled. Raises SettingsError where the gateway refuses us."""
-    allowed = Servers(servers)
-    await client.add_cog(Veo(engine, allowed))
-    await client.add_cog(Account(engine, allowed, front))
+    allowed = Servers(servers, administration)
+    await client.add_cog(Veo(admission, allowed))
+    await client.add_cog(Presses(admission, allowed, front))
+    await client.add_cog(Account(admission, engine, allowed, front))
+    await client.add_cog(Admins(administration))
     await _outlasting(client.sync_if_changed)
     log.info("invite the bot with %s", invite_link(client))
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +16,12 @@ from pathlib import Path
 import aiohttp
 import discord
 
-from bot.ledger import Standing, usd
+from bot.ledger import usd
 from bot.media import Link
-from bot.ports import PlaceGone, PostFailed, TooLarge
+from bot.ports import Offer, PlaceGone, PostFailed, TooLarge
+from bot.quota import Standing
 from bot.runs import Run, RunState
-from cogs import words
+from cogs import buttons, words
 
 log = logging.getLogger("veo.discord")
 
@@ -27,6 +29,7 @@ LOOK_BACK_S = 60.0  # before the first try: clocks differ
 _GONE = frozenset({10003, 10004})  # unknown channel, unknown server (Discord docs, Opcodes and Status Codes)
 _TOO_LARGE = frozenset({40005, 50045})
 _UNKNOWN_MESSAGE = 10008
+_NOBODY = discord.AllowedMentions.none()
 _NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, discord.RateLimited, discord.DiscordException, KeyError)
 
 
@@ -55,7 +58,7 @@ class Reply:
         return cls(application_id=int(application_id), message_id=int(message_id), token=token)
 
 
-def card(run: Run, standing: Standing) -> discord.Embed:
+def card(run: Run, standings: Sequence[Standing]) -> discord.Embed:
     """The status card: options, price, what is left and until when, and where the run stands."""
     embed = discord.Embed(
         title=_TITLES.get(run.state, "Your video"),
@@ -64,8 +67,10 @@ def card(run: Run, standing: Standing) -> discord.Embed:
     )
     embed.add_field(name="Options", value=words.all_options(run.request), inline=False)
     embed.add_field(name="Price", value=usd(run.price_u))
-    embed.add_field(name="Your limit", value=words.left_line(standing))
+    embed.add_field(name="Your limit", value=words.left_line(standings[-1]))
     embed.add_field(name="Status", value=words.status(run), inline=False)
+    if warning := words.nearly_used(standings):
+        embed.add_field(name="Nearly used up", value=warning, inline=False)
     embed.set_footer(text=f"Run {run.run_id}")
     return embed
 
@@ -89,14 +94,15 @@ class DiscordFront:
     def __init__(self, client: discord.Client) -> None:
         self._client = client
 
-    async def show_progress(self, run: Run, standing: Standing) -> None:
+    async def show_progress(self, run: Run, standings: Sequence[Standing]) -> None:
         """Edit the card. A dead token or a dismissed card is no fault: the end is posted in the channel."""
         if run.reply_to is None:
             return
         reply = Reply.parse(run.reply_to)
         webhook = discord.Webhook.partial(reply.application_id, reply.token, client=self._client)
         try:
-            await webhook.edit_message(reply.message_id, embed=card(run, standing))
+            # In the place of a question its words and buttons go.
+            await webhook.edit_message(reply.message_id, content=None, embed=card(run, standings), view=None)
         except _NETWORK_ERRORS as error:
             log.info("card not updated run=%s: %s", run.run_id, _said(error))
 
@@ -131,13 +137,38 @@ class DiscordFront:
         caller_only = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(person(run.member))]
         )
+        view = buttons.receipt(run.run_id)
         if not isinstance(clip, Path):
-            return await channel.send(content, nonce=run.nonce, allowed_mentions=caller_only)
+            return await channel.send(content, nonce=run.nonce, allowed_mentions=caller_only, view=view)
         file = await asyncio.to_thread(discord.File, clip, filename=run.file_name)
         try:
-            return await channel.send(content, file=file, nonce=run.nonce, allowed_mentions=caller_only)
+            return await channel.send(content, file=file, nonce=run.nonce, allowed_mentions=caller_only, view=view)
         finally:
             file.close()
+
+    async def put_request(self, desk: str, offer: Offer) -> str:
+        """Put a member's request before the admins, once within some minutes; the message's name. Raises PostFailed."""
+        channel = self._client.get_partial_messageable(place(desk.removeprefix("channel:")))
+        content = words.request_of(offer)
+        try:
+            return _name_of(
+                await channel.send(
+                    content, nonce=offer.offer_id, view=buttons.decision(offer), allowed_mentions=_NOBODY
+                )
+            )
+        except _NETWORK_ERRORS as error:
+            raise PostFailed(_said(error)) from error
+
+    async def tell_denied(self, offer: Offer) -> None:
+        """Tell a member in the channel, with no word of money, that the request was not approved."""
+        channel = self._client.get_partial_messageable(place(offer.wish.channel))
+        member = discord.Object(person(offer.wish.member))
+        content = f"<@{member.id}> your request for a video was not approved."
+        allowed = discord.AllowedMentions(everyone=False, roles=False, replied_user=False, users=[member])
+        try:
+            await channel.send(content, nonce=f"no-{offer.offer_id}", allowed_mentions=allowed)
+        except _NETWORK_ERRORS as error:
+            log.warning("a denial could not be told offer=%s: %s", offer.offer_id, _said(error))
 
     async def posted_clip(self, run: Run) -> tuple[str, str] | None:
         """Jump link and freshly signed address of the clip in its message; None where it is no longer there."""

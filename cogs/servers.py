@@ -1,4 +1,4 @@
-"""In which servers `/veo` works: the operator pays, so the operator chooses."""
+"""In which servers `/veo` works, and who rules what: the operator pays, so the operator chooses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import discord
 
+from bot.administration import Administration
 from bot.errors import Refusal
 
 
@@ -14,10 +15,11 @@ class NotHere(Refusal):
 
 
 class Servers:
-    """The choice of `DISCORD_SERVERS`; empty means the servers owned by the application's owner."""
+    """The choice of `DISCORD_SERVERS`, empty meaning the servers of the application's owner, and those added later."""
 
-    def __init__(self, chosen: Sequence[str]) -> None:
+    def __init__(self, chosen: Sequence[str], administration: Administration) -> None:
         self._chosen = frozenset(chosen)
+        self._administration = administration
 
     async def check(self, interaction: discord.Interaction) -> None:
         """Raise NotHere where `/veo` is not switched on."""
@@ -25,10 +27,21 @@ class Servers:
             return
         if not self._chosen and interaction.guild_id is not None and await _owned(interaction):
             return
+        if await self._administration.is_on(f"discord:{interaction.guild_id}"):
+            return
         raise NotHere(
-            "This bot is not switched on in this server. Whoever runs it can do that by adding "
-            f"{interaction.guild_id} to DISCORD_SERVERS. Nothing was charged."
+            "This bot is not switched on in this server. Whoever runs it can do that here with "
+            f"`/veo-admin bot server`, or by adding {interaction.guild_id} to DISCORD_SERVERS. Nothing was charged."
         )
+
+
+async def runs_the_bot(interaction: discord.Interaction) -> bool:
+    """Whether the caller is the application's owner or in its team."""
+    client = interaction.client
+    application = client.application or await client.application_info()
+    if application.team:
+        return interaction.user.id in {member.id for member in application.team.members}
+    return interaction.user.id == application.owner.id
 
 
 async def _owned(interaction: discord.Interaction) -> bool:

@@ -10,11 +10,12 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.engine import Engine
+from bot.admission import Admission, AskFirst
 from bot.errors import Refusal
-from bot.ports import Wish
+from bot.ports import Offer, Wish
+from bot.quota import OverLimit, Spender
 from bot.runs import SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
-from cogs import words
+from cogs import buttons, words
 from cogs.delivery import Reply
 from cogs.servers import Servers
 
@@ -28,8 +29,8 @@ NEEDED = ("view_channel", "send_messages", "attach_files", "embed_links", "read_
 class Veo(commands.Cog):
     """The command that makes videos."""
 
-    def __init__(self, engine: Engine, servers: Servers) -> None:
-        self._engine = engine
+    def __init__(self, admission: Admission, servers: Servers) -> None:
+        self._admission = admission
         self._servers = servers
 
     @app_commands.command(name="veo", description="Film a prompt with Google Veo 3.1 and post the video here")
@@ -74,23 +75,50 @@ class Veo(commands.Cog):
             auto_fix=auto_fix,
             safety_tolerance=safety_tolerance,
         )
+        wish = wish_of(interaction, card_id, request)
         try:
             await self._servers.check(interaction)
             check_permissions(interaction)
-            await self._engine.admit(wish_of(interaction, card_id, request))
+            made = await self._admission.ask(wish)
         except Refusal as refusal:
-            sentence = words.refused(refusal, request, self._engine.prices)
-            await interaction.edit_original_response(content=sentence)
+            await self._refuse(interaction, refusal, wish)
+        else:
+            if isinstance(made, Offer):
+                await self._question(interaction, made)
         # From here on the engine shows the card, in the order in which things happen.
 
+    async def _question(self, interaction: discord.Interaction, offer: Offer) -> None:
+        """A price that is to be agreed to first, with what would be cheaper."""
+        standings = await self._admission.standings(offer.wish.spender)
+        embed = discord.Embed(
+            title=words.question_title(offer),
+            description=words.quoted(offer.wish.request.prompt, 1000),
+            colour=discord.Colour.gold(),
+        )
+        embed.add_field(name="Options", value=words.all_options(offer.wish.request), inline=False)
+        embed.add_field(name="Your limit", value=words.left_line(standings[-1]))
+        embed.add_field(name="Good until", value=words.when(offer.expires_at))
+        await interaction.edit_original_response(embed=embed, view=buttons.question(offer))
 
-async def acknowledge(interaction: discord.Interaction, *, ephemeral: bool) -> int | None:
+    async def _refuse(self, interaction: discord.Interaction, refusal: Refusal, wish: Wish) -> None:
+        """Why not, what would fit into every level, and whom to ask."""
+        left_u = None
+        if isinstance(refusal, OverLimit):
+            standings = await self._admission.standings(wish.spender)
+            left_u = min((each.left_u for each in standings if each.left_u is not None), default=None)
+        sentence = words.refused(refusal, wish.request, self._admission.prices, left_u)
+        view = buttons.request(refusal.offer) if isinstance(refusal, AskFirst) else None
+        await interaction.edit_original_response(content=sentence, view=view)
+
+
+async def acknowledge(interaction: discord.Interaction, *, ephemeral: bool, update: bool = False) -> int | None:
     """Answer within Discord's three seconds, before any work; the id of the answer's message.
 
-    None when it was too late: nothing is shown then, so nothing may be started.
+    `update`: of a press, whose own message is the answer. None when it was too late: nothing is shown then, so
+    nothing may be started.
     """
     try:
-        reply = await _defer(interaction, ephemeral=ephemeral)
+        reply = await _defer(interaction, ephemeral=ephemeral, update=update)
     except discord.NotFound:
         lag = (discord.utils.utcnow() - interaction.created_at).total_seconds()
         log.warning("interaction came too late to be answered lag_s=%.1f", lag)
@@ -99,33 +127,56 @@ async def acknowledge(interaction: discord.Interaction, *, ephemeral: bool) -> i
         if error.code != ALREADY_ACKNOWLEDGED:  # our own repeat of an answer that had arrived
             raise
         reply = None
+    if update and interaction.message is not None:
+        return interaction.message.id
     if reply is not None and reply.message_id is not None:
         return reply.message_id
     return (await interaction.original_response()).id
 
 
 async def _defer(
-    interaction: discord.Interaction, *, ephemeral: bool
+    interaction: discord.Interaction, *, ephemeral: bool, update: bool
 ) -> discord.InteractionCallbackResponse[discord.Client] | None:
     try:
-        return await interaction.response.defer(ephemeral=ephemeral, thinking=True)
+        return await interaction.response.defer(ephemeral=ephemeral, thinking=not update)
     except (aiohttp.ClientError, OSError):  # it may have arrived all the same: the repeat is told so (40060)
-        return await interaction.response.defer(ephemeral=ephemeral, thinking=True)
+        return await interaction.response.defer(ephemeral=ephemeral, thinking=not update)
 
 
 def wish_of(interaction: discord.Interaction, card_id: int, request: VeoRequest) -> Wish:
     """The interaction as the engine sees it: opaque names, and where progress can be shown until when."""
-    reply = Reply(application_id=interaction.application_id, message_id=card_id, token=interaction.token)
+    who = spender_of(interaction)
     return Wish(
         origin=f"discord:{interaction.id}",
-        member=f"discord:{interaction.user.id}",
-        server=f"discord:{interaction.guild_id}",
+        member=who.member,
+        member_name=interaction.user.display_name,
+        server=who.server,
         channel=f"discord:{interaction.channel_id}",
+        budget_channel=who.channel,
+        roles=who.roles,
         request=request,
-        reply_to=str(reply),
+        reply_to=str(reply_of(interaction, card_id)),
         reply_until=(interaction.created_at + TOKEN_LIFE).timestamp(),
         upload_limit_bytes=interaction.filesize_limit,
     )
+
+
+def spender_of(interaction: discord.Interaction) -> Spender:
+    """Who asks and where; a thread spends what its channel may."""
+    channel = interaction.channel
+    place = channel.parent_id if isinstance(channel, discord.Thread) else interaction.channel_id
+    roles = interaction.user.roles if isinstance(interaction.user, discord.Member) else []
+    return Spender(
+        member=f"discord:{interaction.user.id}",
+        server=f"discord:{interaction.guild_id}",
+        channel=f"discord:{place}",
+        roles=tuple(f"discord:{role.id}" for role in roles),
+    )
+
+
+def reply_of(interaction: discord.Interaction, message_id: int) -> Reply:
+    """Where the card of this interaction is edited."""
+    return Reply(application_id=interaction.application_id, message_id=message_id, token=interaction.token)
 
 
 class CannotPost(Refusal):

@@ -6,9 +6,14 @@ links work. Public texts say nothing of anybody's money.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bot.errors import Refusal
-from bot.ledger import OverLimit, PriceTable, Standing, usd
+from bot.ledger import PriceTable, usd
 from bot.media import Link
+from bot.ports import Act, Choice, Offer
+from bot.quota import OverLimit, Rule, RuleKind, Standing, WrongChannel
+from bot.report import Group, Report
 from bot.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest, blocked_by_policy
 
 MESSAGE_CHARS_MAX = 2000  # Discord docs, Create Message
@@ -53,6 +58,28 @@ def took(milliseconds: int) -> str:
     return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min {seconds % 60} s"
 
 
+def mention(name: str) -> str:
+    """A person, place or role, from its opaque name or from a scope, as Discord shows it by name."""
+    sort, _, rest = name.partition(":")
+    number = rest.rpartition(":")[2]
+    return {"member": f"<@{number}>", "channel": f"<#{number}>", "role": f"<@&{number}>"}.get(sort, f"`{number}`")
+
+
+def level_name(scope: str) -> str:
+    """What a level is called towards a member whom it concerns."""
+    match scope.partition(":")[0]:
+        case "total":
+            return "the whole bot"
+        case "server":
+            return "this server"
+        case "member":
+            return "you"
+        case "role":
+            return f"the pool of {mention(scope)}"
+        case _:
+            return mention(scope)
+
+
 def left_line(standing: Standing) -> str:
     """`$6.80 of $10.00 left, resets in 8 days`."""
     if standing.left_u is None or standing.limit_u is None:
@@ -60,28 +87,77 @@ def left_line(standing: Standing) -> str:
     return f"{usd(standing.left_u)} of {usd(standing.limit_u)} left, resets {when(standing.resets_at)}"
 
 
-def refused(error: Refusal, request: VeoRequest, prices: PriceTable) -> str:
-    """Why a wish was not carried out and what would work instead."""
+def nearly_used(standings: Sequence[Standing]) -> str:
+    """The levels of which four fifths are used; empty where there are none. Figures only of the member's own."""
+    lines = []
+    for standing in standings:
+        if standing.nearly_used and standing.limit_u:
+            share = 100 * (standing.held_u + standing.spent_u) // standing.limit_u
+            own = standing.scope.startswith("member:")
+            lines.append(
+                f"You have used {share} % of your limit."
+                if own
+                else f"Four fifths of the limit of {level_name(standing.scope)} are used."
+            )
+    return "\n".join(lines)
+
+
+def refused(error: Refusal, request: VeoRequest, prices: PriceTable, left_u: int | None) -> str:
+    """Why a wish was not carried out and what would work instead. `left_u`: what fits into every level."""
+    if isinstance(error, WrongChannel):
+        return f"{error} Use it in {' '.join(mention(f'channel:{each}') for each in error.channels[:10])}."
     if not isinstance(error, OverLimit):
         return str(error)
-    standing = error.standing
-    left_u = standing.left_u or 0
-    resets = f"{when(standing.resets_at, 'f')} ({when(standing.resets_at)})"
-    lines = [f"**Not started: over your limit.** {error} It resets {resets}."]
+    standing, own = error.standing, error.scope.startswith("member:")
+    whose = "your limit" if own else f"the limit of {level_name(error.scope)}"
     cheapest = min(price_u for price_u, _ in prices.variants(request))
     if standing.limit_u is not None and standing.limit_u < cheapest:  # the next period would not help
+        whom = "an admin" if error.admins_can_raise else "whoever runs this bot"
         return (
-            f"**Not started.** Your limit is {usd(standing.limit_u)}, and the cheapest setting costs {usd(cheapest)}. "
-            "Ask whoever runs this bot to raise it. Nothing was charged."
+            f"**Not started.** {whose[:1].upper()}{whose[1:]} is {usd(standing.limit_u)}, and the cheapest setting "
+            f"costs {usd(cheapest)}. Ask {whom} to raise it. Nothing was charged."
         )
-    if standing.held_u:
+    resets = f"{when(standing.resets_at, 'f')} ({when(standing.resets_at)})"
+    lines = [f"**Not started: over {whose}.** {error} It resets {resets}."]
+    if own and standing.held_u:
         lines.append(f"{usd(standing.held_u)} of it is held for runs under way, and freed if they are not charged.")
-    if fitting := prices.cheapest_that_fits(request, left_u):
+    if fitting := prices.cheapest_that_fits(request, cheapest if left_u is None else left_u):
         price_u, variant = fitting
         lines.append(f"What would fit: {options_line(variant)} for {usd(price_u)}.")
     else:
         lines.append(f"Even the cheapest setting costs {usd(cheapest)}, so nothing fits until then.")
     return "\n".join([*lines, "Nothing was charged."])
+
+
+# Questions
+
+
+def question_title(offer: Offer) -> str:
+    return f"Film this for {usd(offer.choices[0].price_u)}?"
+
+
+def choice_label(choice: Choice, wish: VeoRequest) -> str:
+    """A cheaper setting as a button says it: what is different, and the price."""
+    changes = []
+    if choice.request.generate_audio != wish.generate_audio:
+        changes.append("silent")
+    if choice.request.resolution != wish.resolution:
+        changes.append(choice.request.resolution)
+    if choice.request.duration != wish.duration:
+        changes.append(f"{choice.request.seconds} s")
+    return f"{', '.join(changes).capitalize()} for {usd(choice.price_u)}"
+
+
+def request_of(offer: Offer) -> str:
+    """A member's request as the admins see it."""
+    choice = offer.choices[0]
+    refused_by = "their own" if offer.over.startswith("member:") else f"that of {level_name(offer.over)}"
+    return (
+        f"{mention('member:' + offer.wish.member)} asks for a video that is over a limit: {refused_by}.\n"
+        f"> {quoted(choice.request.prompt, PROMPT_SHOWN_CHARS)}\n"
+        f"{options_line(choice.request)} · **{usd(choice.price_u)}** · in {mention('channel:' + offer.wish.channel)}\n"
+        f"-# Approve adds just what is missing and films exactly this, once. Ends {when(offer.expires_at)}."
+    )
 
 
 # The card, for the caller alone
@@ -144,10 +220,45 @@ def charge(run: Run) -> str:
     if run.charged_u == 0:
         return "Nothing was charged: Runflow did not bill it." if run.cost_u == 0 else "Nothing was charged."
     if run.cost_u is None:
-        return f"Charged {usd(run.charged_u)}, as quoted; corrected should Runflow name another cost."
-    if run.charged_u != run.price_u:
-        return f"Charged {usd(run.charged_u)}, which is what Runflow billed; the quote was {usd(run.price_u)}."
-    return f"Charged {usd(run.charged_u)}."
+        said = f"Charged {usd(run.charged_u)}, as quoted; corrected should Runflow name another cost."
+    elif run.charged_u != run.price_u:
+        said = f"Charged {usd(run.charged_u)}, which is what Runflow billed; the quote was {usd(run.price_u)}."
+    else:
+        said = f"Charged {usd(run.charged_u)}."
+    return f"{said} An admin gave you {usd(run.refunded_u)} again." if run.refunded_u else said
+
+
+def receipt(run: Run) -> str:
+    """What a run costs its member, and by which rule: private."""
+    lines = [
+        f"**Receipt** for {quoted(run.request.prompt, 60)} · {options_line(run.request)}",
+        f"Quote {usd(run.price_u)}, held {when(run.created_at, 'f')}.",
+        f"{charge(run) if run.terminal else f'{usd(run.price_u)} is held and nothing is charged yet.'} {_rule(run)}",
+    ]
+    return "\n".join([*lines, f"-# Run `{run.run_id}`"])
+
+
+def _rule(run: Run) -> str:
+    """Which rule of the product decided about the charge."""
+    if run.state == RunState.UNKNOWN:
+        return (
+            "Nobody can tell whether Runflow took the order, so it is held until that is known, and not ordered twice."
+        )
+    if not run.terminal:
+        return "What Runflow bills in the end counts; a run that it does not bill is given back whole."
+    if run.failure_code == "RELEASED":
+        return "Nobody could tell whether Runflow took the order, and an admin gave the hold back."
+    if run.cost_u is None and run.charged_u:
+        return "Runflow names no cost yet, and a success without one counts as quoted."
+    if run.cost_u is None:
+        return "A run that ends without a video and without a bill costs nothing."
+    if run.ending == Ending.NSFW and run.charged_u:
+        return "It was made, so Runflow billed it, although a flagged video is never shown."
+    if not run.shows_video and run.charged_u:
+        return "Runflow billed the work that was done."
+    if run.charged_u > run.price_u:
+        return "It cost more than was quoted: the difference is booked too, and whoever runs the bot is told."
+    return "What Runflow bills is what counts."
 
 
 # The messages in the channel
@@ -283,14 +394,125 @@ def history_line(run: Run) -> str:
     )
 
 
-def quota(standing: Standing, runs: list[Run]) -> str:
-    """Used, held, left and the reset, then the latest runs."""
+def quota(standings: Sequence[Standing], runs: Sequence[Run]) -> str:
+    """Every level that concerns the member, their own first: used, held, left, reset; then the latest runs."""
+    *shared, own = standings
+    lines = [_own_line(own), *(_shared_line(each) for each in shared if each.limit_u is not None)]
+    if warning := nearly_used(standings):
+        lines += ["", f"⚠ {warning}"]
+    return "\n".join([*lines, *(["", *map(history_line, runs)] if runs else [])])
+
+
+def _own_line(standing: Standing) -> str:
+    resets = f"Resets {when(standing.resets_at, 'f')} ({when(standing.resets_at)})."
     if standing.limit_u is None or standing.left_u is None:
-        head = f"**No limit.** Used {usd(standing.spent_u)}, held {usd(standing.held_u)}"
-    else:
-        head = (
-            f"**{usd(standing.left_u)} left** of {usd(standing.limit_u)}. "
-            f"Used {usd(standing.spent_u)}, held {usd(standing.held_u)} for runs under way"
-        )
-    head += f". Resets {when(standing.resets_at, 'f')} ({when(standing.resets_at)})."
-    return "\n".join([head, *(["", *map(history_line, runs)] if runs else [])])
+        return f"**No limit.** Used {usd(standing.spent_u)}, held {usd(standing.held_u)}. {resets}"
+    extra = f", {usd(standing.granted_u)} of it extra" if standing.granted_u else ""
+    return (
+        f"**{usd(standing.left_u)} left** of {usd(standing.limit_u)}{extra}. "
+        f"Used {usd(standing.spent_u)}, held {usd(standing.held_u)} for runs under way. {resets}"
+    )
+
+
+def _shared_line(standing: Standing) -> str:
+    name = level_name(standing.scope)
+    return (
+        f"{name[:1].upper()}{name[1:]}: {usd(standing.left_u or 0)} left of {usd(standing.limit_u or 0)}, used "
+        f"{usd(standing.spent_u)}, held {usd(standing.held_u)}, resets {when(standing.resets_at)}."
+    )
+
+
+def history(runs: Sequence[Run], longest: int) -> str:
+    """Each run with its receipt, newest first, as many as fit."""
+    text = ""
+    for run in runs:
+        entry = history_line(run) + (f"\n-# {charge(run)}" if run.terminal else "")
+        if len(text) + len(entry) + 1 > longest:
+            break
+        text = f"{text}\n{entry}" if text else entry
+    return text or "None yet. `/veo` makes the first one."
+
+
+# Admins
+
+
+def limit_words(rule: Rule) -> str:
+    """What a limit says, such as `$25.00 per month, 2 runs at a time`."""
+    parts = []
+    if rule.period is not None:
+        parts.append(f"{'no limit' if rule.limit_u is None else usd(rule.limit_u)} per {rule.period}")
+    if rule.in_flight is not None:
+        parts.append(f"{rule.in_flight} run{'' if rule.in_flight == 1 else 's'} at a time")
+    return ", ".join(parts)
+
+
+def rule_line(rule: Rule) -> str:
+    """One rule in force, for admins."""
+    who = "this server" if rule.subject.startswith("server:") else mention(rule.subject)
+    who = "the whole bot" if rule.subject == "total" else who
+    match rule.kind:
+        case RuleKind.LIMIT if rule.subject.startswith("role:"):
+            return f"{who}, shared by all with it: {limit_words(rule)}"
+        case RuleKind.LIMIT:
+            return f"{who}: {limit_words(rule)}"
+        case RuleKind.EACH:
+            return f"each member with {who}: {limit_words(rule)}"
+        case RuleKind.ALLOW:
+            return f"{who} may use `/veo`"
+        case RuleKind.BLOCK:
+            return f"{who} is blocked"
+        case RuleKind.PAUSE:
+            return f"{who} is paused"
+        case RuleKind.ON:
+            return f"{who} is switched on"
+        case RuleKind.DESK:
+            return f"requests go to {who}"
+
+
+def standing_line(standing: Standing) -> str:
+    """Where a level stands, with all its figures: for admins."""
+    limit = "no limit" if standing.limit_u is None else f"{usd(standing.left_u or 0)} left of {usd(standing.limit_u)}"
+    extra = f" ({usd(standing.granted_u)} extra)" if standing.granted_u else ""
+    return (
+        f"{limit}{extra} this {standing.period.kind}; used {usd(standing.spent_u)}, held {usd(standing.held_u)}, "
+        f"resets {when(standing.resets_at)}"
+    )
+
+
+def act_line(act: Act) -> str:
+    """One act of the log: who did what when, and why."""
+    who = mention(f"member:{act.actor}")
+    about = f"`{act.subject.removeprefix('run:')}`" if act.subject.startswith("run:") else mention(act.subject)
+    about = {"total": "the whole bot", "server": "this server"}.get(act.subject.partition(":")[0], about)
+    detail = f" · {act.detail}" if act.detail else ""
+    reason = f" · {quoted(act.reason, 100)}" if act.reason else ""
+    return f"{when(act.at, 'f')} {who} {act.verb}: {about}{detail}{reason}"
+
+
+def report_fields(report: Report) -> list[tuple[str, str]]:
+    """The report's fields, each a title and its lines."""
+    rate = "no run has ended" if report.success_rate is None else f"{report.success_rate:.0%} of {report.ended}"
+    wait = "none yet" if report.wait_median_s is None else took(round(1000 * report.wait_median_s))
+    fields = [
+        ("Spent", f"{usd(report.spent_u)}\n-# {usd(report.held_u)} held, {usd(report.refunded_u)} refunded"),
+        ("Succeeded", f"{rate}\n-# {report.runs} asked for, {report.open} under way"),
+        ("Median wait", wait),
+        ("By member", _top(report.members, "member")),
+        ("By role", _top(report.roles, "role")),
+        ("By channel", _top(report.channels, "channel")),
+    ]
+    if report.off_quote:
+        sign = "more" if report.off_quote_u > 0 else "less"
+        text = f"{report.off_quote} run(s) cost {usd(abs(report.off_quote_u))} {sign} than quoted in all."
+        fields.append(("Billed otherwise than quoted", f"{text} Whoever runs the bot can mend PRICE_USD_PER_SECOND."))
+    return fields
+
+
+def _top(groups: Sequence[Group], sort: str, most: int = 5) -> str:
+    lines = [
+        f"{mention(f'{sort}:{group.key}')} {usd(group.spent_u)} · {group.videos}/{group.runs}"
+        for group in groups[:most]
+    ]
+    if len(groups) > most:
+        lines.append(f"-# and {len(groups) - most} more, in the file")
+    return "\n".join(lines) or "-"

@@ -62,6 +62,11 @@ SCENARIOS = {
         outcome="delivered", about="only part was done; the clip is posted", runflow={"end": "partial_succeeded"}
     ),
     "quota": Scenario(outcome="refused", about="the price is above what is left", bot={"QUOTA_USER_USD": "1.00"}),
+    "confirm": Scenario(
+        outcome="delivered",
+        about="the price is asked about first, and agreed to",
+        bot={"QUOTA_CONFIRM_ABOVE_USD": "1.00"},
+    ),
     "too-large": Scenario(
         outcome="delivered", about="the file is over the upload limit: a link", runflow={"file_bytes": 12 * MIB}
     ),
@@ -330,15 +335,25 @@ async def _story(stage: Stage, wish: Mapping[str, object]) -> End:
     await interaction.acknowledged()
     posted = asyncio.create_task(stage.discord.wait_message(channel, _tells_an_end, timeout=STORY_S))
     refused = asyncio.create_task(interaction.wait(_refuses, timeout=STORY_S))
+    agreed = asyncio.create_task(_agree(stage.discord, interaction))
     try:
         await asyncio.wait({posted, refused}, return_when=asyncio.FIRST_COMPLETED)
         if refused.done():
             return End(outcome="refused")
         return await _end(stage, interaction, posted.result())
     finally:
-        for task in (posted, refused):
+        for task in (posted, refused, agreed):
             task.cancel()
-        await asyncio.gather(posted, refused, return_exceptions=True)
+        await asyncio.gather(posted, refused, agreed, return_exceptions=True)
+
+
+async def _agree(discord: DiscordSandbox, interaction: Interaction) -> None:
+    """Answer the bot's question with yes: its first button."""
+    question = await interaction.wait(
+        lambda message: bool(message["embeds"] and message["components"]), timeout=STORY_S
+    )
+    yes = question["components"][0]["components"][0]
+    await discord.press(interaction.member, question["id"], yes["custom_id"])
 
 
 def _tells_an_end(message: Mapping[str, Any]) -> bool:
@@ -414,6 +429,8 @@ def _shown(kind: str, message: Mapping[str, Any]) -> dict[str, Any]:
     for embed in message["embeds"]:
         shown["card"] = {each["name"]: each["value"] for each in embed.get("fields", [])}
         shown["card"] |= {"title": embed.get("title"), "prompt": embed.get("description")}
+    if buttons := [each.get("label") for row in message["components"] for each in row.get("components", [])]:
+        shown["buttons"] = buttons
     if message["attachments"]:
         shown["files"] = [{"name": each["filename"], "bytes": each["size"]} for each in message["attachments"]]
     return shown

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -20,43 +21,114 @@ _REBUILT = """
                   AND done.period_key = entry.period_key AND done.kind IN ('post', 'void'))
                THEN amount_u END), 0) AS held_u,
            coalesce(sum(CASE WHEN kind IN ('post', 'adjust') THEN amount_u END), 0) AS spent_u,
-           coalesce(sum(CASE WHEN kind = 'adjust' THEN max(amount_u, 0) END), 0) AS excess_u
+           coalesce(sum(CASE WHEN kind = 'adjust' THEN max(amount_u, 0) END), 0) AS excess_u,
+           coalesce(sum(CASE WHEN kind IN ('grant', 'refund') THEN amount_u END), 0) AS granted_u
     FROM (SELECT scope, period_key FROM budget UNION SELECT scope, period_key FROM ledger_entry) AS level
     LEFT JOIN ledger_entry AS entry USING (scope, period_key) GROUP BY 1, 2"""
 _ENDED = "run.state IN ('succeeded', 'failed', 'cancelled')"
 
+# The scopes that each run belongs to.
+_BELONGS = """
+    SELECT run_id, created_at, 'total' AS scope FROM run
+    UNION ALL SELECT run_id, created_at, 'server:' || server FROM run
+    UNION ALL SELECT run_id, created_at, 'channel:' || budget_channel FROM run
+    UNION ALL SELECT run_id, created_at, 'role:' || role.value FROM run, json_each(run.roles) AS role
+    UNION ALL SELECT run_id, created_at, 'member:' || member FROM run"""
+
 # Each query returns the rows that break the sentence.
 INVARIANTS = {
-    "each level's held, spent and excess are what its entries add up to": f"""
-        SELECT rebuilt.scope, rebuilt.period_key, budget.held_u, budget.spent_u, budget.excess_u,
+    "each level's held, spent, excess and granted are what its entries add up to": f"""
+        SELECT rebuilt.scope, rebuilt.period_key,
+               budget.held_u, budget.spent_u, budget.excess_u, budget.granted_u,
                rebuilt.held_u AS held_by_entries, rebuilt.spent_u AS spent_by_entries,
-               rebuilt.excess_u AS excess_by_entries
+               rebuilt.excess_u AS excess_by_entries, rebuilt.granted_u AS granted_by_entries
         FROM ({_REBUILT}) AS rebuilt LEFT JOIN budget USING (scope, period_key)
-        WHERE (budget.held_u, budget.spent_u, budget.excess_u)
-              IS NOT (rebuilt.held_u, rebuilt.spent_u, rebuilt.excess_u)""",
+        WHERE (budget.held_u, budget.spent_u, budget.excess_u, budget.granted_u)
+              IS NOT (rebuilt.held_u, rebuilt.spent_u, rebuilt.excess_u, rebuilt.granted_u)""",
     "held and spent stay within the limit and the recorded excess": """
         SELECT * FROM budget WHERE held_u + spent_u > limit_u + excess_u""",
     "an ended run has exactly one post or void for each of its holds, and any other run has none": f"""
-        SELECT run.run_id, run.state, hold.scope, count(done.entry_id) AS ends
+        SELECT run.run_id, run.state, hold.scope, hold.period_key, count(done.entry_id) AS ends
         FROM run JOIN ledger_entry AS hold ON hold.run_id = run.run_id AND hold.kind = 'hold'
         LEFT JOIN ledger_entry AS done ON done.run_id = hold.run_id AND done.scope = hold.scope
              AND done.period_key = hold.period_key AND done.kind IN ('post', 'void')
         GROUP BY hold.entry_id HAVING ends != ({_ENDED})""",
-    "every run holds its price on at least one level, and every entry belongs to a run": """
-        SELECT run.run_id AS run_id FROM run WHERE NOT EXISTS (
+    "every run holds its price once on each level, also its member's, and every entry but a grant has its run": """
+        SELECT run_id, member_scope AS scope, member_period AS period_key, 0 AS holds FROM run WHERE NOT EXISTS (
             SELECT 1 FROM ledger_entry AS hold WHERE hold.run_id = run.run_id AND hold.kind = 'hold'
-               AND hold.amount_u = run.price_u)
+               AND hold.scope = run.member_scope AND hold.period_key = run.member_period)
         UNION ALL
-        SELECT entry.run_id FROM ledger_entry AS entry LEFT JOIN run USING (run_id) WHERE run.run_id IS NULL""",
+        SELECT run_id, scope, period_key, count(*) FROM ledger_entry AS hold JOIN run USING (run_id)
+        WHERE kind = 'hold' GROUP BY 1, 2, 3 HAVING count(*) > 1 OR max(amount_u != price_u)
+        UNION ALL
+        SELECT entry.run_id, scope, period_key, NULL FROM ledger_entry AS entry LEFT JOIN run USING (run_id)
+        WHERE CASE kind WHEN 'grant' THEN entry.run_id IS NOT NULL ELSE run.run_id IS NULL END""",
     "nothing is posted, given back or adjusted where nothing was held": """
-        SELECT entry.* FROM ledger_entry AS entry WHERE kind != 'hold' AND NOT EXISTS (
+        SELECT entry.* FROM ledger_entry AS entry WHERE kind IN ('post', 'void', 'adjust') AND NOT EXISTS (
             SELECT 1 FROM ledger_entry AS hold WHERE hold.run_id = entry.run_id AND hold.scope = entry.scope
                AND hold.period_key = entry.period_key AND hold.kind = 'hold')""",
-    "a post never exceeds its hold": """
-        SELECT post.* FROM ledger_entry AS post JOIN ledger_entry AS hold
-            ON hold.run_id = post.run_id AND hold.scope = post.scope AND hold.period_key = post.period_key
-               AND hold.kind = 'hold' AND post.kind = 'post'
-        WHERE post.amount_u > hold.amount_u OR post.amount_u < 0""",
+    "a post never exceeds its hold, and a void gives back all of it": """
+        SELECT done.* FROM ledger_entry AS done JOIN ledger_entry AS hold
+            ON hold.run_id = done.run_id AND hold.scope = done.scope AND hold.period_key = done.period_key
+               AND hold.kind = 'hold'
+        WHERE CASE done.kind WHEN 'post' THEN done.amount_u NOT BETWEEN 0 AND hold.amount_u
+                             WHEN 'void' THEN done.amount_u != hold.amount_u END""",
+    "all levels of a run tell the same story: as many entries of each kind, over the same amounts": """
+        SELECT run_id, kind, count(*) AS levels, min(entries) AS fewest, max(entries) AS most,
+               min(sum_u) AS least_u, max(sum_u) AS most_u
+        FROM (SELECT run_id, kind, scope, period_key, count(*) AS entries, sum(amount_u) AS sum_u
+              FROM ledger_entry WHERE kind IN ('hold', 'post', 'void', 'adjust') GROUP BY 1, 2, 3, 4) AS story
+        GROUP BY 1, 2 HAVING fewest != most OR least_u != most_u OR levels != (
+            SELECT count(*) FROM ledger_entry AS hold WHERE hold.run_id = story.run_id AND hold.kind = 'hold')""",
+    # A level is judged by the bounds that it has now: whoever gave it these also booked the runs between them, and
+    # every later run was booked by them, so this is exact even where QUOTA_TIMEZONE was changed. The opposite, that a
+    # level has no run from outside its bounds, is not: it keeps the runs that it had under other bounds.
+    # A period is shorter than 40 days; to say so keeps the search to the levels of those days.
+    "a run is held on every level of its scopes in whose period it was asked for, and on none of other scopes": f"""
+        SELECT asked.run_id, budget.scope, budget.period_key, 'lacking' AS hold
+        FROM ({_BELONGS}) AS asked JOIN budget ON budget.scope = asked.scope AND budget.starts_at <= asked.created_at
+             AND budget.resets_at > asked.created_at AND budget.resets_at < asked.created_at + 40 * 86400
+        WHERE NOT EXISTS (
+            SELECT 1 FROM ledger_entry AS hold WHERE hold.run_id = asked.run_id AND hold.scope = budget.scope
+               AND hold.period_key = budget.period_key AND hold.kind = 'hold')
+        UNION ALL
+        SELECT hold.run_id, hold.scope, hold.period_key, 'foreign' FROM ledger_entry AS hold JOIN run USING (run_id)
+        WHERE hold.kind = 'hold'
+          AND hold.scope NOT IN ('total', 'server:' || server, 'channel:' || budget_channel, 'member:' || member)
+          AND NOT EXISTS (SELECT 1 FROM json_each(run.roles) AS role WHERE hold.scope = 'role:' || role.value)""",
+    "every grant and refund is above 0 and named in an act by the same actor, and every rule has its act": """
+        SELECT kind, scope AS subject, entry.act_id, entry.actor, amount_u
+        FROM ledger_entry AS entry LEFT JOIN act USING (act_id)
+        WHERE kind IN ('grant', 'refund') AND (amount_u <= 0 OR entry.actor = '' OR entry.actor IS NOT act.actor)
+        UNION ALL
+        SELECT kind, rule.subject, rule.act_id, act.actor, limit_u FROM rule LEFT JOIN act USING (act_id)
+        WHERE coalesce(act.actor, '') = ''""",
+    "a refund is for its run's member, of an ended run, once, and at most what it was charged by then": f"""
+        SELECT refund.*, run.state FROM ledger_entry AS refund JOIN run USING (run_id)
+        WHERE refund.kind = 'refund' AND NOT (
+            {_ENDED} AND refund.scope = 'member:' || run.member
+            AND refund.amount_u <= (
+                SELECT coalesce(sum(charge.amount_u), 0) FROM ledger_entry AS charge
+                WHERE charge.run_id = refund.run_id AND charge.scope = run.member_scope
+                  AND charge.period_key = run.member_period
+                  AND charge.kind != 'hold' AND charge.kind IN ('post', 'adjust')
+                  AND charge.entry_id < refund.entry_id)
+            AND NOT EXISTS (
+                SELECT 1 FROM ledger_entry AS other WHERE other.run_id = refund.run_id AND other.kind = 'refund'
+                   AND other.entry_id != refund.entry_id))""",
+    # A run may say more than its offer did: options that a newer program added before the offer was taken.
+    "a taken offer has one run, of its own, for the same member, place and request, at a price that was offered": """
+        SELECT offer.offer_id, offer.state, offer.run_id, run.price_u FROM offer LEFT JOIN run USING (run_id)
+        WHERE (offer.state = 'taken' OR offer.run_id IS NOT NULL) AND (
+            (offer.state, run.origin, run.member, run.server, run.channel, run.budget_channel) IS NOT
+            ('taken', json_extract(wish, '$.origin'), json_extract(wish, '$.member'), json_extract(wish, '$.server'),
+             json_extract(wish, '$.channel'), json_extract(wish, '$.budget_channel'))
+            OR NOT EXISTS (
+                SELECT 1 FROM json_each(offer.choices) AS choice
+                WHERE json_extract(choice.value, '$.price_u') = run.price_u AND NOT EXISTS (
+                    SELECT 1 FROM json_each(choice.value, '$.request') AS wanted
+                    WHERE wanted.value IS NOT json_extract(run.request, '$.' || wanted.key)))
+            OR offer.run_id IN (SELECT run_id FROM offer GROUP BY run_id HAVING count(*) > 1))""",
     "a run whose cost is known is charged exactly that": f"""
         SELECT run_id, cost_u, charged_u FROM run_view AS run
         WHERE {_ENDED} AND cost_u IS NOT NULL AND charged_u != cost_u""",
@@ -71,16 +143,28 @@ def check_books(url: str) -> list[str]:
 
     Raises DatabaseError where there is no database of ours to read.
     """
+    with snapshot(url) as db:
+        return [f"{sentence}: {json.dumps(row)}" for sentence, query in INVARIANTS.items() for row in db.query(query)]
+
+
+@contextmanager
+def snapshot(url: str) -> Iterator[Database]:
+    """The whole database as it is at one moment, to be read only, beside a bot that goes on writing.
+
+    Raises DatabaseError where there is no database of ours to read.
+    """
     path = database_path(url)
     if not Path(path).is_file():
         raise DatabaseError(f"There is no database at {path} yet; it is made by the first start of the bot.")
     try:
         with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as connection:
             db = Database(connection, execute_plugins=False, recursive_triggers=False)
+            connection.execute("BEGIN")
             migrations.refuse_what_is_not_ours(db, path)
-            connection.execute("BEGIN")  # one snapshot for all invariants, beside a bot that goes on writing
-            return [
-                f"{sentence}: {json.dumps(row)}" for sentence, query in INVARIANTS.items() for row in db.query(query)
-            ]
+            if migrations.steps.applied(db) and migrations.steps.pending(db):
+                raise DatabaseError(
+                    f"{path} is as an older version left it; start the bot once to bring it up to date."
+                )
+            yield db
     except sqlite3.Error as error:
         raise DatabaseError(f"The database {path} cannot be read ({error}).") from error

@@ -111,11 +111,127 @@ CREATE TABLE installation (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 """
 
 
+SCHEMA_2 = """
+DROP VIEW run_view;
+ALTER TABLE run ADD COLUMN member_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE run ADD COLUMN budget_channel TEXT NOT NULL DEFAULT '';
+ALTER TABLE run ADD COLUMN roles TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(roles));
+UPDATE run SET budget_channel = channel;
+CREATE INDEX run_by_time ON run (created_at);
+DROP INDEX run_in_flight;  -- the next one does its work
+CREATE INDEX run_open ON run (state, member, created_at, run_id)
+    WHERE state IN ('ambiguous', 'reserved', 'running', 'submitting');
+
+-- `granted_u` is on top of a limit; a period that is not over yet is found by `resets_at`.
+ALTER TABLE budget ADD COLUMN granted_u INTEGER NOT NULL DEFAULT 0 CHECK (granted_u >= 0);
+ALTER TABLE budget ADD COLUMN starts_at REAL NOT NULL DEFAULT 0;
+ALTER TABLE budget ADD COLUMN resets_at REAL NOT NULL DEFAULT 0;
+CREATE INDEX budget_current ON budget (scope, resets_at);
+
+-- What admins did. Like the ledger it only grows.
+CREATE TABLE act (
+    act_id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    server TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    actor_name TEXT NOT NULL,
+    verb TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX act_of_server ON act (server, act_id);
+CREATE TRIGGER acts_only_grow BEFORE UPDATE ON act
+    BEGIN SELECT RAISE(ABORT, 'acts are never changed'); END;
+CREATE TRIGGER acts_are_kept BEFORE DELETE ON act
+    BEGIN SELECT RAISE(ABORT, 'acts are never removed'); END;
+
+CREATE TABLE rule (
+    server TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('limit', 'each', 'allow', 'block', 'pause', 'on', 'desk')),
+    period TEXT CHECK (period IN ('day', 'week', 'month')),
+    limit_u INTEGER CHECK (limit_u >= 0),
+    in_flight INTEGER CHECK (in_flight >= 0),
+    act_id INTEGER NOT NULL REFERENCES act (act_id),
+    PRIMARY KEY (server, subject, kind),
+    CHECK (limit_u IS NULL OR period IS NOT NULL)
+) STRICT;
+CREATE INDEX rule_allow ON rule (server) WHERE kind = 'allow';
+
+CREATE TABLE offer (
+    offer_id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('confirm', 'request')),
+    origin TEXT NOT NULL UNIQUE,
+    wish TEXT NOT NULL CHECK (json_valid(wish)),
+    choices TEXT NOT NULL CHECK (json_valid(choices)),
+    expires_at REAL NOT NULL,
+    over TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'taken', 'denied')),
+    run_id TEXT REFERENCES run (run_id),
+    message TEXT,
+    CHECK ((state = 'taken') = (run_id IS NOT NULL))
+) STRICT;
+CREATE INDEX offer_open ON offer (expires_at) WHERE state = 'open';
+
+-- The ledger again, with entries that belong to no run, and the act behind an entry.
+ALTER TABLE ledger_entry RENAME TO old_entry;
+DROP INDEX one_hold;
+DROP INDEX one_end;
+DROP INDEX entry_of_run;
+DROP TRIGGER ledger_only_grows;
+DROP TRIGGER ledger_keeps_all;
+CREATE TABLE ledger_entry (
+    entry_id INTEGER PRIMARY KEY,
+    run_id TEXT REFERENCES run (run_id),
+    scope TEXT NOT NULL,
+    period_key TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('hold', 'post', 'void', 'adjust', 'grant', 'refund')),
+    amount_u INTEGER NOT NULL,
+    at REAL NOT NULL,
+    actor TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    act_id INTEGER REFERENCES act (act_id),
+    FOREIGN KEY (scope, period_key) REFERENCES budget (scope, period_key),
+    CHECK ((run_id IS NULL) = (kind = 'grant')),
+    CHECK ((act_id IS NOT NULL) >= (kind IN ('grant', 'refund')))
+) STRICT;
+INSERT INTO ledger_entry (entry_id, run_id, scope, period_key, kind, amount_u, at, actor, reason)
+    SELECT entry_id, run_id, scope, period_key, kind, amount_u, at, actor, reason FROM old_entry;
+DROP TABLE old_entry;
+CREATE UNIQUE INDEX one_hold ON ledger_entry (run_id, scope, period_key) WHERE kind = 'hold';
+CREATE UNIQUE INDEX one_end ON ledger_entry (run_id, scope, period_key) WHERE kind IN ('post', 'void');
+CREATE UNIQUE INDEX one_refund ON ledger_entry (run_id) WHERE kind = 'refund';
+-- A hold has an index of its own, so that an admission need not write two; to use this one a query says the same.
+CREATE INDEX entry_of_run ON ledger_entry (run_id, kind) WHERE kind != 'hold';
+CREATE TRIGGER ledger_only_grows BEFORE UPDATE ON ledger_entry
+    BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;
+CREATE TRIGGER ledger_keeps_all BEFORE DELETE ON ledger_entry
+    BEGIN SELECT RAISE(ABORT, 'ledger entries are never removed'); END;
+
+CREATE VIEW run_view AS
+    SELECT run.*,
+           (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
+            WHERE entry.run_id = run.run_id AND entry.scope = run.member_scope
+              AND entry.period_key = run.member_period
+              AND entry.kind != 'hold' AND entry.kind IN ('post', 'adjust')) AS charged_u,
+           (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
+            WHERE entry.run_id = run.run_id AND entry.kind = 'refund') AS refunded_u
+    FROM run;
+"""
+
+
 @steps()
 def step_1_runs_and_ledger(db: Database) -> None:
     """Runs, budgets, the ledger, and the key with which media links are signed."""
     db.executescript(SCHEMA_1)
     db.execute("INSERT INTO installation VALUES ('media_key', :key)", {"key": secrets.token_bytes(32)})
+
+
+@steps()
+def step_2_levels_rules_and_acts(db: Database) -> None:
+    """Levels above the member, what admins decide, questions that wait for a yes, and grants in the ledger."""
+    db.executescript(SCHEMA_2)
 
 
 def refuse_what_is_not_ours(db: Database, path: str) -> None:

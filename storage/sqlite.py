@@ -1,29 +1,25 @@
 """SQLite as the store: one process, one connection, one thread; each verb is one transaction.
 
 Every transaction takes the write lock first (`BEGIN IMMEDIATE`) and is durable when it is answered
-(`synchronous=FULL`). What a transaction decides, it decides by SQL that would hold under PostgreSQL
-too: conditional updates, unique indexes, checks. The port with its promises is `bot.ports.Store`.
+(`synchronous=FULL`); see `storage.writer`. What a transaction decides, it decides by SQL that would hold under
+PostgreSQL too: conditional updates, unique indexes, checks. The ports with their promises are `bot.ports.Store` and
+`bot.ports.Books`; the money itself moves in `storage.books`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import json
-import os
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, fields, replace
+from typing import Any
 
 from sqlite_utils import Database
 
-from bot.errors import DatabaseError, StoreDown, TooManyRuns
-from bot.ledger import Kind, Level, OverLimit, Standing, settle
-from bot.ports import End, NewRun, RunChanges
+from bot.errors import OfferGone
+from bot.ports import Act, Choice, End, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
+from bot.quota import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
+from bot.report import RunFact
 from bot.runs import (
     IN_FLIGHT,
     MOVES,
@@ -36,9 +32,8 @@ from bot.runs import (
     RunState,
     VeoRequest,
 )
-from storage import migrations
-
-Result = TypeVar("Result")
+from storage import books
+from storage.writer import Writer
 
 _CONVERTED: dict[str, Callable[[Any], object]] = {
     "state": RunState,
@@ -46,10 +41,27 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
     "notice": Notice,
     "delivery": Delivery,
     "overdue": bool,
+    "roles": lambda text: tuple(json.loads(text)),
     "request": lambda text: VeoRequest(**json.loads(text)),
 }
 _RUN_FIELDS = tuple(field.name for field in fields(Run))
+_GIVEN = (
+    *(field.name for field in fields(Wish)),
+    *("run_id", "price_u", "callback_token", "state", "state_at", "created_at", "due_at"),
+    *("member_scope", "member_period"),
+)
+_NEW_RUN = f"INSERT INTO run ({', '.join(_GIVEN)}) VALUES ({', '.join(f':{name}' for name in _GIVEN)})"
+_UNTOUCHED: dict[str, Any] = dict.fromkeys(
+    _RUN_FIELDS
+) | {  # what a run is at first, beside what is given: the columns' defaults
+    **dict.fromkeys(("charged_u", "refunded_u", "tries", "posts", "cost_checks", "delivery_tries"), 0),
+    "overdue": False,
+    "delivery": Delivery.NONE,
+}
+_RUN = f"SELECT {', '.join(_RUN_FIELDS)} FROM run_view"
 _OPEN = ", ".join(f"'{state}'" for state in sorted(IN_FLIGHT | {RunState.RESERVED}))
+_RULE = "SELECT server, subject, kind, period, limit_u, in_flight FROM rule"
+_OFFER_DAYS_KEPT = 30.0
 
 
 def database_path(url: str) -> str:
@@ -63,75 +75,148 @@ def open_store(url: str, *, executor: Executor | None = None) -> SqliteStore:
     `executor` runs the transactions one after the other; by default a thread of the store's own.
     Raises DatabaseError with a sentence where the file cannot be used, and then leaves it untouched.
     """
-    return SqliteStore(database_path(url), executor or ThreadPoolExecutor(1, thread_name_prefix="store"))
+    return SqliteStore(Writer(database_path(url), executor))
 
 
 class SqliteStore:
-    """`bot.ports.Store` on one SQLite file. Close it with `await close()`."""
+    """`bot.ports.Store` and `bot.ports.Books` on one SQLite file. Close it with `await close()`."""
 
-    def __init__(self, path: str, executor: Executor) -> None:
-        self._executor = executor
-        try:
-            self._lock = _lock_out_others(path)
-            try:
-                self._db = executor.submit(_open, path).result()
-            except BaseException:
-                os.close(self._lock)
-                executor.shutdown()
-                raise
-        except (sqlite3.Error, OSError) as error:
-            raise DatabaseError(
-                f"The database {path} cannot be opened ({error}); check DATABASE_URL, the folder and the disk."
-            ) from error
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
 
     async def close(self) -> None:
-        await self._run(self._db.close)
-        self._executor.shutdown()
-        os.close(self._lock)
+        await self._writer.close()
 
-    async def _run(self, job: Callable[[], Result]) -> Result:
-        """Run `job` in the store's thread; a cancelled caller never interrupts a transaction."""
-        try:
-            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._executor, job))
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.Error as error:
-            raise StoreDown from error
+    # Before a run: money, rules, questions
 
-    async def _write(self, job: Callable[[Database], Result]) -> Result:
-        def transaction() -> Result:
-            with immediate(self._db) as db:
-                return job(db)
+    async def admit(self, new: NewRun, plan: Plan) -> Run:
+        return await self._writer.write(lambda db: _admit(db, new, plan))
 
-        return await self._run(transaction)
-
-    async def _read(self, sql: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
-        return await self._run(lambda: list(self._db.query(sql, dict(values))))
-
-    # Admission
-
-    async def admit(self, new: NewRun, levels: Sequence[Level], *, in_flight_max: int) -> Run:
-        def job(db: Database) -> Run:
-            if known := _runs(db, "origin = :origin", {"origin": new.origin}):
+    async def offer(self, offer: Offer, new: NewRun, plan: Plan) -> Offer | Run:
+        def job(db: Database) -> Offer | Run:
+            if known := _runs(db, "origin = :origin", {"origin": new.wish.origin}):
                 return known[0]
-            flying = _one(
-                db,
-                f"SELECT count(*) AS n FROM run WHERE member = :m AND state IN ({_OPEN})",
-                {"m": new.member},
-            )["n"]
-            if flying >= in_flight_max:
-                raise TooManyRuns(
-                    f"You have {flying} runs under way, and {in_flight_max} at a time is the limit. "
-                    "Nothing was started or charged; ask again when one of them is done."
-                )
-            for level in levels:
-                _hold(db, level, new.price_u)
-            _insert_run(db, new, levels[-1])
-            for level in levels:
-                _enter(db, new.run_id, level.scope, level.period.key, Kind.HOLD, new.price_u, new.now, "admitted")
-            return _get(db, new.run_id)
+            db.execute("SAVEPOINT would_it")  # whoever is asked whether to pay is not refused afterwards
+            try:
+                _admit(db, new, plan)
+            finally:
+                db.execute("ROLLBACK TO would_it")
+                db.execute("RELEASE would_it")
+            return _keep(db, offer)
 
-        return await self._write(job)
+        return await self._writer.write(job)
+
+    async def keep(self, offer: Offer) -> Offer:
+        return await self._writer.write(lambda db: _keep(db, offer))
+
+    async def offer_of(self, offer_id: str) -> Offer | None:
+        return await self._writer.read(lambda db: _offer(db, offer_id))
+
+    async def asked(self, offer_id: str, message: str) -> None:
+        sql = "UPDATE offer SET message = :message WHERE offer_id = :id"
+        await self._writer.write(lambda db: db.execute(sql, {"message": message, "id": offer_id}))
+
+    async def take(self, offer_id: str, new: NewRun, plan: Plan, *, approval: Act | None) -> Run:
+        def job(db: Database) -> Run:
+            offer = _offer(db, offer_id)
+            if offer is not None and offer.run_id is not None:
+                return _get(db, offer.run_id)
+            _answer(db, offer_id, new.now)
+            if approval is not None:
+                act_id = _act(db, approval)
+                for level in plan(_rules_for(db, new.wish.server, new.wish.spender.scopes)):
+                    if (missing_u := _missing_u(db, level, new.price_u)) > 0:
+                        books.grant(db, level, missing_u, approval, act_id)
+            run = _admit(db, new, plan)
+            db.execute(
+                "UPDATE offer SET state = 'taken', run_id = :run WHERE offer_id = :id",
+                {"run": run.run_id, "id": offer_id},
+            )
+            return run
+
+        return await self._writer.write(job)
+
+    async def deny(self, offer_id: str, act: Act) -> Offer:
+        def job(db: Database) -> Offer:
+            offer = _answer(db, offer_id, act.at)
+            _act(db, act)
+            db.execute("UPDATE offer SET state = 'denied' WHERE offer_id = :id", {"id": offer_id})
+            return replace(offer, state=OfferState.DENIED)
+
+        return await self._writer.write(job)
+
+    async def rules(self, server: str) -> Rules:
+        return await self._writer.read(lambda db: _rules(db, server))
+
+    async def set_rule(self, rule: Rule, act: Act) -> None:
+        def job(db: Database) -> None:
+            db.execute(
+                "INSERT INTO rule (server, subject, kind, period, limit_u, in_flight, act_id) "
+                "VALUES (:server, :subject, :kind, :period, :limit_u, :in_flight, :act_id) "
+                "ON CONFLICT (server, subject, kind) DO UPDATE SET period = excluded.period, "
+                "limit_u = excluded.limit_u, in_flight = excluded.in_flight, act_id = excluded.act_id",
+                {**asdict(rule), "act_id": _act(db, act)},
+            )
+
+        await self._writer.write(job)
+
+    async def lift_rule(self, server: str, subject: str, kind: RuleKind, act: Act) -> bool:
+        def job(db: Database) -> bool:
+            sql = "DELETE FROM rule WHERE server = :server AND subject = :subject AND kind = :kind"
+            lifted = db.execute(sql, {"server": server, "subject": subject, "kind": kind}).rowcount > 0
+            if lifted:
+                _act(db, act)
+            return lifted
+
+        return await self._writer.write(job)
+
+    async def grant(self, server: str, plan: Callable[[Rules], Level], amount_u: int, act: Act) -> Standing:
+        def job(db: Database) -> Standing:
+            level = plan(_rules(db, server))
+            books.grant(db, level, amount_u, act, _act(db, act))
+            return books.standing(db, level)
+
+        return await self._writer.write(job)
+
+    async def refund(self, run_id: str, amount: Callable[[Run], int], plan: Callable[[Rules], Level], act: Act) -> Run:
+        def job(db: Database) -> Run:
+            run = _get(db, run_id)
+            if run.refunded_u:
+                raise OfferGone(f"Run `{run_id}` was refunded before; nothing was changed.")
+            level = plan(_rules(db, run.server))
+            books.grant(db, level, amount(run), act, _act(db, act), refund_of=run_id)
+            return _get(db, run_id)
+
+        return await self._writer.write(job)
+
+    async def release(self, run: Run, act: Act, end: End) -> Run | None:
+        assert run.state == RunState.UNKNOWN, "evidence settles any other run"
+
+        def job(db: Database) -> Run | None:
+            current = _get(db, run.run_id)
+            if current.state != RunState.UNKNOWN:  # evidence came first
+                return None
+            return _settle(db, current, end, act.at, actor=act.actor, act_id=_act(db, act))
+
+        return await self._writer.write(job)
+
+    async def acts(self, server: str, limit: int) -> list[Act]:
+        names = ", ".join(field.name for field in fields(Act))
+        sql = f"SELECT {names} FROM act WHERE server = :server ORDER BY act_id DESC LIMIT :limit"
+        return await self._writer.read(
+            lambda db: [Act(**row) for row in db.query(sql, {"server": server, "limit": limit})]
+        )
+
+    async def facts(self, server: str | None, since: float, until: float) -> list[RunFact]:
+        sql = "created_at >= :since AND created_at < :until ORDER BY created_at, run_id"
+        where = sql if server is None else f"server = :server AND {sql}"
+        values = {"server": server, "since": since, "until": until}
+        return await self._writer.read(lambda db: [_fact(run) for run in _runs(db, where, values)])
+
+    async def standings(self, who: Spender, plan: Plan) -> list[Standing]:
+        return await self._writer.read(
+            lambda db: [books.standing(db, level) for level in plan(_rules_for(db, who.server, who.scopes))]
+        )
 
     # The run's way
 
@@ -148,15 +233,14 @@ class SqliteStore:
                 db.execute("UPDATE run SET due_at = :until WHERE run_id = :run_id", {**row, "until": lease_until})
             return [_get(db, row["run_id"]) for row in due]
 
-        return await self._write(job)
+        return await self._writer.write(job)
 
     async def next_due(self) -> float | None:
-        rows = await self._read(
+        sql = (
             "SELECT min(due) AS due FROM (SELECT min(due_at) AS due FROM run WHERE due_at IS NOT NULL "
-            "UNION ALL SELECT min(reply_until) FROM run WHERE reply_until IS NOT NULL) AS nearest",
-            {},
+            "UNION ALL SELECT min(reply_until) FROM run WHERE reply_until IS NOT NULL) AS nearest"
         )
-        due: float | None = rows[0]["due"]
+        due: float | None = await self._writer.read(lambda db: _one(db, sql, {})["due"])
         return due
 
     async def recover(self, now: float) -> int:
@@ -164,7 +248,7 @@ class SqliteStore:
             db.execute("UPDATE run SET due_at = :now WHERE due_at > :now", {"now": now})
             return int(_one(db, "SELECT count(*) AS n FROM run WHERE due_at IS NOT NULL", {})["n"])
 
-        return await self._write(job)
+        return await self._writer.write(job)
 
     async def wake(self, callback_token: str, candidate_id: str | None, now: float) -> str | None:
         def job(db: Database) -> str | None:
@@ -178,7 +262,7 @@ class SqliteStore:
             )
             return str(rows[0]["run_id"]) if rows else None
 
-        return await self._write(job)
+        return await self._writer.write(job)
 
     async def begin_submit(self, run: Run, *, now: float, total_max: int) -> Run | None:
         def job(db: Database) -> Run | None:
@@ -193,35 +277,18 @@ class SqliteStore:
                 {"total_max": total_max},
             )
 
-        return await self._write(job)
+        return await self._writer.write(job)
 
     async def advance(self, run: Run, state: RunState, *, now: float, changes: RunChanges) -> Run | None:
         assert state not in TERMINAL or state == run.state, "an end is reached by settle alone"
         moved = {"state_at": now} if state != run.state else {}
-        return await self._write(lambda db: _guarded(db, run, state, {**moved, **changes}))
+        return await self._writer.write(lambda db: _guarded(db, run, state, {**moved, **changes}))
 
     async def settle(self, run: Run, end: End, *, now: float) -> Run | None:
         assert not run.terminal, "a run ends once"
+        assert run.state != RunState.UNKNOWN, "only an admin's word ends what nothing is known of"
 
-        def job(db: Database) -> Run | None:
-            state = STATE_OF_ENDING[end.ending]
-            ended = {
-                **asdict(end),
-                "state_at": now,
-                "ended_at": now,
-                "due_at": now,
-                "tries": 0,
-                "notice": Notice.RESULT,
-                "delivery": Delivery.PENDING,
-                "delivery_tries": 0,
-                "first_try_at": None,
-            }
-            if _guarded(db, run, state, ended) is None:
-                return None
-            _resolve_holds(db, run.run_id, end, state == RunState.SUCCEEDED, now)
-            return _get(db, run.run_id)
-
-        return await self._write(job)
+        return await self._writer.write(lambda db: _settle(db, run, end, now))
 
     async def correct(self, run: Run, cost_u: int, *, now: float) -> Run:
         def job(db: Database) -> Run:
@@ -230,84 +297,134 @@ class SqliteStore:
             if current.cost_u is None:
                 db.execute("UPDATE run SET cost_u = :cost WHERE run_id = :id", {"cost": cost_u, "id": run.run_id})
                 if difference_u := cost_u - current.charged_u:
-                    for hold in _entries(db, run.run_id, Kind.HOLD):
-                        _adjust(db, hold, difference_u, now, "Runflow named the cost later")
+                    books.adjust_holds(db, run.run_id, difference_u, now, "Runflow named the cost later")
             return _get(db, run.run_id)
 
-        return await self._write(job)
+        return await self._writer.write(job)
 
     # Reading
 
     async def get(self, run_id: str) -> Run | None:
-        found = await self._run(lambda: _runs(self._db, "run_id = :id", {"id": run_id}))
+        found = await self._writer.read(lambda db: _runs(db, "run_id = :id", {"id": run_id}))
         return found[0] if found else None
 
     async def latest(self, member: str, limit: int) -> list[Run]:
-        return await self._run(
-            lambda: _runs(
-                self._db,
-                "member = :member ORDER BY created_at DESC, run_id LIMIT :limit",
-                {"member": member, "limit": limit},
-            )
-        )
-
-    async def standing(self, level: Level) -> Standing:
-        return await self._run(lambda: _standing(self._db, level))
+        where = "member = :member ORDER BY created_at DESC, run_id LIMIT :limit"
+        return await self._writer.read(lambda db: _runs(db, where, {"member": member, "limit": limit}))
 
     async def media_key(self) -> bytes:
-        rows = await self._read("SELECT value FROM installation WHERE name = 'media_key'", {})
-        return bytes(rows[0]["value"])
+        sql = "SELECT value FROM installation WHERE name = 'media_key'"
+        return await self._writer.read(lambda db: bytes(_one(db, sql, {})["value"]))
 
 
-@contextmanager
-def immediate(db: Database) -> Iterator[Database]:
-    """One transaction that holds the write lock from its first statement; any exception undoes all of it."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield db
-        db.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # a full disk may already have rolled back
-            db.rollback()
-        raise
+# Admission
 
 
-def _lock_out_others(path: str) -> int:
-    """Take the lock beside the database; the system drops it when the process dies, however it dies."""
-    Path(path).resolve().parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(lock, 100).decode(errors="replace").strip() or "another process"
-        os.close(lock)
-        raise DatabaseError(
-            f"The database {path} is in use by {owner}; stop that one first, or name another file in DATABASE_URL."
-        ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"process {os.getpid()}".encode(), 0)
-    return lock
+def _admit(db: Database, new: NewRun, plan: Plan) -> Run:
+    if known := db.execute("SELECT run_id FROM run WHERE origin = ?", [new.wish.origin]).fetchone():
+        return _get(db, known[0])
+    who = new.wish.spender
+    scopes = who.scopes
+    levels = plan(_rules_for(db, who.server, scopes))
+    books.check_flights(db, levels)
+    run = _insert_run(db, new, levels[-1])
+    books.hold(db, new, scopes, levels)
+    return run
 
 
-def _open(path: str) -> Database:
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # it holds tokens: for its owner alone
-    db = Database(
-        sqlite3.connect(path, timeout=5, check_same_thread=False),
-        strict=True,
-        execute_plugins=False,
-        recursive_triggers=False,
+def _missing_u(db: Database, level: Level, price_u: int) -> int:
+    """How much more a level's own limit would have to be; also where more is spent by now than it allows."""
+    stands = books.standing(db, level)
+    return 0 if level.limit_u is None else stands.held_u + stands.spent_u + price_u - level.limit_u - stands.granted_u
+
+
+def _rules_for(db: Database, server: str, scopes: Sequence[str]) -> Rules:
+    """Those of the rules that can concern these scopes: a server may have some for each of thousands of members."""
+    marks = ", ".join("?" * len(scopes))
+    sql = f"{_RULE} WHERE (server IN (?, ?) AND subject IN ({marks})) OR (server = ? AND kind = 'allow')"
+    return _rules_of(db.execute(sql, [server, EVERYWHERE, *scopes, server]).fetchall())
+
+
+def _rules(db: Database, server: str) -> Rules:
+    return _rules_of(db.execute(f"{_RULE} WHERE server IN (?, ?)", [server, EVERYWHERE]).fetchall())
+
+
+def _rules_of(rows: Iterable[tuple[Any, ...]]) -> Rules:
+    return Rules(
+        Rule(server=server, subject=subject, kind=RuleKind(kind), period=period, limit_u=limit_u, in_flight=in_flight)
+        for server, subject, kind, period, limit_u, in_flight in rows
     )
-    try:
-        migrations.refuse_what_is_not_ours(db, path)
-        db.enable_wal()
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA foreign_keys = ON")
-        with immediate(db):
-            migrations.steps.apply(db)
-    except BaseException:
-        db.close()
-        raise
-    return db
+
+
+def _act(db: Database, act: Act) -> int:
+    """Keep what an admin did; the act's number."""
+    row = asdict(act)
+    columns = ", ".join(row)
+    marks = ", ".join(f":{name}" for name in row)
+    return int(db.execute(f"INSERT INTO act ({columns}) VALUES ({marks}) RETURNING act_id", row).fetchone()[0])
+
+
+def _keep(db: Database, offer: Offer) -> Offer:
+    """Write an offer whose wish made none yet; old ones that came to nothing go."""
+    db.execute(
+        "DELETE FROM offer WHERE state = 'open' AND expires_at < :old",
+        {"old": offer.expires_at - 86400 * _OFFER_DAYS_KEPT},
+    )
+    wish = asdict(replace(offer.wish, reply_to=None, reply_until=None))
+    db.execute(
+        "INSERT INTO offer (offer_id, kind, origin, wish, choices, expires_at, over) "
+        "VALUES (:id, :kind, :origin, :wish, :choices, :expires_at, :over) ON CONFLICT (origin) DO NOTHING",
+        {
+            "id": offer.offer_id,
+            "kind": offer.kind,
+            "origin": offer.wish.origin,
+            "wish": json.dumps(wish),
+            "choices": json.dumps([asdict(choice) for choice in offer.choices]),
+            "expires_at": offer.expires_at,
+            "over": offer.over,
+        },
+    )
+    kept = _offer(db, None, offer.wish.origin)
+    assert kept is not None
+    return kept
+
+
+def _offer(db: Database, offer_id: str | None, origin: str | None = None) -> Offer | None:
+    rows = list(
+        db.query("SELECT * FROM offer WHERE offer_id = :id OR origin = :origin", {"id": offer_id, "origin": origin})
+    )
+    if not rows:
+        return None
+    row = rows[0]
+    wish = json.loads(row["wish"])
+    wish |= {"request": VeoRequest(**wish["request"]), "roles": tuple(wish["roles"])}
+    return Offer(
+        offer_id=row["offer_id"],
+        kind=OfferKind(row["kind"]),
+        wish=Wish(**wish),
+        choices=tuple(
+            Choice(request=VeoRequest(**each["request"]), price_u=each["price_u"])
+            for each in json.loads(row["choices"])
+        ),
+        expires_at=row["expires_at"],
+        over=row["over"],
+        state=OfferState(row["state"]),
+        run_id=row["run_id"],
+        message=row["message"],
+    )
+
+
+def _answer(db: Database, offer_id: str, now: float) -> Offer:
+    """The offer, if it still waits for its answer. Raises OfferGone."""
+    offer = _offer(db, offer_id)
+    if offer is None or offer.state != OfferState.OPEN:
+        raise OfferGone("That was answered before; nothing was changed.")
+    if offer.expires_at <= now:
+        raise OfferGone("That question has ended; nothing was charged. Ask again with `/veo`.")
+    return offer
+
+
+# Runs
 
 
 def _one(db: Database, sql: str, values: Mapping[str, object]) -> dict[str, Any]:
@@ -315,34 +432,69 @@ def _one(db: Database, sql: str, values: Mapping[str, object]) -> dict[str, Any]
 
 
 def _runs(db: Database, where: str, values: Mapping[str, object]) -> list[Run]:
-    return [_run_of(row) for row in db.query(f"SELECT * FROM run_view WHERE {where}", dict(values))]
+    return [_run_of(row) for row in db.execute(f"{_RUN} WHERE {where}", dict(values)).fetchall()]
 
 
 def _get(db: Database, run_id: str) -> Run:
     return _runs(db, "run_id = :id", {"id": run_id})[0]
 
 
-def _run_of(row: Mapping[str, Any]) -> Run:
-    values: dict[str, Any] = {name: row[name] for name in _RUN_FIELDS}
+def _run_of(row: tuple[Any, ...]) -> Run:
+    values: dict[str, Any] = dict(zip(_RUN_FIELDS, row, strict=True))
     for name, convert in _CONVERTED.items():
         if values[name] is not None:
             values[name] = convert(values[name])
     return Run(**values)
 
 
-def _insert_run(db: Database, new: NewRun, member: Level) -> None:
-    row = {
-        **{field.name: getattr(new, field.name) for field in fields(new) if field.name not in ("request", "now")},
-        "request": json.dumps(asdict(new.request)),
+def _insert_run(db: Database, new: NewRun, member: Level) -> Run:
+    """Write a run; it is answered as it would be read back."""
+    run = Run(
+        **_UNTOUCHED
+        | vars(new.wish)
+        | {
+            "run_id": new.run_id,
+            "price_u": new.price_u,
+            "callback_token": new.callback_token,
+            "state": RunState.RESERVED,
+            "state_at": new.now,
+            "created_at": new.now,
+            "due_at": new.now,
+        }
+    )
+    row = vars(run) | {
+        "roles": json.dumps(run.roles),
+        "request": json.dumps(vars(run.request)),
         "member_scope": member.scope,
         "member_period": member.period.key,
-        "state": RunState.RESERVED,
-        "state_at": new.now,
-        "created_at": new.now,
-        "due_at": new.now,
     }
-    columns = ", ".join(row)
-    db.execute(f"INSERT INTO run ({columns}) VALUES ({', '.join(f':{name}' for name in row)})", row)
+    db.execute(_NEW_RUN, row)
+    return run
+
+
+def _settle(db: Database, run: Run, end: End, now: float, **by: Any) -> Run | None:
+    """End a run and resolve its holds; `by`: whose act it was, where it was one."""
+    state = STATE_OF_ENDING[end.ending]
+    ended = {
+        **asdict(end),
+        "state_at": now,
+        "ended_at": now,
+        "due_at": now,
+        "tries": 0,
+        "notice": Notice.RESULT,
+        "delivery": Delivery.PENDING,
+        "delivery_tries": 0,
+        "first_try_at": None,
+    }
+    if _guarded(db, run, state, ended) is None:
+        return None
+    books.resolve_holds(db, run.run_id, end, succeeded=state == RunState.SUCCEEDED, now=now, **by)
+    return _get(db, run.run_id)
+
+
+def _fact(run: Run) -> RunFact:
+    facts = {field.name: getattr(run, field.name) for field in fields(RunFact)}
+    return RunFact(**{**facts, "channel": run.budget_channel})
 
 
 def _guarded(
@@ -371,102 +523,3 @@ def _guarded(
         )
     )
     return _get(db, run.run_id) if rows else None
-
-
-def _hold(db: Database, level: Level, price_u: int) -> None:
-    """Reserve `price_u` on one level, or raise OverLimit; the caller's transaction then undoes the rest."""
-    key = {"scope": level.scope, "period": level.period.key, "policy": level.limit_u}
-    # A raised limit is stored, a lowered one is only compared with: it may lie below what is already spent.
-    db.execute(
-        "INSERT INTO budget (scope, period_key, limit_u) VALUES (:scope, :period, :policy) "
-        "ON CONFLICT (scope, period_key) DO UPDATE SET limit_u = excluded.limit_u "
-        "WHERE budget.limit_u IS NOT NULL "
-        "AND (excluded.limit_u IS NULL OR excluded.limit_u > budget.limit_u)",
-        key,
-    )
-    held = list(
-        db.query(
-            "UPDATE budget SET held_u = held_u + :price WHERE scope = :scope AND period_key = :period "
-            "AND (held_u + spent_u + :price <= limit_u OR limit_u IS NULL) "
-            "AND (held_u + spent_u + :price <= :policy OR :policy IS NULL) RETURNING held_u",
-            {**key, "price": price_u},
-        )
-    )
-    if not held:
-        raise OverLimit(level.scope, price_u, _standing(db, level))
-
-
-def _standing(db: Database, level: Level) -> Standing:
-    rows = list(
-        db.query(
-            "SELECT held_u, spent_u FROM budget WHERE scope = :scope AND period_key = :period",
-            {"scope": level.scope, "period": level.period.key},
-        )
-    )
-    held_u, spent_u = (rows[0]["held_u"], rows[0]["spent_u"]) if rows else (0, 0)
-    return Standing(limit_u=level.limit_u, held_u=held_u, spent_u=spent_u, resets_at=level.period.resets_at)
-
-
-def _entries(db: Database, run_id: str, kind: Kind) -> list[dict[str, Any]]:
-    return list(
-        db.query(
-            "SELECT * FROM ledger_entry WHERE run_id = :id AND kind = :kind ORDER BY entry_id",
-            {"id": run_id, "kind": kind},
-        )
-    )
-
-
-def _enter(
-    db: Database, run_id: str, scope: str, period_key: str, kind: Kind, amount_u: int, at: float, reason: str
-) -> None:
-    db.execute(
-        "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason) "
-        "VALUES (:run_id, :scope, :period_key, :kind, :amount_u, :at, 'bot', :reason)",
-        {
-            "run_id": run_id,
-            "scope": scope,
-            "period_key": period_key,
-            "kind": kind,
-            "amount_u": amount_u,
-            "at": at,
-            "reason": reason,
-        },
-    )
-
-
-def _resolve_holds(db: Database, run_id: str, end: End, succeeded: bool, now: float) -> None:
-    """Turn every hold of a run into its one post or void: the only place where a hold is resolved."""
-    holds = _entries(db, run_id, Kind.HOLD)
-    assert holds, f"run {run_id} has no hold"
-    reason = f"{end.ending}, {'cost by Runflow' if end.cost_u is not None else 'no cost given'}"
-    for hold in holds:
-        done = settle(hold_u=hold["amount_u"], cost_u=end.cost_u, succeeded=succeeded)
-        amount_u = done.posted_u if done.kind == Kind.POST else hold["amount_u"]
-        _enter(db, run_id, hold["scope"], hold["period_key"], done.kind, amount_u, now, reason)
-        db.execute(
-            "UPDATE budget SET held_u = held_u - :hold, spent_u = spent_u + :posted "
-            "WHERE scope = :scope AND period_key = :period",
-            {
-                "hold": hold["amount_u"],
-                "posted": done.posted_u,
-                "scope": hold["scope"],
-                "period": hold["period_key"],
-            },
-        )
-        if done.adjust_u:
-            _adjust(db, hold, done.adjust_u, now, "the cost is above the hold")
-
-
-def _adjust(db: Database, hold: Mapping[str, Any], amount_u: int, now: float, reason: str) -> None:
-    """Book a difference to the real cost where the hold was taken; an excess raises `excess_u` as well."""
-    _enter(db, hold["run_id"], hold["scope"], hold["period_key"], Kind.ADJUST, amount_u, now, reason)
-    db.execute(
-        "UPDATE budget SET spent_u = spent_u + :amount, excess_u = excess_u + :excess "
-        "WHERE scope = :scope AND period_key = :period",
-        {
-            "amount": amount_u,
-            "excess": max(0, amount_u),
-            "scope": hold["scope"],
-            "period": hold["period_key"],
-        },
-    )

@@ -112,6 +112,36 @@ class Scene:
         await interaction.acknowledged()
         return interaction
 
+    async def act(self, command: str, **options: object) -> str:
+        """`/veo-admin ...` by Ada, who owns server and bot; the answer, which only she sees."""
+        values = {name: getattr(value, "id", value) for name, value in options.items()}
+        used = await self.discord.invoke(self.member("Ada"), self.channel, f"veo-admin {command}", values)
+        answer = await used.wait(lambda message: bool(message["content"]), timeout=WAIT_S)
+        assert answer["flags"] & 64, "what an admin reads is for the admin alone"
+        return str(answer["content"])
+
+    async def answer_to(self, interaction: Interaction) -> Json:
+        """What the caller reads in words or as a question, instead of a card."""
+        return await interaction.wait(lambda message: bool(message["content"] or message["components"]), timeout=WAIT_S)
+
+    async def press(self, message: Json, label: str, *, member: str = "Bo") -> Interaction:
+        """Press the button of that label under a message."""
+        named = {each["label"]: each["custom_id"] for row in message["components"] for each in row["components"]}
+        pressed = await self.discord.press(self.member(member), message["id"], named[label])
+        await pressed.acknowledged()
+        return pressed
+
+    def whispers(self, member: str) -> list[str]:
+        """Everything that only this member sees in the channel, oldest first."""
+        shown = self.discord.messages(self.channel, self.member(member))
+        return [each["content"] for each in shown if each["flags"] & 64]
+
+    async def whispered(self, member: str, text: str) -> None:
+        """Wait until the member was told so."""
+        async with asyncio.timeout(WAIT_S):
+            while not any(text in each for each in self.whispers(member)):  # noqa: ASYNC110 - shown by the bot's reply
+                await asyncio.sleep(0.01)
+
     async def end_of(self, interaction: Interaction, *, kind: str | None = None, timeout: float = WAIT_S) -> Json:
         """The message in the channel about the interaction's run; `kind` for one that is not its result."""
         run_id = await self.run_id(interaction)
@@ -124,7 +154,7 @@ class Scene:
 
     async def run_id(self, interaction: Interaction) -> str:
         """The run that the interaction made, as its card names it."""
-        card = await interaction.wait(lambda message: bool(message["embeds"]), timeout=WAIT_S)
+        card = await interaction.wait(lambda message: bool(status_of(message)), timeout=WAIT_S)
         return str(card["embeds"][0]["footer"]["text"]).removeprefix("Run ")
 
     async def card(self, interaction: Interaction, text: str, timeout: float = WAIT_S) -> str:
@@ -142,6 +172,12 @@ class Scene:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql, values)]
+
+    def change(self, sql: str) -> None:
+        """Write into the database of a stopped bot, as time or an operator might."""
+        assert self.bot is None
+        with closing(sqlite3.connect(self.database_url.removeprefix("sqlite:///"))) as connection, connection:
+            connection.execute(sql)
 
     async def until(self, sql: str) -> None:
         """Wait until the bot's database has a row for `sql`."""

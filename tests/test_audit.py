@@ -7,30 +7,53 @@ import shutil
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from sqlite_utils import Database
 
 from bot.errors import DatabaseError
-from bot.ledger import Level, Period
-from bot.ports import End, NewRun, RunChanges
-from bot.runs import Ending, Run, RunState, VeoRequest
-from storage import SqliteStore, check_books, open_store
+from bot.ledger import Period, PeriodKind
+from bot.ports import Act, Choice, End, Offer, OfferKind, RunChanges
+from bot.quota import Level, Policy, Rule, RuleKind
+from bot.runs import Ending, Run, RunState
+from storage import SqliteStore, check_books, migrations, open_store
 from storage.audit import INVARIANTS
+from tests.money import PRICE_U, new_run, wish
 
-PRICE_U = 1_000_000
+MONTH = Period(kind="month", key="2026-11", starts_at=0.0, resets_at=30.0)
+DAY = Period(kind="day", key="2026-11-01", starts_at=0.0, resets_at=10.0)
+MEMBER = Level(scope="member:discord:1", period=MONTH, limit_u=20 * PRICE_U)
 LEVELS = [
-    Level(scope=scope, period=Period(key="2026-11", resets_at=30.0), limit_u=limit_u)
-    for scope, limit_u in (("total", None), ("member:bo", 20 * PRICE_U))
+    Level(scope="total", period=MONTH, limit_u=None),
+    Level(scope="server:discord:2", period=MONTH, limit_u=100 * PRICE_U),
+    Level(scope="channel:discord:3", period=MONTH, limit_u=None),
+    Level(scope="role:discord:4", period=MONTH, limit_u=50 * PRICE_U),
+    MEMBER,
+]
+A_DAY_TOO = Level(scope="server:discord:2", period=DAY, limit_u=60 * PRICE_U)
+SOMEBODY = {"member": "discord:9", "server": "discord:8", "channel": "discord:7", "budget_channel": "discord:7"}
+ELSEWHERE = [
+    Level(scope=scope, period=MONTH, limit_u=None)
+    for scope in ("total", "server:discord:8", "channel:discord:7", "member:discord:9")
 ]
 
-BALANCE = "each level's held, spent and excess are what its entries add up to"
+BALANCE = "each level's held, spent, excess and granted are what its entries add up to"
 LIMIT = "held and spent stay within the limit and the recorded excess"
 ENDS = "an ended run has exactly one post or void for each of its holds, and any other run has none"
-PAIRS = "every run holds its price on at least one level, and every entry belongs to a run"
+PAIRS = "every run holds its price once on each level, also its member's, and every entry but a grant has its run"
 HELD = "nothing is posted, given back or adjusted where nothing was held"
-POSTS = "a post never exceeds its hold"
+POSTS = "a post never exceeds its hold, and a void gives back all of it"
+STORY = "all levels of a run tell the same story: as many entries of each kind, over the same amounts"
+SCOPES = "a run is held on every level of its scopes in whose period it was asked for, and on none of other scopes"
+ACTS = "every grant and refund is above 0 and named in an act by the same actor, and every rule has its act"
+REFUNDS = "a refund is for its run's member, of an ended run, once, and at most what it was charged by then"
+OFFERS = "a taken offer has one run, of its own, for the same member, place and request, at a price that was offered"
 COST = "a run whose cost is known is charged exactly that"
 LOOKED = "a run that is not over or not delivered will be looked at again"
 
@@ -44,14 +67,23 @@ class Breach:
     sql: Sequence[str]
 
 
-ENTRY = "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason) VALUES "
+ENTRY = "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason, act_id) VALUES "
+ADJUST = f"{ENTRY} ('run-open', 'total', '2026-11', 'adjust', 0, 9.0, 'bot', '', NULL)"
+TWICE = (
+    "INSERT INTO offer (offer_id, kind, origin, wish, choices, expires_at, over, state, run_id) "
+    "SELECT 'again', kind, 'again', wish, choices, expires_at, over, state, run_id FROM offer "
+    "WHERE run_id = 'run-agreed'"
+)
 BREACHES = [
     Breach("held too much", BALANCE, ["UPDATE budget SET held_u = held_u + 1 WHERE scope = 'total'"]),
-    Breach("spent too little", BALANCE, ["UPDATE budget SET spent_u = spent_u - 1 WHERE scope = 'member:bo'"]),
+    Breach("spent too little", BALANCE, ["UPDATE budget SET spent_u = spent_u - 1 WHERE scope LIKE 'member:%'"]),
     Breach("an excess without its entry", BALANCE, ["UPDATE budget SET excess_u = excess_u + 1"]),
+    Breach("an extra without its entry", BALANCE, ["UPDATE budget SET granted_u = granted_u + 1"]),
     Breach("a leaked hold", BALANCE, ["UPDATE budget SET held_u = held_u + 1000000"]),
     Breach("a level is lost", BALANCE, ["DELETE FROM budget WHERE scope = 'total'"]),
     Breach("an entry is lost", BALANCE, ["DELETE FROM ledger_entry WHERE kind = 'adjust' AND scope = 'total'"]),
+    Breach("a grant is lost", BALANCE, ["DELETE FROM ledger_entry WHERE kind = 'grant'"]),
+    Breach("a refund is lost", BALANCE, ["DELETE FROM ledger_entry WHERE kind = 'refund'"]),
     Breach("an entry is changed", BALANCE, ["UPDATE ledger_entry SET amount_u = 1 WHERE kind = 'post'"]),
     Breach(
         "an entry in another period",
@@ -60,17 +92,35 @@ BREACHES = [
     ),
     Breach("over the limit", LIMIT, ["UPDATE budget SET limit_u = held_u + spent_u - excess_u - 1"]),
     Breach("no end of an ended run", ENDS, ["DELETE FROM ledger_entry WHERE run_id = 'run-even' AND kind = 'post'"]),
-    Breach("two posts", ENDS, [f"{ENTRY} ('run-even', 'total', '2026-11', 'post', 0, 9.0, 'test', '')"]),
-    Breach("a post and a void", ENDS, [f"{ENTRY} ('run-even', 'total', '2026-11', 'void', 5, 9.0, 'test', '')"]),
-    Breach("an end of an open run", ENDS, [f"{ENTRY} ('run-open', 'total', '2026-11', 'void', 5, 9.0, 'test', '')"]),
+    Breach(
+        "no end on one level",
+        ENDS,
+        ["DELETE FROM ledger_entry WHERE run_id = 'run-even' AND kind = 'post' AND period_key = '2026-11-01'"],
+    ),
+    Breach("two posts", ENDS, [f"{ENTRY} ('run-even', 'total', '2026-11', 'post', 0, 9.0, 'bot', '', NULL)"]),
+    Breach("a post and a void", ENDS, [f"{ENTRY} ('run-even', 'total', '2026-11', 'void', 5, 9.0, 'bot', '', NULL)"]),
+    Breach("an end of an open run", ENDS, [f"{ENTRY} ('run-open', 'total', '2026-11', 'void', 5, 9.0, '', '', NULL)"]),
     Breach(
         "an end of an unknown run",
         ENDS,
-        [f"{ENTRY} ('run-unknown', 'total', '2026-11', 'post', 5, 9.0, 'test', '')"],
+        [f"{ENTRY} ('run-unknown', 'total', '2026-11', 'post', 5, 9.0, 'bot', '', NULL)"],
     ),
     Breach("a run without a hold", PAIRS, ["DELETE FROM ledger_entry WHERE run_id = 'run-open'"]),
+    Breach(
+        "a run without a hold on its member",
+        PAIRS,
+        ["DELETE FROM ledger_entry WHERE run_id = 'run-open' AND scope LIKE 'member:%'"],
+    ),
     Breach("a hold below the price", PAIRS, ["UPDATE run SET price_u = price_u + 1 WHERE run_id = 'run-open'"]),
+    Breach(
+        "a level holds less",
+        PAIRS,
+        ["UPDATE ledger_entry SET amount_u = amount_u - 1 WHERE kind = 'hold' AND scope = 'total'"],
+    ),
+    Breach("held twice", PAIRS, [f"{ENTRY} ('run-open', 'total', '2026-11', 'hold', {PRICE_U}, 9.0, 'bot', '', NULL)"]),
     Breach("entries without a run", PAIRS, ["DELETE FROM run WHERE run_id = 'run-void'"]),
+    Breach("a refund of nothing", PAIRS, ["UPDATE ledger_entry SET run_id = NULL WHERE kind = 'refund'"]),
+    Breach("a grant to a run", PAIRS, ["UPDATE ledger_entry SET run_id = 'run-even' WHERE kind = 'grant'"]),
     Breach(
         "given back without a hold",
         HELD,
@@ -87,6 +137,127 @@ BREACHES = [
         ["UPDATE ledger_entry SET amount_u = amount_u + 1 WHERE run_id = 'run-even' AND kind = 'post'"],
     ),
     Breach("a post below zero", POSTS, ["UPDATE ledger_entry SET amount_u = -1 WHERE kind = 'post'"]),
+    Breach("a void of a part", POSTS, ["UPDATE ledger_entry SET amount_u = amount_u - 1 WHERE kind = 'void'"]),
+    Breach(
+        "one level was charged more",
+        STORY,
+        ["UPDATE ledger_entry SET amount_u = 4 WHERE amount_u = 5 AND scope = 'total'"],
+    ),
+    Breach(
+        "one level was posted and the others given back",
+        STORY,
+        ["UPDATE ledger_entry SET kind = 'post' WHERE run_id = 'run-void' AND kind = 'void' AND scope = 'total'"],
+    ),
+    Breach(
+        "one level lacks an adjust",
+        STORY,
+        ["DELETE FROM ledger_entry WHERE run_id = 'run-above' AND kind = 'adjust' AND period_key = '2026-11-01'"],
+    ),
+    Breach(
+        "one level has an adjust of nothing more",
+        STORY,
+        [f"{ENTRY} ('run-above', 'total', '2026-11', 'adjust', 0, 9.0, 'bot', '', NULL)"],
+    ),
+    *(
+        Breach(
+            f"{scope} lacks a run",
+            SCOPES,
+            [f"DELETE FROM ledger_entry WHERE run_id = 'run-even' AND scope = '{scope}' AND period_key = '{key}'"],  # noqa: S608 - our own names
+        )
+        for scope, key in [*((level.scope, "2026-11") for level in LEVELS), ("server:discord:2", "2026-11-01")]
+    ),
+    *(
+        Breach(
+            f"{scope} has a stranger's run",
+            SCOPES,
+            [f"{ENTRY} ('run-elsewhere', '{scope}', '2026-11', 'hold', {PRICE_U}, 0.0, 'bot', '', NULL)"],
+        )
+        for scope in ("server:discord:2", "channel:discord:3", "role:discord:4", "member:discord:1")
+    ),
+    Breach(
+        "a period was opened without its runs",
+        SCOPES,
+        ["INSERT INTO budget (scope, period_key, starts_at, resets_at) VALUES ('total', '2026-11-01', 0.0, 10.0)"],
+    ),
+    Breach(
+        "a period lacks the run of its first moment",
+        SCOPES,
+        [
+            "INSERT INTO budget (scope, period_key, starts_at, resets_at) VALUES ('total', '2026-11-01', 5.0, 9.0)",
+            "UPDATE run SET created_at = 5.0 WHERE run_id = 'run-even'",
+        ],
+    ),
+    Breach("a grant of nothing", ACTS, ["UPDATE ledger_entry SET amount_u = 0 WHERE kind = 'grant'"]),
+    Breach("a refund below zero", ACTS, ["UPDATE ledger_entry SET amount_u = -1 WHERE kind = 'refund'"]),
+    Breach("a grant that nobody made", ACTS, ["UPDATE ledger_entry SET act_id = NULL WHERE kind = 'grant'"]),
+    Breach("a refund whose act is lost", ACTS, ["UPDATE ledger_entry SET act_id = 99 WHERE kind = 'refund'"]),
+    Breach("a grant by somebody else", ACTS, ["UPDATE ledger_entry SET actor = 'bot' WHERE kind = 'grant'"]),
+    Breach(
+        "a grant by nobody",
+        ACTS,
+        [
+            "UPDATE ledger_entry SET actor = '' WHERE kind = 'grant'",
+            "UPDATE act SET actor = '' WHERE verb IN ('grant', 'request approved')",
+        ],
+    ),
+    Breach("a rule whose act is lost", ACTS, ["UPDATE rule SET act_id = 99"]),
+    Breach("a rule of nobody", ACTS, ["UPDATE act SET actor = '' WHERE act_id = (SELECT act_id FROM rule)"]),
+    Breach(
+        "a refund to somebody else",
+        REFUNDS,
+        ["UPDATE ledger_entry SET scope = 'member:discord:9' WHERE kind = 'refund'"],
+    ),
+    Breach("a refund of the server's", REFUNDS, ["UPDATE ledger_entry SET scope = 'total' WHERE kind = 'refund'"]),
+    Breach("a refund before the end", REFUNDS, ["UPDATE run SET state = 'running' WHERE run_id = 'run-even'"]),
+    Breach("a refund of an open run", REFUNDS, ["UPDATE ledger_entry SET run_id = 'run-open' WHERE kind = 'refund'"]),
+    Breach(
+        "a second refund",
+        REFUNDS,
+        [f"{ENTRY} ('run-even', 'member:discord:1', '2026-11', 'refund', 1, 9.0, 'ada', '', 1)"],
+    ),
+    Breach(
+        "a refund above the charge",
+        REFUNDS,
+        ["UPDATE ledger_entry SET amount_u = 6 WHERE run_id = 'run-below' AND kind = 'refund'"],
+    ),
+    Breach(
+        "a refund of what another period counts",
+        REFUNDS,
+        [
+            "UPDATE ledger_entry SET period_key = '2026-10', entry_id = -entry_id WHERE run_id = 'run-below' "
+            "AND scope = 'member:discord:1' AND kind = 'post'",
+        ],
+    ),
+    Breach(
+        "a refund before the charge",
+        REFUNDS,
+        ["UPDATE ledger_entry SET entry_id = -1 WHERE run_id = 'run-even' AND kind = 'refund'"],
+    ),
+    Breach("an offer's run is lost", OFFERS, ["DELETE FROM run WHERE run_id = 'run-agreed'"]),
+    Breach("a taken offer made no run", OFFERS, ["UPDATE offer SET run_id = NULL WHERE state = 'taken'"]),
+    Breach("a denied offer made a run", OFFERS, ["UPDATE offer SET state = 'denied' WHERE state = 'taken'"]),
+    Breach("an offer's run is another's", OFFERS, ["UPDATE offer SET run_id = 'run-even' WHERE state = 'taken'"]),
+    Breach("one run of two offers", OFFERS, [TWICE]),
+    *(
+        Breach(f"another {name} than offered", OFFERS, [f"UPDATE run SET {name} = 'x' WHERE run_id = 'run-agreed'"])  # noqa: S608 - our own names
+        for name in ("origin", "member", "server", "channel", "budget_channel")
+    ),
+    Breach("another price than offered", OFFERS, ["UPDATE run SET price_u = 2 WHERE run_id = 'run-agreed'"]),
+    Breach(
+        "the price of another choice",
+        OFFERS,
+        ["UPDATE run SET price_u = 2000000 WHERE run_id = 'run-agreed'"],
+    ),
+    Breach(
+        "another request than offered",
+        OFFERS,
+        ["UPDATE run SET request = json_set(request, '$.prompt', 'a cat') WHERE run_id = 'run-agreed'"],
+    ),
+    Breach(
+        "an option that was not asked for",
+        OFFERS,
+        ["UPDATE run SET request = json_set(request, '$.seed', 7) WHERE run_id = 'run-asked'"],
+    ),
     Breach("another cost", COST, ["UPDATE run SET cost_u = cost_u + 1 WHERE run_id = 'run-even'"]),
     Breach("a free video", COST, ["UPDATE run SET cost_u = 0 WHERE run_id = 'run-guessed'"]),
     Breach("a forgotten run", LOOKED, ["UPDATE run SET due_at = NULL WHERE run_id = 'run-open'"]),
@@ -95,31 +266,44 @@ BREACHES = [
 ]
 
 
-async def a_run(store: SqliteStore, name: str) -> Run:
-    new = NewRun(
-        run_id=f"run-{name}",
-        origin=name,
-        member="bo",
-        server="server",
-        channel="channel",
-        request=VeoRequest(prompt="a red fox"),
-        price_u=PRICE_U,
-        callback_token=f"token-{name}",
-        reply_to=None,
-        reply_until=None,
-        upload_limit_bytes=None,
-        now=0.0,
-    )
-    begun = await store.begin_submit(await store.admit(new, LEVELS, in_flight_max=99), now=1.0, total_max=99)
+def act(verb: str) -> Act:
+    return Act(at=5.0, server="discord:2", actor="ada", actor_name="Ada", verb=verb, subject=MEMBER.scope)
+
+
+async def a_run(store: SqliteStore, name: str, levels: Sequence[Level] = LEVELS, **changes: Any) -> Run:
+    admitted = await store.admit(new_run(name, now=0.0, **changes), lambda _: list(levels))
+    begun = await store.begin_submit(admitted, now=1.0, total_max=99)
     assert begun is not None
     return begun
 
 
-async def fill(store: SqliteStore) -> None:
-    """Runs in every position towards the money: open, unknown, charged, given back, corrected."""
-    lost = await store.advance(await a_run(store, "unknown"), RunState.AMBIGUOUS, now=2.0, changes=RunChanges())
+async def an_unknown_run(store: SqliteStore, name: str) -> Run:
+    lost = await store.advance(await a_run(store, name), RunState.AMBIGUOUS, now=2.0, changes=RunChanges())
     assert lost is not None
-    await store.advance(lost, RunState.UNKNOWN, now=3.0, changes=RunChanges())
+    unknown = await store.advance(lost, RunState.UNKNOWN, now=3.0, changes=RunChanges())
+    assert unknown is not None
+    return unknown
+
+
+async def refund(store: SqliteStore, name: str) -> None:
+    await store.refund(f"run-{name}", lambda run: run.charged_u, lambda _: MEMBER, act("refund"))
+
+
+def offer(name: str, kind: OfferKind, *prices_u: int) -> Offer:
+    """A question about the wish, and about shorter videos at the further prices."""
+    asked = wish(name)
+    choices = [Choice(request=asked.request, price_u=prices_u[0])]
+    choices += [Choice(request=replace(asked.request, duration="4s"), price_u=price_u) for price_u in prices_u[1:]]
+    return Offer(offer_id=f"offer-{name}", kind=kind, wish=asked, choices=tuple(choices), expires_at=9.0)
+
+
+async def fill(store: SqliteStore) -> None:
+    """Everything that money can go through, on all levels, one of which is opened late."""
+    await store.set_rule(
+        Rule(server="discord:2", subject="role:discord:4", kind=RuleKind.LIMIT, period="month", limit_u=1), act("set")
+    )
+    await an_unknown_run(store, "unknown")
+    await a_run(store, "elsewhere", ELSEWHERE, roles=(), **SOMEBODY)
     ends = {
         "even": End(ending=Ending.VIDEO, cost_u=PRICE_U),
         "below": End(ending=Ending.NSFW, cost_u=5),
@@ -137,9 +321,29 @@ async def fill(store: SqliteStore) -> None:
         if end is not None:
             run = await store.settle(run, end, now=3.0)
             assert run is not None
+        if name in ("even", "below", "cheaper"):
+            await refund(store, name)  # of the cheaper one more than it costs in the end
         if name in ("cheaper", "dearer"):
             await store.correct(run, 7, now=4.0)
+    given_up = await an_unknown_run(store, "given-up")
+    assert await store.release(given_up, act("release"), End(ending=Ending.FAILED))
+    await store.grant("discord:2", lambda _: MEMBER, 2 * PRICE_U, act("grant"))
+    await a_run(store, "late", [*LEVELS[:-1], A_DAY_TOO, MEMBER])
+    await offers(store)
     await store.close()
+
+
+async def offers(store: SqliteStore) -> None:
+    """One that was agreed to, one that an admin let go over the limit, one denied, one that waits."""
+    agreed = offer("agreed", OfferKind.CONFIRM, 2 * PRICE_U, PRICE_U)
+    await store.offer(agreed, new_run("agreed", price_u=2 * PRICE_U, now=4.0), lambda _: LEVELS)
+    shorter = new_run("agreed", now=4.0, request=agreed.choices[1].request)
+    await store.take("offer-agreed", shorter, lambda _: LEVELS, approval=None)
+    for name in ("asked", "denied", "waits"):
+        await store.keep(offer(name, OfferKind.REQUEST, 40 * PRICE_U))
+    dear = new_run("asked", price_u=40 * PRICE_U, now=5.0)
+    await store.take("offer-asked", dear, lambda _: LEVELS, approval=act("request approved"))
+    await store.deny("offer-denied", act("request denied"))
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +367,9 @@ def broken(path: Path, statements: Sequence[str]) -> str:
     shutil.copy(path, copy)
     with closing(sqlite3.connect(copy)) as connection, connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
-        for name in ("ledger_only_grows", "ledger_keeps_all"):
+        for name in ("ledger_only_grows", "ledger_keeps_all", "acts_only_grow", "acts_are_kept"):
             connection.execute(f"DROP TRIGGER {name}")
-        for name in ("one_hold", "one_end"):
+        for name in ("one_hold", "one_end", "one_refund"):
             connection.execute(f"DROP INDEX {name}")
         for statement in statements:
             assert connection.execute(statement).rowcount > 0
@@ -173,11 +377,17 @@ def broken(path: Path, statements: Sequence[str]) -> str:
 
 
 def test_healthy_books_balance(healthy: Path) -> None:
-    """Open, unknown, charged, freed and corrected runs: there is nothing to say, and the file is only read."""
+    """Runs in every position, extras, a release, offers: there is nothing to say, and the file is only read."""
     before = healthy.read_bytes()
     assert check_books(f"sqlite:///{healthy}") == []
     assert check_books(broken(healthy, [])) == []  # losing the guards alone breaks nothing
     assert healthy.read_bytes() == before
+
+
+def test_a_period_ends_before_the_moment_of_its_reset(healthy: Path) -> None:
+    """Whoever asks at that moment belongs to the next one."""
+    before = "INSERT INTO budget (scope, period_key, starts_at, resets_at) VALUES ('total', '2026-10', -9.0, 0.0)"
+    assert check_books(broken(healthy, [before])) == []
 
 
 @pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.name)
@@ -194,37 +404,60 @@ def test_no_invariant_goes_unproven() -> None:
 
 def test_a_line_names_the_row(healthy: Path) -> None:
     """A line carries what is stored and what the entries say, so that the row can be found."""
-    (line,) = check_books(broken(healthy, ["UPDATE budget SET held_u = held_u + 1 WHERE scope = 'member:bo'"]))
-    assert '"scope": "member:bo"' in line
-    assert f'"held_u": {2 * PRICE_U + 1}' in line
-    assert f'"held_by_entries": {2 * PRICE_U}' in line
+    (line,) = check_books(broken(healthy, ["UPDATE budget SET held_u = held_u + 1 WHERE scope = 'member:discord:9'"]))
+    assert '"scope": "member:discord:9"' in line
+    assert f'"held_u": {PRICE_U + 1}' in line
+    assert f'"held_by_entries": {PRICE_U}' in line
+
+
+@pytest.mark.parametrize("kind", ["day", "week", "month"])
+async def test_another_time_zone_breaks_no_books(kind: PeriodKind, tmp_path: Path) -> None:
+    """Levels whose periods begin and end at other times from now on keep their runs, and get those that they lack."""
+    at = datetime(2026, 10, 31, 15, tzinfo=UTC).timestamp()  # a Saturday
+    url = f"sqlite:///{tmp_path}/veo.db"
+    for turn, name in enumerate(["UTC", "Pacific/Auckland", "America/Los_Angeles", "UTC", "Asia/Tokyo"] * 4):
+        policy = Policy(
+            member_limit_u=100 * PRICE_U,
+            server_ceiling_u=None,
+            total_ceiling_u=None,
+            period=kind,
+            zone=ZoneInfo(name),
+            runs_per_member=99,
+        )
+        store = open_store(url)
+        new = new_run(f"{turn}", now=at + turn * 4 * 3600.0)
+        await store.admit(new, policy.levels(new.wish.spender, new.now))
+        if turn % 3 == 0:
+            await store.grant("discord:2", partial(policy.member_level, new.wish.spender, now=new.now), 1, act("grant"))
+        await store.close()
+        assert check_books(url) == []
 
 
 async def test_the_audit_works_beside_a_writer(healthy: Path) -> None:
     """An open writer is not disturbed, its commits are seen, and what it has not committed yet is not."""
     url = f"sqlite:///{healthy}"
     store = open_store(url)
-    await a_run(store, "new")
+    await a_run(store, "new", ELSEWHERE, roles=(), **SOMEBODY)
     assert check_books(url) == []
-    store._db.execute("BEGIN IMMEDIATE")
-    store._db.execute("UPDATE budget SET held_u = held_u + 1")
+    store._writer.db.execute("BEGIN IMMEDIATE")
+    store._writer.db.execute("UPDATE budget SET held_u = held_u + 1 WHERE scope = 'total'")
     assert check_books(url) == []
-    store._db.execute("COMMIT")
-    assert len(check_books(url)) == len(LEVELS)
-    await a_run(store, "newer")
+    store._writer.db.execute("COMMIT")
+    assert len(check_books(url)) == 1
+    await a_run(store, "newer", ELSEWHERE, roles=(), **SOMEBODY)
     await store.close()
 
 
 async def test_what_a_dead_writer_left_is_read_and_stays(healthy: Path, tmp_path: Path) -> None:
     """After a kill the commits that stand in the log alone are audited too, and neither file is touched."""
     store, left = open_store(f"sqlite:///{healthy}"), tmp_path / "left"
-    await a_run(store, "new")
-    store._db.execute("UPDATE budget SET held_u = held_u + 1")
+    await a_run(store, "new", ELSEWHERE, roles=(), **SOMEBODY)
+    store._writer.db.execute("UPDATE budget SET held_u = held_u + 1 WHERE scope = 'total'")
     left.mkdir()
     files = {name: Path(shutil.copy(tmp_path / name, left)) for name in ("healthy.db", "healthy.db-wal")}
     await store.close()
     before = {name: path.read_bytes() for name, path in files.items()}
-    assert len(check_books(f"sqlite:///{files['healthy.db']}")) == len(LEVELS)
+    assert len(check_books(f"sqlite:///{files['healthy.db']}")) == 1
     assert {name: path.read_bytes() for name, path in files.items()} == before
 
 
@@ -251,4 +484,13 @@ def test_foreign_books_are_not_audited(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE guestbook (name TEXT)")
     with pytest.raises(DatabaseError, match="another program"):
+        check_books(f"sqlite:///{path}")
+
+
+def test_books_of_an_older_version_wait_for_its_first_start(tmp_path: Path) -> None:
+    """What the bot will bring up to date is not judged by rules that it does not know yet."""
+    path = tmp_path / "veo.db"
+    with closing(sqlite3.connect(path)) as connection:
+        migrations.steps.apply(Database(connection), stop_before="step_2_levels_rules_and_acts")
+    with pytest.raises(DatabaseError, match=r"as an older version left it; start the bot once"):
         check_books(f"sqlite:///{path}")

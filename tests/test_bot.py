@@ -120,7 +120,7 @@ async def test_odd_ways_still_deliver_once(world: Scene, marker: str) -> None:
     assert len(message["attachments"]) == 1
     await world.runflow.idle()
     assert len(world.posts()) == 1
-    assert world.rows("SELECT kind, amount_u FROM ledger_entry") == [
+    assert world.rows("SELECT kind, amount_u FROM ledger_entry WHERE scope LIKE 'member:%'") == [
         {"kind": "hold", "amount_u": 3_200_000},
         {"kind": "post", "amount_u": 3_200_000},
     ]
@@ -281,7 +281,7 @@ async def test_twenty_at_once_never_pass_a_limit_for_five(tmp_path: Path) -> Non
         )
         assert sum(bool(answer["embeds"]) for answer in answers) == 5
         assert sum("over your limit" in answer["content"] for answer in answers) == 15
-        assert world.rows("SELECT held_u, spent_u FROM budget") == [{"held_u": 16_000_000, "spent_u": 0}]
+        assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 16_000_000, "spent_u": 0}]
 
 
 async def test_too_many_runs_at_a_time_are_refused_and_the_bots_own_total_waits(tmp_path: Path) -> None:
@@ -438,7 +438,7 @@ async def test_an_order_that_nobody_can_find_is_unknown_and_held(tmp_path: Path)
         notice = await world.end_of(interaction, kind="unknown")
         assert "not known whether Runflow took this order" in notice["content"]
         assert "$3.20 stays held" in await world.card(interaction, "stays held")
-        assert world.rows("SELECT held_u FROM budget") == [{"held_u": 3_200_000}]
+        assert world.rows("SELECT DISTINCT held_u FROM budget") == [{"held_u": 3_200_000}]
         world.runflow.clock.advance(4000)
         await world.end_of(interaction)
         assert world.runflow.posts(f"veo-{await world.run_id(interaction)}") == 1
@@ -466,7 +466,7 @@ async def test_an_unreachable_runflow_is_tried_again_and_then_given_up(tmp_path:
         interaction = await world.veo(FOX)
         message = await world.end_of(interaction)
         assert "could not be reached in time" in message["content"]
-        assert world.rows("SELECT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": 0}]
+        assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": 0}]
 
 
 async def test_a_run_past_its_deadline_is_told_watched_and_still_delivered(tmp_path: Path) -> None:
@@ -474,7 +474,7 @@ async def test_a_run_past_its_deadline_is_told_watched_and_still_delivered(tmp_p
     async with scene(tmp_path, runflow={"end": "never"}, RUN_DEADLINE_S="0.3") as world:
         interaction = await world.veo(FOX)
         await world.end_of(interaction, kind="overdue")
-        assert world.rows("SELECT held_u FROM budget") == [{"held_u": 3_200_000}]
+        assert world.rows("SELECT DISTINCT held_u FROM budget") == [{"held_u": 3_200_000}]
         (run,) = world.runflow.runs
         await world.runflow.finish(run, end="succeeded")
         await world.end_of(interaction)
@@ -527,12 +527,14 @@ async def test_a_cost_above_the_quote_is_booked_in_full_and_shown(world: Scene) 
     interaction = await world.veo(f"{FOX} [dear]")
     await world.end_of(interaction)
     assert "Charged $9.60" in await world.card(interaction, "harged")
-    assert world.rows("SELECT kind, amount_u FROM ledger_entry") == [
+    assert world.rows("SELECT kind, amount_u FROM ledger_entry WHERE scope LIKE 'member:%'") == [
         {"kind": "hold", "amount_u": 3_200_000},
         {"kind": "post", "amount_u": 3_200_000},
         {"kind": "adjust", "amount_u": 6_400_000},
     ]
-    assert world.rows("SELECT spent_u, excess_u FROM budget") == [{"spent_u": 9_600_000, "excess_u": 6_400_000}]
+    assert world.rows("SELECT DISTINCT spent_u, excess_u FROM budget") == [
+        {"spent_u": 9_600_000, "excess_u": 6_400_000}
+    ]
 
 
 async def test_a_success_without_a_cost_is_charged_as_quoted(world: Scene) -> None:

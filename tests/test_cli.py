@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
+import json
+import os
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
 
+from bot.ledger import period_at
+from bot.quota import Level
+from storage import open_store
 from tests.harness import ROOT, Scene, scene
+from tests.money import new_run
 
 
 async def bot(*arguments: str, folder: Path, **environment: str) -> tuple[int, str, str]:
@@ -96,9 +107,77 @@ async def test_ledger_check_proves_the_books_beside_the_running_bot(world: Scene
     assert (code, output) == (0, "The books balance: every invariant holds over the whole database.\n")
 
 
-async def test_ledger_check_without_a_database_says_so(tmp_path: Path) -> None:
+async def test_ledger_export_writes_the_books_of_the_running_bot(world: Scene) -> None:
+    """Every entry of a delivered run, as CSV by default and as JSON lines, of the days that are named."""
+    await world.end_of(await world.veo())
+
+    async def export(*arguments: str) -> str:
+        code, output, errors = await bot(
+            "ledger", "export", *arguments, folder=world.folder, DATABASE_URL=world.database_url
+        )
+        assert (code, errors) == (0, "")
+        return output
+
+    table = list(csv.DictReader(io.StringIO(await export(), newline="")))
+    lines = [json.loads(line) for line in (await export("--format", "jsonl")).splitlines()]
+    assert [row["kind"] for row in table] == [line["kind"] for line in lines]
+    assert {line["kind"] for line in lines if line["scope"] == "total"} == {"hold", "post"}
+    assert {line["amount_usd"] for line in lines} == {line["quote_usd"] for line in lines}
+    assert (await export("--to", "2026-01-01")).count("\n") == 1
+    assert await export("--from", "2026-01-01", "--to", "9999-12-31") == await export("--format", "csv")
+
+
+async def books(url: str) -> None:
+    """The least books that there can be: one run, held on its member."""
+    store = open_store(url)
+    new = new_run("one", now=0.0, member_name="狐")
+    level = Level(scope="member:discord:1", period=period_at(0.0, "month", ZoneInfo("UTC")), limit_u=None)
+    await store.admit(new, lambda _: [level])
+    await store.close()
+
+
+def export_into(out: int | IO[bytes], folder: Path) -> subprocess.CompletedProcess[bytes]:
+    """An export of such books to where it is told, on a terminal that speaks ASCII."""
+    url = f"sqlite:///{folder}/veo.db"
+    asyncio.run(books(url))
+    environment = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii", "DATABASE_URL": url}
+    command = (sys.executable, "-m", "bot", "ledger", "export")
+    return subprocess.run(command, stdout=out, stderr=subprocess.PIPE, cwd=folder, env=environment, check=False)
+
+
+def test_ledger_export_is_utf_8_everywhere(tmp_path: Path) -> None:
+    """Whatever the terminal speaks."""
+    done = export_into(subprocess.PIPE, tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    (row,) = csv.DictReader(io.StringIO(done.stdout.decode(), newline=""))
+    assert row["member_name"] == "狐"
+
+
+def test_ledger_export_ends_quietly_when_nobody_reads_on(tmp_path: Path) -> None:
+    """As in front of `head`, which closes the pipe when it has seen enough."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = export_into(write, tmp_path)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_ledger_export_says_that_the_disk_is_full(tmp_path: Path) -> None:
+    """An export that broke off is not taken for a whole one."""
+    with Path("/dev/full").open("wb") as full:
+        done = export_into(full, tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"The export is not complete: it cannot be written (")
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("task", ["check", "export"])
+async def test_the_ledger_without_a_database_says_so(task: str, tmp_path: Path) -> None:
     """Nothing is made by looking."""
-    code, output, errors = await bot("ledger", "check", folder=tmp_path)
+    code, output, errors = await bot("ledger", task, folder=tmp_path)
     assert (code, output) == (2, "")
     assert sentence(errors).startswith("There is no database at data/veo.db yet")
     assert list(tmp_path.iterdir()) == []
@@ -109,7 +188,24 @@ async def test_ledger_check_without_a_database_says_so(tmp_path: Path) -> None:
     [
         ((), "python -m bot: the following arguments are required: COMMAND."),
         (("fly",), "python -m bot: argument COMMAND: invalid choice: 'fly'"),
-        (("ledger", "burn"), "python -m bot ledger: argument what: invalid choice: 'burn'"),
+        (("ledger",), "python -m bot ledger: the following arguments are required: TASK."),
+        (("ledger", "burn"), "python -m bot ledger: argument TASK: invalid choice: 'burn'"),
+        (
+            ("ledger", "export", "--format", "xml"),
+            "python -m bot ledger export: argument --format: invalid choice: 'xml'",
+        ),
+        (
+            ("ledger", "export", "--from", "2026-13-01"),
+            "python -m bot ledger export: argument --from: '2026-13-01' is no date",
+        ),
+        (
+            ("ledger", "export", "--to", "20261122"),
+            "python -m bot ledger export: argument --to: '20261122' is no date; write",
+        ),
+        (
+            ("ledger", "export", "--from", "2026-11-23", "--to", "2026-11-22"),
+            "--from 2026-11-23 is after --to 2026-11-22; name",
+        ),
         (("demo", "--scenario", "x"), "python -m bot demo: argument --scenario: invalid choice: 'x'"),
         (("demo", "--port", "99999"), "python -m bot demo: argument --port: '99999' is no port"),
         (("sandbox", "slack"), "python -m bot sandbox: argument which: invalid choice: 'slack'"),

@@ -12,10 +12,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bot.admission import Admission
 from bot.engine import GIVE_UP_TRIES, Engine, Limits
-from bot.ledger import PriceTable, Standing
+from bot.ledger import PriceTable
 from bot.media import Link, Media
 from bot.ports import Accepted, ClipUnavailable, NotSent, PostFailed, Refused, Unclear, Unreadable, Wish
+from bot.quota import Policy, Standing
 from bot.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
 from bot.settings import Settings
 from storage import SqliteStore, check_books, open_store
@@ -40,7 +42,7 @@ class Script:
     listed: list[Observation] = field(default_factory=list)
     fetching: Exception | None = None
     posting: Exception | None = None
-    card: Callable[[], None] = lambda: None
+    card: Callable[[Run, list[Standing]], None] = lambda run, standings: None
     stall: asyncio.Event | None = None
     submitted: int = 0
     posts: list[tuple[Notice | None, bool]] = field(default_factory=list)
@@ -65,8 +67,8 @@ class Script:
     async def link(self, provider_id: str) -> str:
         return "https://files.example/clip.mp4"
 
-    async def show_progress(self, run: Run, standing: Standing) -> None:
-        self.card()
+    async def show_progress(self, run: Run, standings: list[Standing]) -> None:
+        self.card(run, standings)
 
     async def find_post(self, run: Run) -> str | None:
         return None
@@ -102,6 +104,7 @@ class Bench:
     """An engine under test with everything around it."""
 
     engine: Engine
+    admission: Admission
     store: SqliteStore
     script: Script
     time: Time
@@ -111,13 +114,18 @@ class Bench:
         wish = Wish(
             origin=origin,
             member="m",
+            member_name="Mo",
             server="s",
             channel="c",
+            budget_channel="c",
+            roles=(),
             request=VeoRequest(prompt="fox"),
             reply_to="r",
             reply_until=self.time.at + 900,
         )
-        return await self.engine.admit(wish)
+        run = await self.admission.ask(wish)
+        assert isinstance(run, Run)
+        return run
 
     async def until(self, run: Run, holds: Callable[[Run], bool]) -> Run:
         """Wake the run until its row is as wanted."""
@@ -139,32 +147,39 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 @asynccontextmanager
 async def started(folder: Path) -> AsyncIterator[Bench]:
-    script, time = Script(), Time()
+    script, time, chance = Script(), Time(), random.Random(1)
     url = f"sqlite:///{folder / 'veo.db'}"
     store = open_store(url)
     prices = Settings.model_validate({"discord_token": "a", "runflow_api_key": "b"}).price_usd_per_second
+    policy = Policy(
+        member_limit_u=1_000_000_000,
+        server_ceiling_u=None,
+        total_ceiling_u=None,
+        period="month",
+        zone=ZoneInfo("UTC"),
+        runs_per_member=100,
+    )
     engine = Engine(
         store=store,
         provider=script,
-        prices=PriceTable(prices),
-        limits=Limits(
-            member_limit_u=1_000_000_000,
-            period="month",
-            zone=ZoneInfo("UTC"),
-            runs_per_member=100,
-            runs_total=100,
-            prompt_max_chars=2000,
-            poll_first_s=3.0,
-            poll_longest_s=15.0,
-            deadline_s=3600.0,
-            settle_s=120.0,
-        ),
+        policy=policy,
+        limits=Limits(runs_total=100, poll_first_s=3.0, poll_longest_s=15.0, deadline_s=3600.0, settle_s=120.0),
         clock=time,
-        chance=random.Random(1),
+        chance=chance,
         media=Media(folder / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=time.now),
     )
+    admission = Admission(
+        books=store,
+        prices=PriceTable(prices),
+        policy=policy,
+        clock=time,
+        chance=chance,
+        prompt_max_chars=2000,
+        confirm_above_u=1_000_000_000,
+        look=engine.look,
+    )
     async with engine.running(Front(script)):
-        yield Bench(engine, store, script, time, url)
+        yield Bench(engine, admission, store, script, time, url)
     await store.close()
     assert check_books(url) == []
 
@@ -172,12 +187,39 @@ async def started(folder: Path) -> AsyncIterator[Bench]:
 async def test_a_card_that_fails_never_breaks_off_the_order(bench: Bench) -> None:
     """Whatever the front raises while the POST is under way, its answer is taken."""
 
-    def broken() -> None:
+    def broken(run: Run, standings: list[Standing]) -> None:
         raise TypeError("not what the library expected")
 
     bench.script.card = broken
     run = await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
     assert (bench.script.submitted, run.posts) == (1, 1)
+
+
+async def test_a_card_shows_where_every_level_stands(bench: Bench) -> None:
+    """The whole bot, the server, the channel and, last, the member: each with the run held, later charged."""
+    seen_: list[tuple[str, list[tuple[str, int, int]]]] = []
+
+    def card(run: Run, standings: list[Standing]) -> None:
+        seen_.append((run.state, [(each.scope, each.held_u, each.spent_u) for each in standings]))
+
+    bench.script.card = card
+    run = await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
+    bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+    await bench.until(run, lambda row: row.delivery == Delivery.DELIVERED)
+    scopes = ["total", "server:s", "channel:c", "member:m"]
+    assert seen_[0] == (RunState.SUBMITTING, [(scope, 3_200_000, 0) for scope in scopes])
+    assert (RunState.SUCCEEDED, [(scope, 0, 3_200_000) for scope in scopes]) in seen_
+
+
+async def test_a_new_run_is_looked_at_at_once(bench: Bench) -> None:
+    """Nobody has to wake the loop: what is admitted while it sleeps is ordered by itself."""
+    for _ in range(5):  # each answer comes behind what the loop asks for: then it sleeps, for nothing is due
+        assert await bench.store.next_due() is None
+    ordered = asyncio.Event()
+    bench.script.card = lambda run, standings: ordered.set()
+    await bench.admit()
+    async with asyncio.timeout(5):
+        await ordered.wait()
 
 
 async def test_deliveries_that_hang_stop_nobody_else(bench: Bench) -> None:

@@ -28,7 +28,7 @@ def assert_each_once(world: Scene, runs: int) -> None:
     assert set(posted.values()) == {1}
     assert len(world.runflow.runs) == runs
     assert all(world.runflow.posts(run.client_ref or "") == 1 for run in world.runflow.runs.values())
-    assert world.rows("SELECT held_u, sum(spent_u) AS spent_u FROM budget") == [
+    assert world.rows("SELECT sum(held_u) AS held_u, sum(spent_u) AS spent_u FROM budget WHERE scope = 'total'") == [
         {"held_u": 0, "spent_u": runs * 3_200_000}
     ]
 
@@ -122,6 +122,6 @@ async def test_killed_at_random_moments(tmp_path: Path) -> None:
         posted = Counter(found.groups() for each in world.posts() if (found := RUN.search(each["content"])))
         assert posted == Counter([(run, None) for run in known] + [(run, "unknown") for run in unknown])
         assert Counter(run.client_ref for run in world.runflow.runs.values()) == Counter(f"veo-{run}" for run in known)
-        assert world.rows("SELECT sum(held_u) AS held_u, sum(spent_u) AS spent_u FROM budget") == [
-            {"held_u": len(unknown) * 3_200_000, "spent_u": len(known) * 3_200_000}
-        ]
+        assert world.rows(
+            "SELECT sum(held_u) AS held_u, sum(spent_u) AS spent_u FROM budget WHERE scope = 'total'"
+        ) == [{"held_u": len(unknown) * 3_200_000, "spent_u": len(known) * 3_200_000}]

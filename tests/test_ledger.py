@@ -14,16 +14,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.errors import OverQuota, SettingsError
+from bot.errors import BadAmount, SettingsError
 from bot.ledger import (
     AMOUNT_MAX_U,
     USD_U,
     Kind,
-    Level,
-    OverLimit,
+    Period,
     PeriodKind,
     PriceTable,
-    Standing,
+    parse_amount,
     parse_cost,
     period_at,
     plain_usd,
@@ -31,7 +30,7 @@ from bot.ledger import (
     to_micro,
     usd,
 )
-from bot.runs import DURATIONS, RESOLUTIONS, VeoRequest
+from bot.runs import DURATIONS, RESOLUTIONS, Duration, Resolution, VeoRequest
 from bot.settings import PRICES_USD_PER_SECOND
 
 # USD per run as published (docs.runflow.io /models/google/veo3.1 and fal.ai/models/fal-ai/veo3.1), written out.
@@ -59,6 +58,13 @@ ZONES = [
 ]
 INSTANTS = st.floats(1_322_697_600, 2_524_608_000, allow_nan=False)  # from December 2011 to 2050
 AMOUNTS = st.integers(0, AMOUNT_MAX_U)
+PER_SECOND = st.decimals("0.000001", 1000, places=6)
+PRICES = st.builds(
+    PriceTable,
+    st.fixed_dictionaries(
+        {name: st.fixed_dictionaries({"silent": PER_SECOND, "audio": PER_SECOND}) for name in RESOLUTIONS}
+    ),
+)
 
 
 def table(**changes: dict[str, Decimal]) -> PriceTable:
@@ -125,6 +131,40 @@ class TestPrices:
             assert found is not None
             assert found[0] == 800_000 == table().quote(found[1])
             assert found[1].resolution == ("720p" if wish.resolution == "720p" else "1080p")
+
+    @pytest.mark.parametrize(
+        ("wish", "offered"),
+        [
+            (("8s", "4k", True), [("3.20", "silent"), ("3.20", "1080p"), ("3.60", "6s"), ("2.40", "4s")]),
+            (("8s", "4k", False), [("1.60", "1080p"), ("2.40", "6s"), ("1.60", "4s")]),
+            (("8s", "1080p", True), [("1.60", "silent"), ("2.40", "6s"), ("1.60", "4s")]),
+            (("6s", "720p", False), [("0.80", "4s")]),
+            (("4s", "720p", False), []),
+        ],
+    )
+    def test_what_would_be_cheaper_is_one_step_away(
+        self, wish: tuple[Duration, Resolution, bool], offered: list[tuple[str, str]]
+    ) -> None:
+        """Silent first, then a lower resolution where that saves anything, then shorter, the longest of these first."""
+        duration, resolution, audio = wish
+        asked = VeoRequest(prompt="fox", duration=duration, resolution=resolution, generate_audio=audio)
+        steps = {"silent": replace(asked, generate_audio=False), "1080p": replace(asked, resolution="1080p")}
+        steps |= {each: replace(asked, duration=each) for each in DURATIONS}
+        assert table().cheaper(asked) == [(to_micro(Decimal(price)), steps[step]) for price, step in offered]
+
+    @given(wish=st.sampled_from(REQUESTS), prices=PRICES)
+    def test_whatever_the_prices_nothing_offered_costs_as_much(self, wish: VeoRequest, prices: PriceTable) -> None:
+        """Each offer is the same prompt, changed in one thing, at its own quote, which is below that of the wish."""
+        offers = prices.cheaper(wish)
+        for price_u, offer in offers:
+            assert price_u == prices.quote(offer) < prices.quote(wish)
+            names = ("duration", "resolution", "generate_audio")
+            changed = [name for name in names if getattr(offer, name) != getattr(wish, name)]
+            assert len(changed) == 1
+            assert replace(offer, **{changed[0]: getattr(wish, changed[0])}) == wish
+        assert len({offer for _, offer in offers}) == len(offers)
+        shorter = [each for each in DURATIONS if int(each[0]) < wish.seconds]
+        assert {offer.duration for _, offer in offers if offer.duration != wish.duration} == set(shorter)
 
     @pytest.mark.parametrize(
         "prices",
@@ -246,30 +286,216 @@ class TestAmounts:
         assert plain_usd(amount_u) == text
 
 
+class TestTypedAmounts:
+    @pytest.mark.parametrize(
+        ("text", "amount"),
+        [
+            ("0", "0"),
+            ("10", "10"),
+            ("007", "7"),
+            ("10.005", "10.005"),
+            ("1.000", "1"),
+            ("0.000001", "0.000001"),
+            ("10,5", "10.5"),
+            ("10,50", "10.50"),
+            ("0,1234", "0.1234"),
+            ("1,000.50", "1000.50"),
+            ("1,000,000", "1000000"),
+            ("1.000,50", "1000.50"),
+            ("12.345.678,9", "12345678.9"),
+            ("$5", "5"),
+            ("$ 5", "5"),
+            ("5$", "5"),
+            ("5 USD", "5"),
+            ("usd 5", "5"),
+            (" \t10.25\n", "10.25"),
+            ("1000000000", "1000000000"),
+            ("0" * 60 + "100", "100"),
+            ("1000000000.000001", None),
+            ("9" * 6000, None),
+            ("-5", None),
+            ("-$5", None),
+            ("$-5", None),
+            ("-0.01", None),
+            ("+5", None),
+            ("1,000", None),
+            ("$12,345", None),
+            ("1.0000001", None),
+            ("1,0000001", None),
+            ("1,00,000", None),
+            ("1,000.50.2", None),
+            ("1.000.50", None),
+            (".5", None),
+            ("5.", None),
+            ("1 000", None),
+            ("1_000", None),
+            ("1e3", None),
+            ("0x10", None),
+            ("ten", None),
+            ("5 EUR", None),
+            ("\N{EURO SIGN}5", None),
+            ("\N{ARABIC-INDIC DIGIT ONE}\N{ARABIC-INDIC DIGIT ZERO}", None),
+            ("\N{FULLWIDTH DIGIT FIVE}", None),
+            ("NaN", None),
+            ("Infinity", None),
+            ("none", None),
+            ("$", None),
+            ("", None),
+            (" \n ", None),
+            ("10 " + "x" * 60, None),
+            ("5" + " " * 60 + "or 6", None),
+        ],
+    )
+    def test_what_a_person_types_is_read_exactly_or_refused(self, text: str, amount: str | None) -> None:
+        """Each usual spelling is its amount to the last micro-dollar; what is none, or could be two, is refused."""
+        if amount is None:
+            assert refusal_of(text)
+        else:
+            assert parse_amount(text) == to_micro(Decimal(amount))
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("1,000", "two ways; write 1000 or 1.000"),
+            ("-5", "below zero"),
+            ("1000000001", "more than a billion"),
+            ("1.0000001", "at most six decimals"),
+            ("ten", "'ten' is not an amount of dollars"),
+            ("\N{EURO SIGN}5", "is not an amount of dollars"),
+        ],
+    )
+    def test_the_refusal_says_what_to_write_instead(self, text: str, words: str) -> None:
+        """What is wrong is named, and how it could be written."""
+        assert words in refusal_of(text)
+
+    @given(st.text("0123456789.,-+$eEUSDusd _x\n\0€٣") | st.text() | st.from_regex(r"\$?\d{1,9}([.,]\d{0,7}){0,3}"))
+    @example("5 u\u017fd")
+    @example("\ud83e")
+    def test_any_text_is_an_amount_or_one_sentence(self, text: str) -> None:
+        """Whatever is typed gives an amount within the bounds, or a refusal of one line that ends in a full stop."""
+        try:
+            amount_u = parse_amount(text)
+        except BadAmount:
+            assert refusal_of(text)
+        else:
+            assert 0 <= amount_u <= AMOUNT_MAX_U
+
+    @given(AMOUNTS)
+    @example(AMOUNT_MAX_U)
+    @example(1_000_000_000)
+    def test_an_amount_is_read_in_each_of_its_spellings(self, amount_u: int) -> None:
+        """As it is shown, with thousands grouped, and with the comma for the point, it is the same amount."""
+        whole, decimals = divmod(amount_u, USD_U)
+        american = f"{whole:,}.{decimals:06d}"
+        european = american.replace(",", "_").replace(".", ",").replace("_", ".")
+        for text in (plain_usd(amount_u), usd(amount_u), american, f"${american} USD", european, f"{european} $"):
+            assert parse_amount(text) == amount_u
+
+    @given(thousands=st.integers(0, 999), rest=st.integers(0, 999))
+    def test_what_could_be_two_amounts_is_never_guessed(self, thousands: int, rest: int) -> None:
+        """One comma before three last digits is a thousand or a decimal: both readings are offered as an answer."""
+        told = refusal_of(f"{thousands},{rest:03d}")
+        written = told.partition("write ")[2].removesuffix(".").split(" or ")
+        assert [parse_amount(each) for each in written] == [
+            (thousands * 1000 + rest) * USD_U,
+            thousands * USD_U + rest * 1000,
+        ]
+
+
+def refusal_of(text: str) -> str:
+    """The one sentence with which a text is refused as an amount."""
+    with pytest.raises(BadAmount) as caught:
+        parse_amount(text)
+    told = str(caught.value)
+    assert told.endswith(".")
+    assert told.isprintable()
+    assert len(told) <= 500
+    return told
+
+
 class TestPeriods:
     @pytest.mark.parametrize(
-        ("moment", "kind", "zone", "key", "resets"),
+        ("moment", "kind", "zone", "key", "starts", "resets"),
         [
-            ("2026-11-22T16:00+00:00", "month", "UTC", "2026-11", "2026-12-01T00:00+00:00"),
-            ("2026-12-31T23:59+00:00", "month", "UTC", "2026-12", "2027-01-01T00:00+00:00"),
-            ("2026-11-30T23:30+00:00", "month", "Europe/Berlin", "2026-12", "2027-01-01T00:00+01:00"),
-            ("2028-02-29T12:00+00:00", "month", "UTC", "2028-02", "2028-03-01T00:00+00:00"),
-            ("2026-11-22T16:00+00:00", "week", "UTC", "2026-W47", "2026-11-23T00:00+00:00"),
-            ("2026-11-23T00:00+00:00", "week", "UTC", "2026-W48", "2026-11-30T00:00+00:00"),
-            ("2027-01-01T12:00+00:00", "week", "UTC", "2026-W53", "2027-01-04T00:00+00:00"),
-            ("2026-03-29T12:00+00:00", "day", "Europe/Berlin", "2026-03-29", "2026-03-30T00:00+02:00"),
-            ("2026-10-25T12:00+00:00", "day", "Europe/Berlin", "2026-10-25", "2026-10-26T00:00+01:00"),
-            ("2018-11-03T12:00+00:00", "day", "America/Sao_Paulo", "2018-11-03", "2018-11-04T01:00-02:00"),
-            ("2026-10-31T23:30-04:00", "day", "America/Havana", "2026-10-31", "2026-11-01T00:00-04:00"),
-            ("2011-12-29T12:00-10:00", "day", "Pacific/Apia", "2011-12-29", "2011-12-31T00:00+14:00"),
+            ("2026-11-22T16:00+00:00", "month", "UTC", "2026-11", "2026-11-01T00:00+00:00", "2026-12-01T00:00+00:00"),
+            ("2026-12-31T23:59+00:00", "month", "UTC", "2026-12", "2026-12-01T00:00+00:00", "2027-01-01T00:00+00:00"),
+            (
+                "2026-11-30T23:30+00:00",
+                "month",
+                "Europe/Berlin",
+                "2026-12",
+                "2026-12-01T00:00+01:00",
+                "2027-01-01T00:00+01:00",
+            ),
+            ("2028-02-29T12:00+00:00", "month", "UTC", "2028-02", "2028-02-01T00:00+00:00", "2028-03-01T00:00+00:00"),
+            ("2026-11-22T16:00+00:00", "week", "UTC", "2026-W47", "2026-11-16T00:00+00:00", "2026-11-23T00:00+00:00"),
+            ("2026-11-23T00:00+00:00", "week", "UTC", "2026-W48", "2026-11-23T00:00+00:00", "2026-11-30T00:00+00:00"),
+            ("2027-01-01T12:00+00:00", "week", "UTC", "2026-W53", "2026-12-28T00:00+00:00", "2027-01-04T00:00+00:00"),
+            (
+                "2026-03-29T12:00+00:00",
+                "day",
+                "Europe/Berlin",
+                "2026-03-29",
+                "2026-03-29T00:00+01:00",
+                "2026-03-30T00:00+02:00",
+            ),
+            (
+                "2026-10-25T12:00+00:00",
+                "day",
+                "Europe/Berlin",
+                "2026-10-25",
+                "2026-10-25T00:00+02:00",
+                "2026-10-26T00:00+01:00",
+            ),
+            (
+                "2018-11-03T12:00+00:00",
+                "day",
+                "America/Sao_Paulo",
+                "2018-11-03",
+                "2018-11-03T00:00-03:00",
+                "2018-11-04T01:00-02:00",
+            ),
+            (
+                "2026-10-31T23:30-04:00",
+                "day",
+                "America/Havana",
+                "2026-10-31",
+                "2026-10-31T00:00-04:00",
+                "2026-11-01T00:00-04:00",
+            ),
+            (
+                "2011-12-29T12:00-10:00",
+                "day",
+                "Pacific/Apia",
+                "2011-12-29",
+                "2011-12-29T00:00-10:00",
+                "2011-12-31T00:00+14:00",
+            ),
+            (
+                "2018-11-04T12:00-02:00",
+                "day",
+                "America/Sao_Paulo",
+                "2018-11-04",
+                "2018-11-04T01:00-02:00",
+                "2018-11-05T00:00-02:00",
+            ),
+            (
+                "2011-12-31T12:00+14:00",
+                "day",
+                "Pacific/Apia",
+                "2011-12-31",
+                "2011-12-31T00:00+14:00",
+                "2012-01-01T00:00+14:00",
+            ),
         ],
     )
     def test_periods_are_those_of_the_calendar(
-        self, moment: str, kind: PeriodKind, zone: str, key: str, resets: str
+        self, moment: str, kind: PeriodKind, zone: str, key: str, starts: str, resets: str
     ) -> None:
         """Known dates: ends of month and year, ISO weeks, days of 23, 25 and 48 hours, a midnight that never was."""
         period = period_at(datetime.fromisoformat(moment).timestamp(), kind, ZoneInfo(zone))
-        assert (period.key, period.resets_at) == (key, datetime.fromisoformat(resets).timestamp())
+        starts_at, resets_at = (datetime.fromisoformat(each).timestamp() for each in (starts, resets))
+        assert period == Period(kind=kind, key=key, starts_at=starts_at, resets_at=resets_at)
 
     @given(now=INSTANTS, kind=st.sampled_from(KINDS), zone=st.sampled_from(ZONES))
     @example(now=1_325_239_200.0 - 1, kind="day", zone=ZoneInfo("Pacific/Apia"))
@@ -282,6 +508,18 @@ class TestPeriods:
         assert now < period.resets_at < following.resets_at
         assert period_at(period.resets_at - 0.001, kind, zone) == period
         assert following.key > period.key
+
+    @given(now=INSTANTS, kind=st.sampled_from(KINDS), zone=st.sampled_from(ZONES))
+    @example(now=1_325_239_200.0, kind="day", zone=ZoneInfo("Pacific/Apia"))
+    @example(now=2_524_607_999.999_999_5, kind="day", zone=ZoneInfo("UTC"))  # no datetime is so near to midnight
+    def test_a_period_starts_where_the_one_before_it_ends(self, now: float, kind: PeriodKind, zone: ZoneInfo) -> None:
+        """It has begun by now, its first instant is its own, and up to that instant it is the period before."""
+        period = period_at(now, kind, zone)
+        before = period_at(period.starts_at - 0.001, kind, zone)
+        assert period.starts_at <= now < period.resets_at
+        assert period_at(period.starts_at, kind, zone) == period
+        assert before.resets_at == period.starts_at
+        assert before.key < period.key
 
     @given(first=INSTANTS, second=INSTANTS, kind=st.sampled_from(KINDS), zone=st.sampled_from(ZONES))
     def test_every_instant_belongs_to_exactly_one_period(
@@ -308,35 +546,12 @@ class TestPeriods:
 
     @given(now=INSTANTS, zone=st.sampled_from(ZONES))
     def test_days_lie_within_weeks_and_months(self, now: float, zone: ZoneInfo) -> None:
-        """A week or a month never ends inside a day, and a day's key names its month."""
+        """A week or a month never starts or ends inside a day, and a day's key names its month."""
         day, week, month = (period_at(now, kind, zone) for kind in KINDS)
+        assert day.starts_at >= max(week.starts_at, month.starts_at)
         assert day.resets_at <= min(week.resets_at, month.resets_at)
         assert day.key.startswith(month.key)
         assert datetime.fromisoformat(day.key).strftime("%G-W%V") == week.key
-
-
-class TestLevels:
-    @given(limit_u=AMOUNTS, held_u=AMOUNTS, spent_u=AMOUNTS)
-    def test_what_is_left_is_never_below_zero(self, limit_u: int, held_u: int, spent_u: int) -> None:
-        """The limit minus what is held and spent, zero where an excess went beyond it."""
-        left_u = Standing(limit_u=limit_u, held_u=held_u, spent_u=spent_u, resets_at=0.0).left_u
-        assert left_u == max(0, limit_u - held_u - spent_u)
-
-    def test_no_limit_is_not_a_limit_of_zero(self) -> None:
-        """Without a limit nothing can be said to be left; with a limit of zero nothing is."""
-        assert Standing(limit_u=None, held_u=5, spent_u=5, resets_at=0.0).left_u is None
-        assert Standing(limit_u=0, held_u=0, spent_u=0, resets_at=0.0).left_u == 0
-
-    def test_a_refusal_names_price_level_and_rest(self) -> None:
-        """The sentence of an OverLimit says what the run costs and what is left; the scope is there for the front."""
-        period = period_at(0.0, "month", ZoneInfo("UTC"))
-        level = Level(scope="member:discord:1", period=period, limit_u=4_000_000)
-        standing = Standing(limit_u=level.limit_u, held_u=1_000_000, spent_u=500_000, resets_at=period.resets_at)
-        refusal = OverLimit(level.scope, 3_200_000, standing)
-        assert isinstance(refusal, OverQuota)
-        assert (refusal.scope, refusal.price_u, refusal.standing) == (level.scope, 3_200_000, standing)
-        assert "$3.20" in str(refusal)
-        assert "$2.50" in str(refusal)
 
 
 class TestSettlement:

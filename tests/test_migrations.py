@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sqlite3
 import subprocess
@@ -11,17 +12,26 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from bot.errors import DatabaseError
-from bot.ledger import Level, Period
-from bot.ports import NewRun
-from bot.runs import Run, VeoRequest
+from bot.ledger import Period, period_at
+from bot.ports import Act, End, RunChanges
+from bot.quota import Level, OverLimit, Policy, Rule, RuleKind, Spender
+from bot.runs import Delivery, Ending, Run, RunState, VeoRequest
 from storage import SqliteStore, check_books, migrations, open_store
+from tests.money import dump, new_run
 
 NOBODY = 65534
-LEVEL = Level(scope="member:bo", period=Period(key="2026-11", resets_at=30.0), limit_u=None)
+LEVEL = Level(
+    scope="member:discord:1",
+    period=Period(kind="month", key="2026-11", starts_at=0.0, resets_at=30.0),
+    limit_u=None,
+)
+ACT = Act(at=0.0, server="discord:2", actor="9", actor_name="Ada", verb="set", subject="total")
 
 
 def url(path: Path) -> str:
@@ -29,21 +39,7 @@ def url(path: Path) -> str:
 
 
 async def one_run(store: SqliteStore) -> Run:
-    new = NewRun(
-        run_id="run",
-        origin="origin",
-        member="bo",
-        server="server",
-        channel="channel",
-        request=VeoRequest(prompt="a red fox"),
-        price_u=1,
-        callback_token="token",
-        reply_to=None,
-        reply_until=None,
-        upload_limit_bytes=None,
-        now=0.0,
-    )
-    return await store.admit(new, [LEVEL], in_flight_max=9)
+    return await store.admit(new_run("1", now=0.0), lambda _: [LEVEL])
 
 
 def schema(path: Path) -> list[tuple[str, str, str]]:
@@ -102,7 +98,7 @@ class TestMaking:
         run, key, made = await one_run(store), await store.media_key(), schema(path)
         await store.close()
         again = open_store(url(path))
-        assert (await again.get("run"), await again.media_key(), schema(path)) == (run, key, made)
+        assert (await again.get("run-1"), await again.media_key(), schema(path)) == (run, key, made)
         await again.close()
 
     async def test_every_installation_has_its_own_key(self, tmp_path: Path) -> None:
@@ -122,28 +118,46 @@ class TestMaking:
         with closing(sqlite3.connect(path)) as connection:
             for value in ("0.5", "'much'"):
                 with pytest.raises(sqlite3.IntegrityError):
-                    connection.execute(f"INSERT INTO budget VALUES ('total', '2026-11', {value}, 0, 0, 0)")  # noqa: S608 - a constant
+                    connection.execute(f"INSERT INTO budget (scope, period_key, limit_u) VALUES ('a', 'b', {value})")  # noqa: S608 - a constant
 
     async def test_the_tables_refuse_what_the_rules_forbid(self, tmp_path: Path) -> None:
-        """Even raw SQL cannot pass a limit, go below zero, or change and remove an entry of the ledger."""
+        """Even raw SQL cannot pass a limit, go below zero, or change and remove what the ledger and the acts keep."""
         path = tmp_path / "veo.db"
         store = open_store(url(path))
         await one_run(store)
+        rule = Rule(server="discord:2", subject="member:discord:1", kind=RuleKind.LIMIT, period="day", limit_u=1)
+        await store.set_rule(rule, ACT)
         await store.close()
-        copied = "INSERT INTO ledger_entry SELECT {}, run_id, scope, period_key, '{}', 1, at, '', '' FROM ledger_entry"
+        copied = (
+            "INSERT INTO ledger_entry SELECT {}, run_id, scope, period_key, '{}', 1, at, '', '', {} FROM ledger_entry"
+        )
         with closing(sqlite3.connect(path)) as connection:
-            connection.execute(f"{copied.format(8, 'void')} WHERE kind = 'hold'")
+            connection.execute(f"{copied.format(8, 'void', 'NULL')} WHERE kind = 'hold'")
+            connection.execute(f"{copied.format(7, 'refund', 1)} WHERE kind = 'hold'")
             for statement in (
                 "UPDATE budget SET limit_u = 0",
                 "UPDATE budget SET held_u = -1",
                 "UPDATE budget SET spent_u = -1",
                 "UPDATE budget SET excess_u = -1",
+                "UPDATE budget SET granted_u = -1",
                 "UPDATE ledger_entry SET amount_u = 2",
                 "DELETE FROM ledger_entry",
-                f"{copied.format(9, 'hold')} WHERE kind = 'hold'",
-                f"{copied.format(9, 'post')} WHERE kind = 'hold'",
-                f"{copied.format(9, 'void')} WHERE kind = 'hold'",
-                f"{copied.format(9, 'gift')} WHERE kind = 'hold'",
+                f"{copied.format(9, 'hold', 'NULL')} WHERE kind = 'hold'",
+                f"{copied.format(9, 'post', 'NULL')} WHERE kind = 'hold'",
+                f"{copied.format(9, 'void', 'NULL')} WHERE kind = 'hold'",
+                f"{copied.format(9, 'gift', 1)} WHERE kind = 'hold'",
+                f"{copied.format(9, 'refund', 1)} WHERE kind = 'hold'",
+                f"{copied.format(9, 'grant', 1)} WHERE kind = 'hold'",
+                "INSERT INTO ledger_entry SELECT 9, NULL, scope, period_key, 'grant', 1, at, '', '', NULL "
+                "FROM ledger_entry WHERE kind = 'hold'",
+                "INSERT INTO ledger_entry SELECT 9, NULL, scope, period_key, 'post', 1, at, '', '', NULL "
+                "FROM ledger_entry WHERE kind = 'hold'",
+                "UPDATE act SET actor = 'me'",
+                "DELETE FROM act",
+                "UPDATE rule SET limit_u = -1",
+                "UPDATE rule SET period = NULL",
+                "UPDATE rule SET period = 'year'",
+                "UPDATE rule SET in_flight = -1",
                 "UPDATE run SET state = 'running'",
                 "UPDATE run SET state = 'failed'",
                 "UPDATE run SET ended_at = 1.0",
@@ -162,6 +176,277 @@ class TestMaking:
         assert schema(path) == []
         await open_store(url(path)).close()
         assert check_books(url(path)) == []
+
+
+NOV_25 = 1795608000.0
+OCT_24 = 1792800000.0
+REQUEST = (
+    '{"prompt": "a red fox", "duration": "8s", "resolution": "720p", "aspect_ratio": "16:9", "generate_audio": false, '
+    '"negative_prompt": null, "seed": null, "auto_fix": true, "safety_tolerance": "4"}'
+)
+OLD_RUNS = [
+    # run, member, server, asked at, period, state, ending, cost_u, delivery
+    ("corrected", "discord:1", "discord:2", OCT_24, "2026-10", "succeeded", "video", 1_200_000, "delivered"),
+    ("doubted", "discord:1", "discord:2", OCT_24 + 9, "2026-10", "unknown", None, None, "delivered"),
+    ("beyond", "discord:1", "discord:2", NOV_25 - 90_000, "2026-11", "succeeded", "video", 2_000_000, "delivered"),
+    ("failed", "discord:1", "discord:2", NOV_25 - 80_000, "2026-11", "failed", "failed", None, "pending"),
+    ("open", "discord:1", "discord:2", NOV_25 - 70_000, "2026-11", "running", None, None, "none"),
+    ("estimated", "discord:5", "discord:9", NOV_25 - 60_000, "2026-11", "succeeded", "video", None, "delivered"),
+    ("waiting", "discord:5", "discord:9", NOV_25 - 50_000, "2026-11", "reserved", None, None, "none"),
+]
+OLD_ENTRIES = [
+    ("corrected", "hold", 1_600_000, "admitted"),
+    ("corrected", "post", 1_600_000, "video, no cost given"),
+    ("doubted", "hold", 1_600_000, "admitted"),
+    ("corrected", "adjust", -400_000, "Runflow named the cost later"),
+    ("beyond", "hold", 1_600_000, "admitted"),
+    ("beyond", "post", 1_600_000, "video, cost by Runflow"),
+    ("beyond", "adjust", 400_000, "the cost is above the hold"),
+    ("failed", "hold", 1_600_000, "admitted"),
+    ("open", "hold", 1_600_000, "admitted"),
+    ("failed", "void", 1_600_000, "failed, no cost given"),
+    ("estimated", "hold", 1_600_000, "admitted"),
+    ("waiting", "hold", 1_600_000, "admitted"),
+    ("estimated", "post", 1_600_000, "video, no cost given"),
+]
+OLD_BUDGETS = [
+    # scope, period, limit_u, held_u, spent_u, excess_u
+    ("member:discord:1", "2026-10", 10_000_000, 1_600_000, 1_200_000, 0),
+    ("member:discord:1", "2026-11", 10_000_000, 1_600_000, 2_000_000, 400_000),
+    ("member:discord:5", "2026-11", None, 1_600_000, 1_600_000, 0),
+]
+POLICY = Policy(
+    member_limit_u=10_000_000,
+    server_ceiling_u=None,
+    total_ceiling_u=None,
+    period="month",
+    zone=ZoneInfo("UTC"),
+    runs_per_member=9,
+)
+BO = Spender(member="discord:1", server="discord:2", channel="discord:3", roles=("discord:4",))
+
+
+def old_database(path: Path) -> None:
+    """What the first published version of the program leaves behind."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(
+            'CREATE TABLE "_sqlite_migrations" (\n   "id" INTEGER PRIMARY KEY,\n   "migration_set" TEXT,\n'
+            '   "name" TEXT,\n   "applied_at" TEXT\n) STRICT;'
+            'CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"\n'
+            '    ON "_sqlite_migrations" ("migration_set", "name");'
+        )
+        connection.executescript(migrations.SCHEMA_1)
+        connection.execute(
+            "INSERT INTO _sqlite_migrations VALUES "
+            "(1, 'veo-bot', 'step_1_runs_and_ledger', '2026-10-20 08:00:00.000000+00:00')"
+        )
+        connection.execute("INSERT INTO installation VALUES ('media_key', ?)", [bytes(range(32))])
+        for name, member, server, at, period, state, ending, cost_u, delivery in OLD_RUNS:
+            over = ending is not None
+            row = {
+                "run_id": f"run-{name}",
+                "origin": f"origin-{name}",
+                "callback_token": f"token-{name}",
+                "member": member,
+                "server": server,
+                "channel": "discord:3",
+                "request": REQUEST,
+                "price_u": 1_600_000,
+                "member_scope": f"member:{member}",
+                "member_period": period,
+                "state": state,
+                "state_at": at + 5,
+                "created_at": at,
+                "ending": ending,
+                "ended_at": at + 5 if over else None,
+                "cost_u": cost_u,
+                "notice": "result" if over else None,
+                "delivery": delivery,
+                "provider_id": None if state in ("reserved", "unknown") else f"job-{name}",
+                "due_at": None if over and delivery == "delivered" else at + 60,
+            }
+            columns, marks = ", ".join(row), ", ".join(f":{column}" for column in row)
+            connection.execute(f"INSERT INTO run ({columns}) VALUES ({marks})", row)  # noqa: S608 - the names above
+        connection.executemany("INSERT INTO budget VALUES (?, ?, ?, ?, ?, ?)", OLD_BUDGETS)
+        connection.executemany(
+            "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason) "
+            "SELECT run_id, member_scope, member_period, ?, ?, state_at, 'bot', ? FROM run WHERE run_id = 'run-' || ?",
+            [(kind, amount_u, reason, name) for name, kind, amount_u, reason in OLD_ENTRIES],
+        )
+
+
+def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table by the names of its columns, in the order of its making."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {
+            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name} ORDER BY rowid")]  # noqa: S608 - our own tables
+            for name in names
+        }
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "veo.db"
+    old_database(path)
+    return path
+
+
+class TestMigrating:
+    """A database of the first version, with runs in the present and an older period, is opened by this one."""
+
+    def test_a_published_step_is_never_changed(self) -> None:
+        """There are databases that were made by it."""
+        digest = hashlib.sha256(migrations.SCHEMA_1.encode()).hexdigest()
+        assert digest == "7544e0e4b881d52f813a0c40e002f757b56a8ab86aaa377614940972172b6314"
+
+    async def test_nothing_is_lost(self, old: Path) -> None:
+        """Every run, entry, amount and key is what it was, and the books balance."""
+        before = rows_of(old)
+        store = open_store(url(old))
+        after = rows_of(old)
+        for table, rows in before.items():
+            if table != "_sqlite_migrations":
+                assert [{name: row[name] for name in rows[0]} for row in after[table]] == rows
+        assert after["_sqlite_migrations"][: len(before["_sqlite_migrations"])] == before["_sqlite_migrations"]
+        assert await store.media_key() == bytes(range(32))
+        assert check_books(url(old)) == []
+        await store.close()
+
+    async def test_old_runs_read_as_runs(self, old: Path) -> None:
+        """Each is charged what it was, to the channel in which it was asked for, by a member of no known roles."""
+        store = open_store(url(old))
+        charged = {"corrected": 1_200_000, "beyond": 2_000_000, "estimated": 1_600_000}
+        for name, member, server, at, _, state, ending, cost_u, _ in OLD_RUNS:
+            run = await store.get(f"run-{name}")
+            assert run is not None
+            assert (run.member, run.server, run.channel, run.created_at) == (member, server, "discord:3", at)
+            assert (run.state, run.ending, run.cost_u) == (state, ending, cost_u)
+            assert (run.charged_u, run.refunded_u) == (charged.get(name, 0), 0)
+            assert (run.budget_channel, run.member_name, run.roles) == ("discord:3", "", ())
+            assert run.request == VeoRequest(prompt="a red fox", generate_audio=False)
+        assert {fact.charged_u for fact in await store.facts("discord:2", 0.0, NOV_25)} == {0, 1_200_000, 2_000_000}
+        await store.close()
+
+    async def test_every_level_has_the_runs_of_before(self, old: Path) -> None:
+        """Levels that the first version did not have stand where the runs of their period put them."""
+        store, plan = open_store(url(old)), POLICY.levels(BO, NOV_25)
+        found = {each.scope: (each.held_u, each.spent_u) for each in await store.standings(BO, plan)}
+        assert found == {
+            "total": (3_200_000, 3_600_000),
+            "server:discord:2": (1_600_000, 2_000_000),
+            "channel:discord:3": (3_200_000, 3_600_000),
+            "member:discord:1": (1_600_000, 2_000_000),
+        }
+        october = await store.standings(BO, POLICY.levels(BO, OCT_24))
+        assert {(each.held_u, each.spent_u) for each in october} == {(1_600_000, 1_200_000)}
+        await store.close()
+
+    @pytest.mark.parametrize("late", [False, True], ids=["before the levels", "after the levels"])
+    async def test_an_open_run_goes_on(self, old: Path, late: bool) -> None:
+        """It is settled by its cost on its own level, and on the shared ones, opened by then or not."""
+        store, plan = open_store(url(old)), POLICY.levels(BO, NOV_25)
+        if late:
+            await store.admit(new_run("new", now=NOV_25), plan)
+        run = await store.get("run-open")
+        assert run is not None
+        settled = await store.settle(run, End(ending=Ending.VIDEO, cost_u=1_500_000), now=NOV_25 + 1)
+        assert settled is not None
+        assert (settled.charged_u, settled.delivery) == (1_500_000, Delivery.PENDING)
+        if not late:
+            await store.admit(new_run("new", now=NOV_25), plan)
+        found = {each.scope: (each.held_u, each.spent_u) for each in await store.standings(BO, plan)}
+        assert found == {
+            "total": (2_600_000, 5_100_000),
+            "server:discord:2": (1_000_000, 3_500_000),
+            "channel:discord:3": (2_600_000, 5_100_000),
+            "member:discord:1": (1_000_000, 3_500_000),
+        }
+        await store.close()
+        assert check_books(url(old)) == []
+
+    async def test_an_older_period_is_settled_in_its_own(self, old: Path) -> None:
+        """A run of October that was in doubt is found in November, and October is charged, on every level."""
+        store = open_store(url(old))
+        run = await store.get("run-doubted")
+        assert run is not None
+        found = await store.advance(run, RunState.RUNNING, now=NOV_25, changes=RunChanges(provider_id="job-9"))
+        assert found is not None
+        assert await store.settle(found, End(ending=Ending.VIDEO), now=NOV_25) is not None
+        october = await store.standings(BO, POLICY.levels(BO, OCT_24))
+        assert {(each.held_u, each.spent_u) for each in october} == {(0, 2_800_000)}
+        november = await store.standings(BO, POLICY.levels(BO, NOV_25))
+        assert november[-1].spent_u == 2_000_000
+        await store.close()
+        assert check_books(url(old)) == []
+
+    @pytest.mark.parametrize("scope", ["total", "server:discord:2", "channel:discord:3", "role:discord:4"])
+    async def test_a_limit_set_afterwards_counts_what_was_before(self, old: Path, scope: str) -> None:
+        """To the micro-dollar; roles of before are not known, so that a pool starts empty."""
+        store = open_store(url(old))
+        used_u = {"total": 6_800_000, "server:discord:2": 3_600_000, "channel:discord:3": 6_800_000}.get(scope, 0)
+        server = "*" if scope == "total" else "discord:2"
+        for room_u in (999_999, 1_000_000):
+            rule = Rule(server=server, subject=scope, kind=RuleKind.LIMIT, period="month", limit_u=used_u + room_u)
+            await store.set_rule(rule, ACT)
+            wanted = store.admit(new_run("new", now=NOV_25), POLICY.levels(BO, NOV_25))
+            if room_u < 1_000_000:
+                with pytest.raises(OverLimit) as refusal:
+                    await wanted
+                assert refusal.value.scope == scope
+            else:
+                await wanted
+        held = [row for row in rows_of(old)["ledger_entry"] if row["run_id"] == "run-new"]
+        shared = {"total", "server:discord:2", "channel:discord:3", "member:discord:1"}
+        assert {row["scope"] for row in held} == shared | {scope}
+        assert {row["period_key"] for row in held} == {"2026-11"}
+        await store.close()
+        assert check_books(url(old)) == []
+
+    async def test_a_members_limit_goes_on(self, old: Path) -> None:
+        """The month of before is in the way; while a day counts instead, the month goes on and knows the day's runs."""
+        store = open_store(url(old))
+        with pytest.raises(OverLimit) as refusal:
+            await store.admit(new_run("new", price_u=6_400_001, now=NOV_25), POLICY.levels(BO, NOV_25))
+        assert refusal.value.standing.left_u == 6_400_000
+        rule = Rule(
+            server="discord:2", subject="member:discord:1", kind=RuleKind.LIMIT, period="day", limit_u=9_000_000
+        )
+        await store.set_rule(rule, ACT)
+        await store.admit(new_run("new", price_u=6_400_001, now=NOV_25), POLICY.levels(BO, NOV_25))
+        day, month = period_at(NOV_25, "day", POLICY.zone), period_at(NOV_25, "month", POLICY.zone)
+        levels = [Level(scope="member:discord:1", period=period, limit_u=None) for period in (day, month)]
+        found = await store.standings(BO, lambda _: levels)
+        assert [(each.held_u, each.spent_u) for each in found] == [(6_400_001, 0), (8_000_001, 2_000_000)]
+        await store.lift_rule("discord:2", "member:discord:1", RuleKind.LIMIT, ACT)
+        with pytest.raises(OverLimit) as refusal:
+            await store.admit(new_run("newer", price_u=1, now=NOV_25), POLICY.levels(BO, NOV_25))
+        assert refusal.value.standing.held_u == 8_000_001
+        assert (await store.standings(BO, POLICY.levels(BO, NOV_25)))[-1].held_u == 8_000_001
+        await store.close()
+        assert check_books(url(old)) == []
+
+    async def test_a_second_opening_changes_nothing(self, old: Path) -> None:
+        """The steps that were taken are not taken again, and the schema is that of a database made anew."""
+        await open_store(url(old)).close()
+        before, made = dump(old), schema(old)
+        await open_store(url(old)).close()
+        assert (dump(old), schema(old)) == (before, made)
+        fresh = old.with_name("fresh.db")
+        await open_store(url(fresh)).close()
+        assert schema(fresh) == made
+
+    async def test_a_step_that_fails_leaves_the_old_database(self, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is then still that of the old program, row for row, and the mended program migrates it."""
+        before, made = dump(old), schema(old)
+        with monkeypatch.context() as patch:
+            patch.setattr(migrations, "SCHEMA_2", f"{migrations.SCHEMA_2}; CREATE TABLE run (again TEXT);")
+            with pytest.raises(DatabaseError, match="cannot be opened"):
+                open_store(url(old))
+        assert (dump(old), schema(old)) == (before, made)
+        await open_store(url(old)).close()
+        assert check_books(url(old)) == []
 
 
 class TestRefusing:
@@ -251,7 +536,7 @@ class TestOneWriter:
         await one_run(store)
         await store.close()
         again = open_store(url(path))
-        assert await again.get("run") is not None
+        assert await again.get("run-1") is not None
         await again.close()
 
     async def test_another_process_is_named_and_its_death_frees_the_database(self, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 from sandbox.clock import Clock
 from sandbox.discord import DiscordSandbox
 from sandbox.runflow.clip import CAN_DRAW, STORED, ClipSpec, clip
-from tests.page_bot import COMPONENTS_V2, EPHEMERAL, PageBot, page_bot
+from tests.page_bot import COMPONENTS_V2, EPHEMERAL, VEO, PageBot, page_bot
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = [
@@ -495,3 +495,15 @@ FAINT = """() => {
   }
   return faint;
 }"""
+
+
+async def test_a_command_for_who_manages_the_server_is_shown_to_them_alone(desk: Desk) -> None:
+    """As on Discord: the owner finds it in the list and among the examples, a member does not."""
+    manage = {"name": "veo-admin", "description": "Rules of this server", "default_member_permissions": "32"}
+    await desk.bot.register(VEO, manage)
+    for member, listed in (("Ada", ["/veo", "/veo-admin"]), ("Bo", ["/veo"])):
+        page = await desk.sit(member)
+        await page.keyboard.type("/veo")
+        shown = page.get_by_role("option")
+        await expect(shown).to_have_count(len(listed))
+        await expect(shown).to_contain_text(listed)

@@ -40,11 +40,15 @@ def a_run(**changes: object) -> Run:
         run_id="abcdefghijklmnop",
         origin="discord:1",
         member="discord:2",
+        member_name="Bo",
         server="discord:3",
         channel="discord:4",
+        budget_channel="discord:4",
+        roles=("discord:5",),
         request=VeoRequest(prompt="a red fox"),
         price_u=3_200_000,
         charged_u=0,
+        refunded_u=0,
         state=S.RESERVED,
         state_at=0.0,
         created_at=0.0,
@@ -104,10 +108,10 @@ class TestStates:
         assert {state for state, moves in MOVES.items() if S.SUBMITTING in moves} == {S.RESERVED}
         assert {state for state, moves in MOVES.items() if S.RESERVED in moves} == {S.SUBMITTING}
 
-    def test_doubt_ends_by_evidence_alone(self) -> None:
-        """A run whose POST was unclear can be found or stay unknown, and is never ended without its own record."""
+    def test_doubt_ends_by_evidence_or_by_an_admin(self) -> None:
+        """A run whose POST was unclear can be found or stay unknown; only from there can an admin's act end it."""
         assert MOVES[S.AMBIGUOUS] == {S.RUNNING, S.UNKNOWN}
-        assert MOVES[S.UNKNOWN] == {S.RUNNING}
+        assert MOVES[S.UNKNOWN] == {S.RUNNING, S.FAILED}
 
     def test_what_takes_a_place_at_runflow(self) -> None:
         """Runs that may be at work there count as in flight; waiting, unknown and ended ones do not."""

@@ -31,6 +31,8 @@ def test_two_secrets_are_enough() -> None:
     """Everything else has the contract's default."""
     settings = load_settings()
     assert settings.quota_user_usd == Decimal("10.00")
+    assert (settings.quota_guild_usd, settings.quota_total_usd) == (None, None)
+    assert settings.quota_confirm_above_usd == Decimal("3.20")
     assert settings.discord_servers == ()
     assert settings.public_url is None
     assert settings.price_usd_per_second["4k"]["audio"] == Decimal("0.60")
@@ -42,6 +44,16 @@ def test_dot_env_is_read_and_an_empty_variable_is_not_set(monkeypatch: pytest.Mo
     monkeypatch.setenv("WEB_PORT", "9001")
     settings = load_settings()
     assert (settings.quota_user_usd, settings.web_port, settings.public_url) == (Decimal("7.50"), 9001, None)
+
+
+@pytest.mark.parametrize("name", ["QUOTA_GUILD_USD", "QUOTA_TOTAL_USD"])
+@pytest.mark.parametrize(("value", "limit"), [("", None), ("0", Decimal(0)), ("10.005", Decimal("10.005"))])
+def test_an_empty_limit_is_none_and_zero_is_nobody(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, limit: Decimal | None
+) -> None:
+    """A ceiling that is not named is no ceiling, one of 0 lets nobody through, and each amount is kept exactly."""
+    monkeypatch.setenv(name, value)
+    assert getattr(load_settings(), name.lower()) == limit
 
 
 def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +72,10 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("QUOTA_USER_USD", "5,00", "an amount in dollars such as"),
         ("QUOTA_USER_USD", "-1", "from 0 to"),
         ("QUOTA_USER_USD", "NaN", "from 0 to"),
+        ("QUOTA_GUILD_USD", "none", "an amount in dollars such as"),
+        ("QUOTA_TOTAL_USD", "-0.01", "from 0 to"),
+        ("QUOTA_TOTAL_USD", "Infinity", "from 0 to"),
+        ("QUOTA_CONFIRM_ABOVE_USD", "3,20", "an amount in dollars such as"),
         ("QUOTA_PERIOD", "year", "'day', 'week' or 'month'"),
         ("QUOTA_TIMEZONE", "Mars/Olympus", "a time zone such as"),
         ("QUOTA_TIMEZONE", "../etc/passwd", "a time zone such as"),

@@ -24,11 +24,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot import runflow, web
+from bot.admission import Admission
 from bot.engine import Engine, Limits
 from bot.errors import PortError
 from bot.ledger import PriceTable
 from bot.media import Media
 from bot.ports import End, RunChanges, Wish
+from bot.quota import Policy
 from bot.runs import Delivery, Ending, Run, RunState, VeoRequest
 from bot.settings import PRICES_USD_PER_SECOND
 from bot.web import CALLBACK_BYTES_MAX, WebServer
@@ -64,6 +66,7 @@ class Site:
     store: SqliteStore
     media: Media
     engine: Engine
+    admission: Admission
     session: aiohttp.ClientSession
     parts: dict[str, bool] = field(default_factory=lambda: {"discord": True, "database": True})
     port: int = 0
@@ -73,9 +76,17 @@ class Site:
         """An admitted run that somebody is working on: not due before the clock moves by an hour."""
         self.runs += 1
         wish = Wish(
-            origin=f"origin {self.runs}", member="m", server="s", channel="c", request=VeoRequest(prompt="a red fox")
+            origin=f"origin {self.runs}",
+            member="m",
+            member_name="Mo",
+            server="s",
+            channel="c",
+            budget_channel="c",
+            roles=(),
+            request=VeoRequest(prompt="a red fox"),
         )
-        run = await self.engine.admit(wish)
+        run = await self.admission.ask(wish)
+        assert isinstance(run, Run)
         assert await self.due() == [run.run_id]
         return run
 
@@ -124,7 +135,7 @@ class Site:
 
 @asynccontextmanager
 async def site(folder: Path, secrets: list[str]) -> AsyncIterator[Site]:
-    clock = Hand()
+    clock, chance = Hand(), random.Random(7)
     store = open_store(f"sqlite:///{folder / 'veo.db'}")
     media = Media(
         folder / "media",
@@ -135,17 +146,13 @@ async def site(folder: Path, secrets: list[str]) -> AsyncIterator[Site]:
     )
     (folder / "media").mkdir(exist_ok=True)
     prices = {name: {kind: Decimal(usd) for kind, usd in each.items()} for name, each in PRICES_USD_PER_SECOND.items()}
-    limits = Limits(
+    policy = Policy(
         member_limit_u=None,
+        server_ceiling_u=None,
+        total_ceiling_u=None,
         period="month",
         zone=ZoneInfo("UTC"),
         runs_per_member=1000,
-        runs_total=1000,
-        prompt_max_chars=2000,
-        poll_first_s=3.0,
-        poll_longest_s=15.0,
-        deadline_s=3600.0,
-        settle_s=120.0,
     )
     async with (
         runflow.connect(api_url="http://127.0.0.1:1", api_key="k", public_url=None, clip_bytes_max=1) as provider,
@@ -154,13 +161,23 @@ async def site(folder: Path, secrets: list[str]) -> AsyncIterator[Site]:
         engine = Engine(
             store=store,
             provider=provider,
-            prices=PriceTable(prices),
-            limits=limits,
+            policy=policy,
+            limits=Limits(runs_total=1000, poll_first_s=3.0, poll_longest_s=15.0, deadline_s=3600.0, settle_s=120.0),
             clock=clock,
-            chance=random.Random(7),
+            chance=chance,
             media=media,
         )
-        made = Site(folder, clock, store, media, engine, session)
+        admission = Admission(
+            books=store,
+            prices=PriceTable(prices),
+            policy=policy,
+            clock=clock,
+            chance=chance,
+            prompt_max_chars=2000,
+            confirm_above_u=10**9,
+            look=engine.look,
+        )
+        made = Site(folder, clock, store, media, engine, admission, session)
 
         async def ready() -> dict[str, bool]:
             return made.parts

@@ -23,7 +23,7 @@ class App {
     this.away = false;
     this.atEnd = true;
     this.composer = new Composer(byId("composer"), {
-      place: () => (this.channel && this.allowed ? { world: this.world, channel: this.channel } : null),
+      place: () => (this.channel && this.allowed ? { world: this.world, channel: this.channel, viewer: this.viewer } : null),
       send: (command, options) => this.send(command, options),
       suggest: (command, options, focused) => this.suggest(command, options, focused),
     });
@@ -272,7 +272,7 @@ class App {
   }
 
   get commands() {
-    return this.world.commands(this.channel);
+    return this.world.commands(this.channel, this.viewer);
   }
 
   helpFor() {

@@ -9,7 +9,7 @@ const COMMANDS_SHOWN_MAX = 25;
 
 export class Composer {
   /**
-   * `place()` is {world, channel} or null where nothing can be typed; `send(command, options)` and
+   * `place()` is {world, channel, viewer} or null where nothing can be typed; `send(command, options)` and
    * `suggest(command, options, focused)` ask the sandbox and throw Refused.
    */
   constructor(root, { place, send, suggest }) {
@@ -43,7 +43,7 @@ export class Composer {
   }
 
   known(place, path) {
-    return place?.world.commands(place.channel).some((command) => command.path === path);
+    return place?.world.commands(place.channel, place.viewer).some((command) => command.path === path);
   }
 
   focus() {
@@ -66,7 +66,7 @@ export class Composer {
 
   parse(line) {
     const place = this.place();
-    return place && line.startsWith("/") ? parseLine(line, place.world.commands(place.channel)) : null;
+    return place && line.startsWith("/") ? parseLine(line, place.world.commands(place.channel, place.viewer)) : null;
   }
 
   typing() {
@@ -87,7 +87,7 @@ export class Composer {
       return;
     }
     const wanted = text.slice(1).trim().toLowerCase();
-    const commands = place.world.commands(place.channel);
+    const commands = place.world.commands(place.channel, place.viewer);
     const starting = commands.filter(({ path }) => path.startsWith(wanted));
     const others = commands.filter((each) => !starting.includes(each) && each.path.includes(wanted));
     const shown = [...starting, ...others].slice(0, COMMANDS_SHOWN_MAX);

@@ -5,7 +5,9 @@ import { el } from "./dom.js";
 const EXAMPLES = [
   ["/veo prompt:a red fox trots through fresh snow at dawn duration:4s", "a first video, four seconds long"],
   ["/veo prompt:a paper boat sails down a rainy street aspect_ratio:9:16 generate_audio:false", "upright and silent, as for a phone"],
+  ["/veo prompt:a lighthouse in a storm resolution:4k", "a dear one: the price is asked about first"],
   ["/veo-quota", "what is left of this member's limit"],
+  ["/veo-admin report", "who spent what: shown to who may manage the server"],
 ];
 const MARKERS = [
   ["[nsfw]", "The video is flagged, so it is not posted."],
@@ -29,7 +31,7 @@ const KEYS = [
 /** The help for a channel in which `commands` exist; `fill(line)` writes into the composer. */
 export function helpPanel(commands, fill) {
   const names = commands.map(({ path }) => path);
-  const known = EXAMPLES.filter(([line]) => names.includes(line.slice(1).split(" ")[0]));
+  const known = EXAMPLES.filter(([line]) => names.some((name) => `${line} `.startsWith(`/${name} `)));
   const examples = known.length ? known : commands.slice(0, 3).map((each) => [`/${each.path}`, each.description]);
   const films = names.includes("veo");
   const fox = (marker) => fill(`/veo prompt:a red fox ${marker}`);

@@ -92,7 +92,7 @@ function token(found, context, links) {
     return link(found.url, found.url);
   }
   if (found.user) return mention(`@${context.world.people.get(found.user)?.name ?? "unknown"}`, found.user === context.viewer);
-  if (found.role) return mention("@role");
+  if (found.role) return mention(`@${context.world.roleName(found.role) ?? "role"}`);
   if (found.channel) return mention(`#${context.world.channels.get(found.channel)?.name ?? "unknown"}`);
   if (found.command) return mention(`/${found.command}`);
   if (found.unix) return moment(Number(found.unix), found.style ?? "f", context.world.now());

@@ -96,7 +96,9 @@ function content(message, context) {
   const text = message.content ? render(message.content, context, links) : [];
   const quiet = message.flags & SUPPRESS_EMBEDS;
   const films = quiet ? [] : [...new Set(links)].filter((url) => VIDEO.test(pathOf(url)));
-  const files = message.flags & COMPONENTS_V2 ? [] : message.attachments; // V2 shows files only where referenced
+  const embedded = message.embeds.map((embed) => embed.image?.url);
+  const shown = message.attachments.filter((each) => !embedded.includes(each.url)); // a picture of an embed stands there alone
+  const files = message.flags & COMPONENTS_V2 ? [] : shown; // V2 shows files only where referenced
   return [
     text.length ? el("div", { class: "text" }, text) : null,
     films.map((url) => video({ url })),

@@ -3,6 +3,7 @@
 const SUB_COMMAND = 1;
 const SUB_GROUP = 2;
 const CHAT_INPUT = 1;
+const ADMINISTRATOR = 8n;
 
 export class World {
   constructor() {
@@ -48,6 +49,11 @@ export class World {
     return server?.members.find((member) => member.id === id);
   }
 
+  /** What the role of this id is called; undefined where there is none. */
+  roleName(id) {
+    return this.state.servers.flatMap((server) => server.roles).find((role) => role.id === id)?.name;
+  }
+
   /** Whether this member could open the channel. */
   sees(id, channel) {
     if (!channel.server) return channel.recipients?.some((user) => user.id === id);
@@ -62,13 +68,22 @@ export class World {
     return { text: names.join(" · ") || "Member", colour: roles.find((role) => role.color)?.color };
   }
 
-  /** Every callable command of the channel, sub-commands under their whole path; a server's own one comes first. */
-  commands(channel) {
+  /** Whether a command is shown to this member: by its default permissions (Discord docs, Application Commands). */
+  shows(command, server, id) {
+    const needed = command.default_member_permissions;
+    if (!server || needed === null || needed === undefined || server.owner_id === id) return true;
+    const worn = [server.id, ...(this.memberIn(server, id)?.roles ?? [])];
+    const bits = server.roles.filter((role) => worn.includes(role.id)).reduce((all, role) => all | BigInt(role.permissions), 0n);
+    return Boolean(bits & ADMINISTRATOR) || (needed !== "0" && (bits & BigInt(needed)) === BigInt(needed));
+  }
+
+  /** Every command that `viewer` can call in the channel, sub-commands under their whole path; a server's own first. */
+  commands(channel, viewer) {
     const found = new Map();
     for (const command of this.state.commands) {
       const here = !command.guild_id || command.guild_id === channel.guild_id;
       const fits = !command.contexts || command.contexts.includes(channel.server ? 0 : 1);
-      if (command.type !== CHAT_INPUT || !here || !fits) continue;
+      if (command.type !== CHAT_INPUT || !here || !fits || !this.shows(command, channel.server, viewer)) continue;
       if (!found.has(command.name) || command.guild_id) found.set(command.name, command);
     }
     return [...found.values()].flatMap((command) => leaves(command, command.name));

@@ -1,0 +1,278 @@
+"""What admins may do: limits, extras, who may ask at all, pauses, refunds, reports. Each act is kept with its actor.
+
+A server's admins rule what is asked for in their server, below the operator's ceilings; the acts on the whole bot are
+those whose `Admin.server` is EVERYWHERE, and the front lets only the application's owner or team have such an Admin.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bot.errors import BadAmount, BadRequest, NotAllowed
+from bot.ledger import AMOUNT_MAX_U, PeriodKind, parse_amount, usd
+from bot.ports import Act, Books, Clock, End
+from bot.quota import EVERYWHERE, TOTAL, Level, Policy, Rule, RuleKind, Rules, Spender, Standing, server_scope
+from bot.report import Report, RunFact, make_report
+from bot.runs import Ending, Run, RunState
+
+log = logging.getLogger("veo.admin")
+
+DAY_S = 86400.0
+REASON_CHARS_MAX = 300
+_LENGTH: dict[PeriodKind, int] = {"day": 1, "week": 2, "month": 3}
+NO_LIMIT = frozenset({"none", "no limit", "unlimited"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admin:
+    """Who acts, and over what: one server, or EVERYWHERE."""
+
+    server: str
+    actor: str
+    name: str
+
+
+class Administration:
+    """The acts of admins. Each raises a Refusal with one sentence where it cannot be done, and changes nothing then."""
+
+    def __init__(self, *, books: Books, policy: Policy, clock: Clock, look: Callable[[], None]) -> None:
+        self._books = books
+        self._policy = policy
+        self._clock = clock
+        self._look = look
+
+    # Limits
+
+    async def set_limit(
+        self,
+        admin: Admin,
+        subject: str,
+        kind: Literal[RuleKind.LIMIT, RuleKind.EACH],
+        *,
+        amount: str | None,
+        period: PeriodKind | None,
+        in_flight: int | None,
+    ) -> Rule:
+        """Limit dollars, runs at a time, or both; what is not named stays as it was."""
+        if amount is None and in_flight is None:
+            raise BadRequest("Name an amount of dollars, a number of runs at a time, or both; nothing was changed.")
+        old = (await self._books.rules(admin.server)).get(subject, kind)
+        rule = old or Rule(server=admin.server, subject=subject, kind=kind)
+        if in_flight is not None:
+            rule = replace(rule, in_flight=in_flight)
+        if amount is not None:
+            limit_u = None if amount.strip().lower() in NO_LIMIT else parse_amount(amount)
+            rule = replace(rule, limit_u=limit_u, period=period or rule.period or self._policy.period)
+        elif period is not None:
+            raise BadRequest("A period needs an amount beside it; nothing was changed.")
+        self._check_ceilings(rule)
+        await self._books.set_rule(rule, self._act(admin, f"{_NOUN[kind]} set", subject, _said(rule)))
+        return rule
+
+    async def lift_limit(self, admin: Admin, subject: str, kind: Literal[RuleKind.LIMIT, RuleKind.EACH]) -> None:
+        """Take a limit away."""
+        await self._lift(admin, subject, kind, f"{_NOUN[kind]} lifted")
+
+    async def grant(self, admin: Admin, subject: str, spender: Spender | None, amount: str, reason: str) -> Standing:
+        """Allow so much more in the present period. `spender`: the member, where the subject is one."""
+        amount_u = parse_amount(amount)
+        if amount_u == 0:
+            raise BadAmount("A grant of nothing changes nothing; name an amount above 0.")
+        act = self._act(admin, "grant", subject, usd(amount_u), reason)
+
+        def level(rules: Rules) -> Level:
+            found = self._limited(subject, spender, rules)
+            if found.limit_u is None:
+                raise BadRequest("There is no limit that an extra could be added to; nothing was changed.")
+            if found.limit_u + amount_u > AMOUNT_MAX_U:
+                raise BadAmount(f"{usd(amount_u)} is more than can be added; name a smaller amount.")
+            return found
+
+        return await self._books.grant(admin.server, level, amount_u, act)
+
+    async def rules(self, server: str) -> Rules:
+        """The server's rules and the operator's."""
+        return await self._books.rules(server)
+
+    async def standing(self, admin: Admin, subject: str, spender: Spender | None) -> list[Standing]:
+        """Where one level stands now: two lines where its limit and the operator's ceiling have other periods."""
+        now = self._clock.now()
+        who = spender or Spender(member="", server=admin.server, channel="")
+
+        def plan(rules: Rules) -> list[Level]:
+            if spender is not None:
+                return [self._policy.member_level(spender, rules, now)]
+            return self._policy.level(subject, rules, now)
+
+        rules = await self._books.rules(admin.server)
+        return await self._books.standings(who, lambda _: plan(rules))
+
+    # Who may ask
+
+    async def block(self, admin: Admin, subject: str, reason: str) -> None:
+        """Let a member ask for nothing more in this server."""
+        await self._put(admin, subject, RuleKind.BLOCK, "block", reason)
+
+    async def unblock(self, admin: Admin, subject: str) -> None:
+        await self._lift(admin, subject, RuleKind.BLOCK, "unblock")
+
+    async def allow(self, admin: Admin, subject: str) -> None:
+        """Let this role or channel use /veo, and from now on no other of its sort that is not allowed too."""
+        await self._put(admin, subject, RuleKind.ALLOW, "allow")
+
+    async def disallow(self, admin: Admin, subject: str) -> None:
+        await self._lift(admin, subject, RuleKind.ALLOW, "disallow")
+
+    async def pause(self, admin: Admin, reason: str) -> None:
+        """Admit nothing more from this moment on; what runs goes on and is delivered."""
+        await self._put(admin, _all_of(admin), RuleKind.PAUSE, "pause", reason)
+
+    async def resume(self, admin: Admin) -> None:
+        await self._lift(admin, _all_of(admin), RuleKind.PAUSE, "resume")
+
+    async def set_desk(self, admin: Admin, channel: str | None) -> None:
+        """Take the requests of members over their limit in this channel, or in none."""
+        for old in (await self._books.rules(admin.server)).subjects(RuleKind.DESK):
+            if old != channel:
+                await self._lift(admin, old, RuleKind.DESK, "requests moved")
+        if channel is not None:
+            await self._put(admin, channel, RuleKind.DESK, "requests here")
+
+    async def switch(self, admin: Admin, server: str, *, on: bool) -> None:
+        """Let /veo work in a server, or take that back; for the operator."""
+        operator = replace(admin, server=EVERYWHERE)
+        if on:
+            await self._put(operator, server_scope(server), RuleKind.ON, "server on")
+        else:
+            await self._lift(operator, server_scope(server), RuleKind.ON, "server off")
+
+    async def is_on(self, server: str) -> bool:
+        """Whether the operator switched the server on, beside what the settings say."""
+        rules = await self._books.rules(server)
+        return rules.get(server_scope(server), RuleKind.ON) is not None
+
+    # Runs
+
+    async def refund(self, admin: Admin, run_id: str, reason: str) -> Run:
+        """Give the member back what a run was charged, or release the hold of an unknown one.
+
+        The refund is an extra of the member's present period. What Runflow billed is gone, so the levels above the
+        member go on counting it.
+        """
+        run = await self._books.get(run_id)
+        if run is None or admin.server not in (run.server, EVERYWHERE):
+            raise BadRequest("No run of this server has that id; `/veo-admin report` lists them as CSV.")
+        if run.state == RunState.UNKNOWN:
+            return await self._release(admin, run, reason)
+        if not run.terminal:
+            raise BadRequest("That run is still under way; it is charged only what Runflow bills in the end.")
+        now = self._clock.now()
+        act = self._act(admin, "refund", f"run:{run_id}", usd(run.charged_u), reason)
+        refunded = await self._books.refund(
+            run_id,
+            _charge_of,
+            lambda rules: self._policy.member_level(Spender.of(run), rules, now),
+            act,
+        )
+        log.info("refunded run=%s amount_u=%d actor=%s", run_id, refunded.refunded_u, admin.actor)
+        return refunded
+
+    async def _release(self, admin: Admin, run: Run, reason: str) -> Run:
+        end = End(ending=Ending.FAILED, failure_code="RELEASED", failure_message="an admin gave it up")
+        act = self._act(admin, "release", f"run:{run.run_id}", f"{usd(run.price_u)} held", reason)
+        released = await self._books.release(run, act, end)
+        if released is None:
+            raise BadRequest("Something became known of that run at this moment; look at it again.")
+        log.warning("released run=%s actor=%s: should it have been billed, that is not booked", run.run_id, admin.actor)
+        self._look()
+        return released
+
+    async def report(
+        self, admin: Admin, days: int, *, without_roles: Collection[str] = ()
+    ) -> tuple[Report, Sequence[RunFact]]:
+        """What was spent in the last `days` calendar days, today included, and the runs themselves."""
+        until = self._clock.now()
+        today = self._policy.period_of("day", until)
+        since = self._policy.period_of("day", today.starts_at - (days - 1) * DAY_S + DAY_S / 2).starts_at
+        facts = await self._books.facts(None if admin.server == EVERYWHERE else admin.server, since, until + 1.0)
+        facts = [replace(fact, roles=tuple(role for role in fact.roles if role not in without_roles)) for fact in facts]
+        return make_report(facts, since=since, until=until, zone=self._policy.zone), facts
+
+    async def acts(self, admin: Admin, limit: int) -> list[Act]:
+        """What was done here, newest first."""
+        return await self._books.acts(admin.server, limit)
+
+    # Small helpers
+
+    def _limited(self, subject: str, spender: Spender | None, rules: Rules) -> Level:
+        now = self._clock.now()
+        if spender is not None:
+            return self._policy.member_level(spender, rules, now)
+        return self._policy.level(subject, rules, now)[-1]
+
+    def _check_ceilings(self, rule: Rule) -> None:
+        """Refuse a limit that the operator's would not let anybody reach."""
+        ceilings = [self._policy.total_ceiling_u, *([] if rule.subject == TOTAL else [self._policy.server_ceiling_u])]
+        ceiling_u = min((each for each in ceilings if each is not None), default=None)
+        if ceiling_u is None or rule.limit_u is None or rule.period is None:
+            return
+        if _LENGTH[rule.period] <= _LENGTH[self._policy.period] and rule.limit_u > ceiling_u:
+            raise BadAmount(
+                f"{usd(rule.limit_u)} per {rule.period} is above the operator's ceiling of {usd(ceiling_u)} per "
+                f"{self._policy.period}; name at most that. Nothing was changed."
+            )
+
+    async def _put(self, admin: Admin, subject: str, kind: RuleKind, verb: str, reason: str = "") -> None:
+        rule = Rule(server=admin.server, subject=subject, kind=kind)
+        await self._books.set_rule(rule, self._act(admin, verb, subject, reason=reason))
+
+    async def _lift(self, admin: Admin, subject: str, kind: RuleKind, verb: str) -> None:
+        if not await self._books.lift_rule(admin.server, subject, kind, self._act(admin, verb, subject)):
+            raise BadRequest("There is nothing to lift; nothing was changed.")
+
+    def _act(self, admin: Admin, verb: str, subject: str, detail: str = "", reason: str = "") -> Act:
+        log.info("act verb=%r server=%s actor=%s subject=%s", verb, admin.server, admin.actor, subject)
+        return Act(
+            at=self._clock.now(),
+            server=admin.server,
+            actor=admin.actor,
+            actor_name=admin.name,
+            verb=verb,
+            subject=subject,
+            detail=detail,
+            reason=reason[:REASON_CHARS_MAX],
+        )
+
+
+_NOUN = {RuleKind.LIMIT: "limit", RuleKind.EACH: "member limit"}
+
+
+def _charge_of(run: Run) -> int:
+    """What there is to refund. Raises BadRequest where that is nothing."""
+    if run.charged_u == 0:
+        raise BadRequest("That run was not charged, so there is nothing to refund.")
+    return run.charged_u
+
+
+def _all_of(admin: Admin) -> str:
+    """Everything that this admin rules."""
+    return TOTAL if admin.server == EVERYWHERE else server_scope(admin.server)
+
+
+def _said(rule: Rule) -> str:
+    """A limit in words, as the acts keep it."""
+    parts = (
+        []
+        if rule.period is None
+        else [f"{'no limit' if rule.limit_u is None else usd(rule.limit_u)} per {rule.period}"]
+    )
+    return ", ".join(parts + ([] if rule.in_flight is None else [f"{rule.in_flight} runs at a time"]))
+
+
+def require_owner(*, is_owner: bool) -> None:
+    """Raise NotAllowed for anybody but the application's owner and team."""
+    if not is_owner:
+        raise NotAllowed("That belongs to whoever runs this bot: the owner of the application or its team.")

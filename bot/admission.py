@@ -1,0 +1,250 @@
+"""Takes wishes: prices them, asks where asking is due, and turns each into at most one run with its money held.
+
+A wish becomes a run at once; above a price it becomes a question to its member first, and over a limit it may become
+one to the admins. Questions are rows that hold no money: each is good once, until it ends, also after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, TooManyRuns
+from bot.ledger import PriceTable, usd
+from bot.ports import Act, Books, Choice, Clock, NewRun, Offer, OfferKind, Wish
+from bot.quota import OverLimit, Policy, RuleKind, Rules, Spender, Standing
+from bot.runs import Run, VeoRequest
+
+log = logging.getLogger("veo.admission")
+
+CONFIRM_LIFE_S = 600.0  # a price is agreed to within this, or asked for again
+REQUEST_LIFE_S = 86400.0  # admins sleep
+CHOICES_MAX = 4  # what was asked for, and up to three that cost less
+
+
+class AskFirst(OverLimit):
+    """A level refused, and the server's admins can be asked: `offer` is the question to put to them."""
+
+    def __init__(self, refusal: OverLimit, offer: Offer) -> None:
+        super().__init__(refusal.level, refusal.price_u, refusal.standing)
+        self.offer = offer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A member's or an admin's yes, and where what follows can be shown."""
+
+    offer_id: str
+    choice: int = 0
+    reply_to: str | None = None
+    reply_until: float | None = None
+
+
+class Admission:
+    """The counter at which members ask. `look` tells the engine that there is a new run."""
+
+    def __init__(
+        self,
+        *,
+        books: Books,
+        prices: PriceTable,
+        policy: Policy,
+        clock: Clock,
+        chance: random.Random,
+        prompt_max_chars: int,
+        confirm_above_u: int,
+        look: Callable[[], None],
+    ) -> None:
+        self._books = books
+        self.prices = prices
+        self._policy = policy
+        self._clock = clock
+        self._chance = chance
+        self._prompt_max_chars = prompt_max_chars
+        self._confirm_above_u = confirm_above_u
+        self._look = look
+
+    # Wishes
+
+    async def ask(self, wish: Wish) -> Run | Offer:
+        """A run with its price held, or the question that comes before it. Raises a Refusal; nothing is held then."""
+        _check_prompt(wish.request, self._prompt_max_chars)
+        price_u = self.prices.quote(wish.request)
+        new = self._new(wish, price_u)
+        plan = self._policy.admission(wish.spender, new.now)
+        try:
+            if price_u > self._confirm_above_u:
+                made = await self._books.offer(self._confirmation(wish, price_u), new, plan)
+            else:
+                with self._seen_through():
+                    made = await self._books.admit(new, plan)
+        except OverLimit as refusal:
+            raise await self._with_request(refusal, wish) from None
+        return self._begun(made) if isinstance(made, Run) else made
+
+    async def confirm(self, answer: Answer, member: str) -> Run:
+        """The member's yes to a price: the run, exactly as quoted, once. Raises a Refusal."""
+        offer = await self._books.offer_of(answer.offer_id)
+        if offer is None or offer.kind != OfferKind.CONFIRM or answer.choice >= len(offer.choices):
+            raise OfferGone("That question is not there any more; nothing was charged. Ask again with `/veo`.")
+        if offer.wish.member != member:
+            raise OfferGone("That question was put to somebody else.")
+        return await self._take(offer, answer, approval=None)
+
+    # Requests of members over their limit
+
+    async def request_of(self, offer_id: str, member: str) -> Offer:
+        """The member's own request, which may be put to the admins. Raises OfferGone."""
+        offer = await self._books.offer_of(offer_id)
+        if offer is None or offer.kind != OfferKind.REQUEST or offer.wish.member != member:
+            raise OfferGone("That request is not yours, or not there any more. Ask again with `/veo`.")
+        if offer.expires_at <= self._clock.now():
+            raise OfferGone("That request has ended; nothing was charged. Ask again with `/veo`.")
+        return offer
+
+    async def asked(self, offer: Offer, message: str) -> None:
+        """The admins have the request before them."""
+        await self._books.asked(offer.offer_id, message)
+
+    async def desk(self, server: str) -> str | None:
+        """The scope of the channel in which the server's admins take requests; None: they take none."""
+        return desk_of(await self._books.rules(server))
+
+    async def approve(self, offer_id: str, server: str, actor: str, actor_name: str) -> Run:
+        """An admin's yes: what is missing is granted, and exactly what was asked for runs, once. Raises a Refusal."""
+        offer = await self._request(offer_id, server)
+        act = self._act(offer, "request approved", actor, actor_name)
+        try:
+            return await self._take(offer, Answer(offer_id=offer_id), approval=act)
+        except NotAllowed:
+            raise NotAllowed("The member may not use `/veo` there now: paused, blocked or not allowed.") from None
+        except TooManyRuns:
+            raise TooManyRuns("As many runs as a limit allows are under way; approve again when one is done.") from None
+        except OverLimit as refusal:
+            raise OverQuota(f"{refusal} The operator's ceiling leaves no room for it; nothing was changed.") from None
+
+    async def deny(self, offer_id: str, server: str, actor: str, actor_name: str) -> Offer:
+        """An admin's no. Raises OfferGone where it was answered before."""
+        offer = await self._request(offer_id, server)
+        return await self._books.deny(offer_id, self._act(offer, "request denied", actor, actor_name))
+
+    # Where a member stands
+
+    async def standings(self, who: Spender) -> list[Standing]:
+        """Where every level stands that a run of this member would be held on, the member's own last."""
+        return await self._books.standings(who, self._policy.levels(who, self._clock.now()))
+
+    async def run_of(self, member: str, run_id: str) -> Run | None:
+        """The member's own run of that id."""
+        run = await self._books.get(run_id)
+        return run if run is not None and run.member == member else None
+
+    async def receipt_of(self, run_id: str, *, member: str, server: str | None) -> Run:
+        """The run, for its member and for the admins of its `server`. Raises NotAllowed for anybody else."""
+        run = await self._books.get(run_id)
+        if run is None or (run.member != member and run.server != server):
+            raise NotAllowed("A receipt is for the member who asked for the video, and for who manages the server.")
+        return run
+
+    async def latest(self, member: str, limit: int) -> list[Run]:
+        """The member's runs, newest first."""
+        return await self._books.latest(member, limit)
+
+    # Small helpers
+
+    async def _take(self, offer: Offer, answer: Answer, *, approval: Act | None) -> Run:
+        choice = offer.choices[answer.choice]
+        wish = replace(offer.wish, request=choice.request, reply_to=answer.reply_to, reply_until=answer.reply_until)
+        new = self._new(wish, choice.price_u)
+        plan = self._policy.admission(wish.spender, new.now)
+        with self._seen_through():
+            run = await self._books.take(offer.offer_id, new, plan, approval=approval)
+        return self._begun(run)
+
+    async def _request(self, offer_id: str, server: str) -> Offer:
+        offer = await self._books.offer_of(offer_id)
+        if offer is None or offer.kind != OfferKind.REQUEST or offer.wish.server != server:
+            raise OfferGone("That request is not there any more; nothing was changed.")
+        return offer
+
+    async def _with_request(self, refusal: OverLimit, wish: Wish) -> OverLimit:
+        """The refusal, with a request to go with it where the admins can be asked and could say yes."""
+        if not refusal.admins_can_raise or desk_of(await self._books.rules(wish.server)) is None:
+            return refusal
+        offer = Offer(
+            offer_id=self._token(10),
+            kind=OfferKind.REQUEST,
+            wish=wish,
+            choices=(Choice(request=wish.request, price_u=refusal.price_u),),
+            expires_at=self._clock.now() + REQUEST_LIFE_S,
+            over=refusal.scope,
+        )
+        return AskFirst(refusal, await self._books.keep(offer))
+
+    def _confirmation(self, wish: Wish, price_u: int) -> Offer:
+        choices = [(price_u, wish.request), *self.prices.cheaper(wish.request)][:CHOICES_MAX]
+        return Offer(
+            offer_id=self._token(10),
+            kind=OfferKind.CONFIRM,
+            wish=wish,
+            choices=tuple(Choice(request=request, price_u=each_u) for each_u, request in choices),
+            expires_at=self._clock.now() + CONFIRM_LIFE_S,
+        )
+
+    def _new(self, wish: Wish, price_u: int) -> NewRun:
+        return NewRun(
+            wish=wish,
+            run_id=self._token(10),
+            price_u=price_u,
+            callback_token=self._token(20),
+            now=self._clock.now(),
+        )
+
+    @contextmanager
+    def _seen_through(self) -> Iterator[None]:
+        """A transaction outlives its cancelled caller: the run that it makes all the same is looked for."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._look()
+            raise
+
+    def _begun(self, run: Run) -> Run:
+        log.info("admitted run=%s member=%s price_u=%d", run.run_id, run.member, run.price_u)
+        self._look()
+        return run
+
+    def _act(self, offer: Offer, verb: str, actor: str, actor_name: str) -> Act:
+        return Act(
+            at=self._clock.now(),
+            server=offer.wish.server,
+            actor=actor,
+            actor_name=actor_name,
+            verb=verb,
+            subject=f"member:{offer.wish.member}",
+            detail=f"{usd(offer.choices[0].price_u)}, request {offer.offer_id}",
+        )
+
+    def _token(self, octets: int) -> str:
+        """An unguessable name of lower-case letters and digits 2 to 7, eight for each five octets."""
+        return base64.b32encode(self._chance.randbytes(octets)).decode().lower()
+
+
+def desk_of(rules: Rules) -> str | None:
+    """The scope of the channel that takes requests."""
+    return next(iter(rules.subjects(RuleKind.DESK)), None)
+
+
+def _check_prompt(request: VeoRequest, longest: int) -> None:
+    if not request.prompt.strip():
+        raise BadRequest("The prompt is empty. Describe the video that you want; nothing was charged.")
+    for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt or "")):
+        if len(text) > longest:
+            raise BadRequest(
+                f"The {name} has {len(text)} characters, and {longest} is the most. Shorten it; nothing was charged."
+            )

@@ -1,0 +1,453 @@
+"""`/veo-admin`: limits, extras, who may ask, pauses, refunds, reports; answers are for the caller alone.
+
+Discord shows the command to who may manage the server, and to whom a server's own command permissions add. What is
+under `bot` concerns every server and asks for the application's owner or team besides.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot.administration import Admin, Administration, require_owner
+from bot.errors import BadRequest, Refusal
+from bot.ledger import PeriodKind, usd
+from bot.quota import EVERYWHERE, TOTAL, RuleKind, Spender, channel_scope, member_scope, role_scope, server_scope
+from bot.report import Report, RunFact, report_csv
+from bot.runs import RunState
+from cogs import chart, words
+from cogs.servers import runs_the_bot
+from cogs.veo import acknowledge
+
+ACTS_SHOWN = 20
+EMBED_CHARS_MAX = 4096  # Discord docs, Message, Embed Limits
+FIELD_CHARS_MAX = 1024  # the same
+REPORT_DAYS_MAX = 366
+
+User = discord.User | discord.Member
+Reason = app_commands.Range[str, 1, 300]
+Amount = app_commands.Range[str, 1, 40]
+Runs = app_commands.Range[int, 0, 10_000]
+Do = Callable[[Admin], Awaitable[str]]
+
+
+class _Places(app_commands.Transformer):
+    """A channel in which members can be; threads count to theirs."""
+
+    @property
+    def type(self) -> discord.AppCommandOptionType:
+        return discord.AppCommandOptionType.channel
+
+    @property
+    def channel_types(self) -> list[discord.ChannelType]:
+        kinds = discord.ChannelType
+        return [kinds.text, kinds.news, kinds.voice, kinds.stage_voice, kinds.forum]
+
+    async def transform(
+        self, interaction: discord.Interaction, value: app_commands.AppCommandChannel, /
+    ) -> app_commands.AppCommandChannel:
+        return value
+
+
+Place = app_commands.Transform[app_commands.AppCommandChannel, _Places]
+
+
+class Admins(commands.Cog):
+    """The acts of a server's admins, and those of whoever runs the bot."""
+
+    admin = app_commands.Group(
+        name="veo-admin",
+        description="Limits, extras, access, refunds and reports of this server",
+        guild_only=True,
+        default_permissions=discord.Permissions(manage_guild=True),
+        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+    )
+    limit = app_commands.Group(name="limit", description="What may be spent", parent=admin)
+    access = app_commands.Group(name="access", description="Who may use /veo, and where", parent=admin)
+    bot_ = app_commands.Group(name="bot", description="The whole bot: for whoever runs it", parent=admin)
+
+    def __init__(self, administration: Administration) -> None:
+        self._administration = administration
+
+    # Limits
+
+    @limit.command(name="set", description="Limit dollars or runs at a time of this server, or of whom you name")
+    @app_commands.describe(
+        amount="Dollars, such as 25 or 12.50; 0: nobody may; none: no limit",
+        per="The calendar period of the amount (default: as before, or the operator's)",
+        runs="Runs at a time; more are refused",
+        member="One member's own limit",
+        role="What each member with this role may spend",
+        channel="What may be spent in this channel",
+        pool="With a role: what all who have it may spend together",
+    )
+    async def set_limit(
+        self,
+        interaction: discord.Interaction,
+        amount: Amount | None = None,
+        per: PeriodKind | None = None,
+        runs: Runs | None = None,
+        member: User | None = None,
+        role: discord.Role | None = None,
+        channel: Place | None = None,
+        pool: bool = False,
+    ) -> None:
+        async def do(admin: Admin) -> str:
+            subject, kind = subject_of(interaction, member, role, channel), kind_of(role, pool=pool)
+            rule = await self._administration.set_limit(admin, subject, kind, amount=amount, period=per, in_flight=runs)
+            return f"From now on {words.rule_line(rule)}."
+
+        await self._act(interaction, do)
+
+    @limit.command(name="show", description="Every rule of this server, or where one level stands")
+    @app_commands.describe(member="A member's level", role="The pool of a role", channel="A channel's level")
+    async def show_limit(
+        self,
+        interaction: discord.Interaction,
+        member: User | None = None,
+        role: discord.Role | None = None,
+        channel: Place | None = None,
+    ) -> None:
+        async def do(admin: Admin) -> str:
+            subject = subject_of(interaction, member, role, channel)
+            standings = await self._administration.standing(admin, subject, spender_for(interaction, member))
+            lines = [f"**{_who(subject)}**: {words.standing_line(each)}." for each in standings]
+            everything = not (member or role or channel)
+            rules = [rule for rule in await self._administration.rules(admin.server) if rule.server == admin.server]
+            lines += sorted(words.rule_line(rule) for rule in rules if everything or rule.subject == subject)
+            return "\n".join(lines)
+
+        await self._act(interaction, do)
+
+    @limit.command(name="lift", description="Take a limit away: of this server, or of whom you name")
+    @app_commands.describe(
+        member="A member's own limit",
+        role="What each member with this role may spend",
+        channel="A channel's limit",
+        pool="With a role: its pool",
+    )
+    async def lift_limit(
+        self,
+        interaction: discord.Interaction,
+        member: User | None = None,
+        role: discord.Role | None = None,
+        channel: Place | None = None,
+        pool: bool = False,
+    ) -> None:
+        async def do(admin: Admin) -> str:
+            subject = subject_of(interaction, member, role, channel)
+            await self._administration.lift_limit(admin, subject, kind_of(role, pool=pool))
+            return f"Lifted. {_who(subject)[:1].upper()}{_who(subject)[1:]} has no limit of its own any more."
+
+        await self._act(interaction, do)
+
+    @admin.command(name="grant", description="Allow so much more in the present period")
+    @app_commands.describe(
+        amount="Dollars, such as 5 or 2.50",
+        member="To one member",
+        role="To the pool of a role",
+        channel="To a channel",
+        reason="Why; it is kept in the log",
+    )
+    async def grant(
+        self,
+        interaction: discord.Interaction,
+        amount: Amount,
+        member: User | None = None,
+        role: discord.Role | None = None,
+        channel: Place | None = None,
+        reason: Reason = "",
+    ) -> None:
+        async def do(admin: Admin) -> str:
+            subject = subject_of(interaction, member, role, channel)
+            spender = spender_for(interaction, member)
+            standing = await self._administration.grant(admin, subject, spender, amount, reason)
+            return f"Granted. **{_who(subject)}**: {words.standing_line(standing)}."
+
+        await self._act(interaction, do)
+
+    # Access
+
+    @access.command(name="block", description="Let a member ask for nothing more in this server")
+    async def block(self, interaction: discord.Interaction, member: User, reason: Reason = "") -> None:
+        async def do(admin: Admin) -> str:
+            await self._administration.block(admin, member_scope(f"discord:{member.id}"), reason)
+            return f"{member.mention} may not use `/veo` here any more. What runs is still delivered."
+
+        await self._act(interaction, do)
+
+    @access.command(name="unblock", description="Let a blocked member ask again")
+    async def unblock(self, interaction: discord.Interaction, member: User) -> None:
+        async def do(admin: Admin) -> str:
+            await self._administration.unblock(admin, member_scope(f"discord:{member.id}"))
+            return f"{member.mention} may use `/veo` again."
+
+        await self._act(interaction, do)
+
+    @access.command(
+        name="allow", description="Name a role or channel that may use /veo; others of its sort may not then"
+    )
+    async def allow(
+        self, interaction: discord.Interaction, role: discord.Role | None = None, channel: Place | None = None
+    ) -> None:
+        async def do(admin: Admin) -> str:
+            subject = subject_of(interaction, None, role, channel, need=True)
+            await self._administration.allow(admin, subject)
+            sort = "roles" if role else "channels"
+            return f"{words.mention(subject)} may use `/veo`; {sort} that are not allowed too may not."
+
+        await self._act(interaction, do)
+
+    @access.command(name="disallow", description="Take a role or channel from those that may use /veo")
+    async def disallow(
+        self, interaction: discord.Interaction, role: discord.Role | None = None, channel: Place | None = None
+    ) -> None:
+        async def do(admin: Admin) -> str:
+            subject = subject_of(interaction, None, role, channel, need=True)
+            await self._administration.disallow(admin, subject)
+            return f"{words.mention(subject)} is not named any more; where none is named, all may use `/veo`."
+
+        await self._act(interaction, do)
+
+    @admin.command(name="pause", description="Admit nothing more in this server, at once")
+    async def pause(self, interaction: discord.Interaction, reason: Reason = "") -> None:
+        async def do(admin: Admin) -> str:
+            await self._administration.pause(admin, reason)
+            return "Paused: nothing more is admitted in this server. What runs is still delivered."
+
+        await self._act(interaction, do)
+
+    @admin.command(name="resume", description="Admit videos in this server again")
+    async def resume(self, interaction: discord.Interaction) -> None:
+        async def do(admin: Admin) -> str:
+            await self._administration.resume(admin)
+            return "Resumed: `/veo` works in this server again."
+
+        await self._act(interaction, do)
+
+    @admin.command(name="requests", description="Where members over their limit may ask; without a channel, nowhere")
+    async def requests(self, interaction: discord.Interaction, channel: discord.TextChannel | None = None) -> None:
+        async def do(admin: Admin) -> str:
+            if channel is not None:
+                _check_desk(channel)
+            await self._administration.set_desk(admin, channel_scope(f"discord:{channel.id}") if channel else None)
+            return f"Requests go to {channel.mention}." if channel else "Members cannot ask for more any longer."
+
+        await self._act(interaction, do)
+
+    # Runs
+
+    @admin.command(name="refund", description="Give a member the charge of a run again, or release an unknown one")
+    @app_commands.describe(run="The run's id, as under its message", reason="Why; it is kept in the log")
+    async def refund(
+        self, interaction: discord.Interaction, run: app_commands.Range[str, 1, 100], reason: Reason
+    ) -> None:
+        async def do(admin: Admin) -> str:
+            wanted = run.strip(" `").removeprefix("veo-").removesuffix(".mp4")
+            done = await self._administration.refund(admin, wanted, reason)
+            member = words.mention(f"member:{done.member}")
+            if done.state == RunState.FAILED and not done.refunded_u:
+                return f"Released: the {usd(done.price_u)} held for {member} are free again."
+            return (
+                f"{member} may spend {usd(done.refunded_u)} more in this period. Runflow's bill stays: the levels "
+                "above the member go on counting it."
+            )
+
+        await self._act(interaction, do)
+
+    @admin.command(name="report", description="Spend by member, role, channel and day, as a message and as CSV")
+    @app_commands.describe(days="How many days, today included (default 30)")
+    async def report(
+        self, interaction: discord.Interaction, days: app_commands.Range[int, 1, REPORT_DAYS_MAX] = 30
+    ) -> None:
+        await self._report(interaction, days, everywhere=False)
+
+    @admin.command(name="log", description="What admins did here, newest first")
+    async def log(self, interaction: discord.Interaction) -> None:
+        await self._act(interaction, self._acts)
+
+    # The whole bot
+
+    @bot_.command(name="limit", description="Limit what the whole bot may spend, below the operator's ceiling")
+    async def total(
+        self,
+        interaction: discord.Interaction,
+        amount: Amount | None = None,
+        per: PeriodKind | None = None,
+        runs: Runs | None = None,
+    ) -> None:
+        async def do(admin: Admin) -> str:
+            rule = await self._administration.set_limit(
+                admin, TOTAL, RuleKind.LIMIT, amount=amount, period=per, in_flight=runs
+            )
+            return f"From now on {words.rule_line(rule)}."
+
+        await self._act(interaction, do, everywhere=True)
+
+    @bot_.command(name="lift", description="Take the whole bot's limit away; the operator's ceiling stays")
+    async def lift_total(self, interaction: discord.Interaction) -> None:
+        async def do(admin: Admin) -> str:
+            await self._administration.lift_limit(admin, TOTAL, RuleKind.LIMIT)
+            return "Lifted. The whole bot has no limit but the operator's ceiling."
+
+        await self._act(interaction, do, everywhere=True)
+
+    @bot_.command(name="pause", description="Admit nothing more in any server, at once")
+    async def pause_all(self, interaction: discord.Interaction, reason: Reason = "") -> None:
+        async def do(admin: Admin) -> str:
+            await self._administration.pause(admin, reason)
+            return "Paused: nothing more is admitted in any server. What runs is still delivered."
+
+        await self._act(interaction, do, everywhere=True)
+
+    @bot_.command(name="resume", description="Admit videos in every server again")
+    async def resume_all(self, interaction: discord.Interaction) -> None:
+        async def do(admin: Admin) -> str:
+            await self._administration.resume(admin)
+            return "Resumed in every server that is not paused by its own admins."
+
+        await self._act(interaction, do, everywhere=True)
+
+    @bot_.command(name="server", description="Switch a server on, or off again: this one, or one by its id")
+    async def switch(
+        self, interaction: discord.Interaction, on: bool, server: app_commands.Range[str, 15, 20] | None = None
+    ) -> None:
+        async def do(admin: Admin) -> str:
+            number = server or str(interaction.guild_id)
+            if not (number.isascii() and number.isdecimal()):
+                raise BadRequest(
+                    f"{words.quoted(number, 20)} is no server id; it is a number, such as {interaction.guild_id}."
+                )
+            await self._administration.switch(admin, f"discord:{number}", on=on)
+            return f"`/veo` {'works' if on else 'is no longer switched on by this'} in the server {number}."
+
+        await self._act(interaction, do, everywhere=True)
+
+    @bot_.command(name="report", description="Spend in all servers, as a message and as CSV")
+    async def report_all(
+        self, interaction: discord.Interaction, days: app_commands.Range[int, 1, REPORT_DAYS_MAX] = 30
+    ) -> None:
+        await self._report(interaction, days, everywhere=True)
+
+    @bot_.command(name="log", description="What was done to the whole bot, newest first")
+    async def log_all(self, interaction: discord.Interaction) -> None:
+        await self._act(interaction, self._acts, everywhere=True)
+
+    # How all of them answer
+
+    async def _act(self, interaction: discord.Interaction, do: Do, *, everywhere: bool = False) -> None:
+        """Answer at once, act, and say what came of it, to the caller alone."""
+        if await acknowledge(interaction, ephemeral=True) is None:
+            return
+        try:
+            sentence = await do(await _admin_of(interaction, everywhere=everywhere))
+        except Refusal as refusal:
+            sentence = str(refusal)
+        await interaction.edit_original_response(content=sentence[: words.MESSAGE_CHARS_MAX])
+
+    async def _acts(self, admin: Admin) -> str:
+        acts = await self._administration.acts(admin, ACTS_SHOWN)
+        return "\n".join(map(words.act_line, acts)) or "Nothing was done here yet."
+
+    async def _report(self, interaction: discord.Interaction, days: int, *, everywhere: bool) -> None:
+        if await acknowledge(interaction, ephemeral=True) is None:
+            return
+        try:
+            admin = await _admin_of(interaction, everywhere=everywhere)
+            # That everybody has the role of the same id as their server says nothing.
+            everyone = {f"discord:{guild.id}" for guild in interaction.client.guilds}
+            report, facts = await self._administration.report(admin, days, without_roles=everyone)
+        except Refusal as refusal:
+            await interaction.edit_original_response(content=str(refusal))
+            return
+        embed, files = _report_message(interaction.client, report, facts)
+        await interaction.edit_original_response(embed=embed, attachments=files)
+
+
+def _report_message(
+    client: discord.Client, report: Report, facts: Sequence[RunFact]
+) -> tuple[discord.Embed, list[discord.File]]:
+    span = f"{words.when(report.since, 'd')} to {words.when(report.until, 'd')}"
+    embed = discord.Embed(title="Spend", description=span, colour=discord.Colour.blurple())
+    for name, value in words.report_fields(report):
+        embed.add_field(name=name, value=value[:FIELD_CHARS_MAX])
+    embed.set_image(url="attachment://spend.png")
+    table = report_csv(facts, lambda name: _name_of(client, name)).encode("utf-8-sig")  # so that spreadsheets see UTF-8
+    picture = chart.spend_chart(report.days)
+    return embed, [discord.File(io.BytesIO(picture), "spend.png"), discord.File(io.BytesIO(table), "veo-report.csv")]
+
+
+def _name_of(client: discord.Client, name: str) -> str:
+    """What people call a role or channel, as far as it still exists."""
+    number = int(name.removeprefix("discord:"))
+    found = client.get_channel(number) or next(
+        (role for guild in client.guilds if (role := guild.get_role(number))), None
+    )
+    return getattr(found, "name", name)
+
+
+async def _admin_of(interaction: discord.Interaction, *, everywhere: bool) -> Admin:
+    if everywhere:
+        require_owner(is_owner=await runs_the_bot(interaction))
+    return Admin(
+        server=EVERYWHERE if everywhere else f"discord:{interaction.guild_id}",
+        actor=f"discord:{interaction.user.id}",
+        name=interaction.user.display_name,
+    )
+
+
+def subject_of(
+    interaction: discord.Interaction,
+    member: User | None,
+    role: discord.Role | None,
+    channel: Place | None,
+    *,
+    need: bool = False,
+) -> str:
+    """The one that is named, else the server. Raises BadRequest where several are, or none that is needed."""
+    named = [
+        *([member_scope(f"discord:{member.id}")] if member else []),
+        *([role_scope(f"discord:{role.id}")] if role else []),
+        *([channel_scope(f"discord:{channel.id}")] if channel else []),
+    ]
+    if len(named) > 1:
+        raise BadRequest("Name only one of member, role and channel; nothing was changed.")
+    if need and not named:
+        raise BadRequest("Name a role or a channel; nothing was changed.")
+    return named[0] if named else server_scope(f"discord:{interaction.guild_id}")
+
+
+def kind_of(role: discord.Role | None, *, pool: bool) -> Literal[RuleKind.LIMIT, RuleKind.EACH]:
+    """A role's limit is each member's, unless its pool is meant. Raises BadRequest for a pool without a role."""
+    if pool and role is None:
+        raise BadRequest("Only a role has a pool; name the role, or leave pool out. Nothing was changed.")
+    return RuleKind.EACH if role is not None and not pool else RuleKind.LIMIT
+
+
+def spender_for(interaction: discord.Interaction, member: User | None) -> Spender | None:
+    """A member as a spender in this server, with the roles that decide about the limit."""
+    if member is None:
+        return None
+    roles = member.roles if isinstance(member, discord.Member) else []
+    return Spender(
+        member=f"discord:{member.id}",
+        server=f"discord:{interaction.guild_id}",
+        channel="",
+        roles=tuple(f"discord:{role.id}" for role in roles),
+    )
+
+
+def _who(subject: str) -> str:
+    return "this server" if subject.startswith("server:") else words.mention(subject)
+
+
+def _check_desk(channel: discord.TextChannel) -> None:
+    """Raise BadRequest where the bot could not put a request."""
+    granted = channel.permissions_for(channel.guild.me)
+    if not (granted.view_channel and granted.send_messages):
+        raise BadRequest(f"The bot may not write in {channel.mention}; allow that first, or name another channel.")

@@ -1,0 +1,147 @@
+"""What a press of one of our buttons does, whenever it comes: the answers to questions, requests and receipts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import discord
+from discord.ext import commands
+
+from bot.admission import Admission, Answer
+from bot.errors import NotAllowed, OfferGone, Refusal
+from bot.ports import PostFailed
+from cogs import buttons, words
+from cogs.delivery import DiscordFront
+from cogs.servers import Servers
+from cogs.veo import TOKEN_LIFE, acknowledge, check_permissions, reply_of
+
+log = logging.getLogger("veo.discord")
+
+
+class Presses(commands.Cog):
+    """Listens to every press; each is answered at once and carried out once."""
+
+    def __init__(self, admission: Admission, servers: Servers, front: DiscordFront) -> None:
+        self._admission = admission
+        self._servers = servers
+        self._front = front
+
+    @commands.Cog.listener()
+    async def on_interaction(self, interaction: discord.Interaction) -> None:
+        """Called by the library for every interaction; those that are no press of ours belong to others."""
+        if interaction.type != discord.InteractionType.component or not interaction.data:
+            return
+        read = buttons.read(str(interaction.data.get("custom_id", "")))
+        if read is None:
+            return
+        verb, about = read
+        acts: dict[buttons.Verb, Callable[[discord.Interaction, list[str]], Awaitable[None]]] = {
+            "yes": self._yes,
+            "no": self._no,
+            "ask": self._ask,
+            "approve": self._approve,
+            "deny": self._deny,
+            "receipt": self._receipt,
+        }
+        try:
+            if await acknowledge(interaction, ephemeral=True, update=verb != "receipt") is not None:
+                await acts[verb](interaction, about)
+        except Refusal as refusal:
+            await _whisper(interaction, str(refusal))
+        except Exception:
+            log.exception("press failed interaction=%s", interaction.id)
+            await _whisper(
+                interaction, "Something went wrong on the bot's side. `/veo-history` shows what was started."
+            )
+
+    async def _yes(self, interaction: discord.Interaction, about: list[str]) -> None:
+        """A member agrees to a price. From here on the engine shows the card in the place of the question."""
+        await self._servers.check(interaction)
+        check_permissions(interaction)
+        offer_id, choice = about[0], int(about[1]) if about[1:] and about[1].isdecimal() else 0
+        answer = Answer(
+            offer_id=offer_id,
+            choice=choice,
+            reply_to=str(reply_of(interaction, _message_of(interaction))),
+            reply_until=(interaction.created_at + TOKEN_LIFE).timestamp(),
+        )
+        try:
+            await self._admission.confirm(answer, _caller(interaction))
+        except OfferGone as gone:
+            await interaction.edit_original_response(content=str(gone), embed=None, view=None)
+
+    async def _no(self, interaction: discord.Interaction, _: list[str]) -> None:
+        await interaction.edit_original_response(content="Not filmed. Nothing was charged.", embed=None, view=None)
+
+    async def _ask(self, interaction: discord.Interaction, about: list[str]) -> None:
+        """A member over a limit asks the admins."""
+        offer = await self._admission.request_of(about[0], _caller(interaction))
+        if offer.message is None:
+            desk = await self._admission.desk(offer.wish.server)
+            if desk is None:
+                raise OfferGone("The admins of this server take no requests any more. Nothing was charged.")
+            try:
+                await self._admission.asked(offer, await self._front.put_request(desk, offer))
+            except PostFailed as error:
+                log.warning("request not put offer=%s: %s", offer.offer_id, error)
+                raise OfferGone(
+                    "The request could not be posted where the admins take them; press again later, or tell an admin."
+                ) from None
+        sent = "The admins have your request. If they approve, the video is posted here; nothing is charged before."
+        await interaction.edit_original_response(content=sent, view=None)
+
+    async def _approve(self, interaction: discord.Interaction, about: list[str]) -> None:
+        _require_admin(interaction)
+        run = await self._admission.approve(
+            about[0], f"discord:{interaction.guild_id}", _caller(interaction), interaction.user.display_name
+        )
+        await self._decided(interaction, f"Approved by <@{interaction.user.id}>: run `{run.run_id}`.")
+
+    async def _deny(self, interaction: discord.Interaction, about: list[str]) -> None:
+        _require_admin(interaction)
+        offer = await self._admission.deny(
+            about[0], f"discord:{interaction.guild_id}", _caller(interaction), interaction.user.display_name
+        )
+        await self._decided(interaction, f"Denied by <@{interaction.user.id}>.")
+        await self._front.tell_denied(offer)
+
+    async def _decided(self, interaction: discord.Interaction, outcome: str) -> None:
+        """Write the outcome under the request and take its buttons away."""
+        before = interaction.message.content if interaction.message else ""
+        content = f"{before}\n{outcome}"[-words.MESSAGE_CHARS_MAX :]
+        await interaction.edit_original_response(
+            content=content, view=None, allowed_mentions=discord.AllowedMentions.none()
+        )
+
+    async def _receipt(self, interaction: discord.Interaction, about: list[str]) -> None:
+        """What a run cost, for its member and for who may manage the server."""
+        run = await self._admission.receipt_of(
+            about[0],
+            member=_caller(interaction),
+            server=f"discord:{interaction.guild_id}" if interaction.permissions.manage_guild else None,
+        )
+        await interaction.edit_original_response(content=words.receipt(run))
+
+
+def _caller(interaction: discord.Interaction) -> str:
+    return f"discord:{interaction.user.id}"
+
+
+def _message_of(interaction: discord.Interaction) -> int:
+    assert interaction.message is not None, "a press has its message"
+    return interaction.message.id
+
+
+def _require_admin(interaction: discord.Interaction) -> None:
+    if not interaction.permissions.manage_guild:
+        raise NotAllowed("Only who may manage this server can answer requests.")
+
+
+async def _whisper(interaction: discord.Interaction, sentence: str) -> None:
+    """Tell the caller alone; what the button stands under stays as it is."""
+    try:
+        await interaction.followup.send(sentence, ephemeral=True)
+    except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+        log.warning("could not even say so: %s", type(error).__name__)

@@ -1,0 +1,237 @@
+"""The money inside one transaction: levels held, holds resolved, differences booked, limits raised.
+
+Every function takes the database of a transaction that has the write lock, and leaves budget and ledger in agreement.
+A budget row holds every run of its scope that was asked for in its period, whatever limits came and went meanwhile: a
+row that is opened late takes over the runs of before, and a row that is open is written until its period ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.ledger import Kind, settle
+from bot.ports import Act, End, NewRun
+from bot.quota import Level, OverLimit, Standing, TooManyInFlight
+
+OPEN = "'ambiguous', 'reserved', 'running', 'submitting'"
+
+# The guard of every limit, in SQL that decides alone: no row changed means that nothing was held.
+RESERVE = """
+    UPDATE budget SET held_u = held_u + :price_u,
+        limit_u = CASE WHEN limit_u IS NULL OR :bound_u IS NULL THEN NULL
+                       WHEN :bound_u > limit_u THEN :bound_u ELSE limit_u END
+    WHERE scope = :scope AND period_key = :key AND (held_u + spent_u + :price_u <= :bound_u OR :bound_u IS NULL)"""
+_ENTER = """
+    INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason, act_id)
+    VALUES (:run_id, :scope, :key, :kind, :amount_u, :at, :actor, :reason, :act_id)"""
+
+# Which runs belong to a scope, by its sort; `:name` is the rest of it.
+_BELONGS = {
+    "total": "1",
+    "server": "run.server = :name",
+    "channel": "run.budget_channel = :name",
+    "role": "EXISTS (SELECT 1 FROM json_each(run.roles) WHERE value = :name)",
+    "member": "run.member = :name",
+}
+
+
+def check_flights(db: Database, levels: Sequence[Level]) -> None:
+    """Raise TooManyInFlight where a level has as many runs under way as it may."""
+    for level in levels:
+        if level.in_flight_max is not None:
+            sort, _, name = level.scope.partition(":")
+            sql = f"SELECT count(*) FROM run WHERE {_BELONGS[sort]} AND state IN ({OPEN})"
+            (flying,) = db.execute(sql, {"name": name}).fetchone()
+            if flying >= level.in_flight_max:
+                raise TooManyInFlight(level, flying)
+
+
+def hold(db: Database, new: NewRun, scopes: Sequence[str], levels: Sequence[Level]) -> None:
+    """Reserve the price of a run that is written already, on every level and in every other open period of its scopes.
+
+    Raises OverLimit with the first level that refused; the caller's transaction then undoes the rest.
+    """
+    current = _current(db, scopes, new.now)
+    entry = _entry(run_id=new.run_id, kind=Kind.HOLD, amount_u=new.price_u, at=new.now, reason="admitted")
+    entry["price_u"] = new.price_u
+    rows = []
+    for level in levels:
+        key = (level.scope, level.period.key)
+        granted_u = current.pop(key, None)
+        if granted_u is None:
+            granted_u = open_period(db, level)
+        rows.append({**entry, "scope": key[0], "key": key[1], "bound_u": level.bound(granted_u)})
+    rows += [{**entry, "scope": scope, "key": key, "bound_u": None} for scope, key in current]
+    for place, row in enumerate(rows):
+        if db.execute(RESERVE, row).rowcount == 0:
+            raise OverLimit(levels[place], new.price_u, standing(db, levels[place]))
+    db.conn.executemany(_ENTER, rows)
+
+
+def _current(db: Database, scopes: Sequence[str], now: float) -> dict[tuple[str, str], int]:
+    """The periods of these scopes that are open and contain this time, with what was granted on top in each.
+
+    A wish may be a moment late: another may have opened the next period already.
+    """
+    marks = ", ".join("?" * len(scopes))
+    sql = (
+        f"SELECT scope, period_key, granted_u FROM budget WHERE scope IN ({marks}) AND starts_at <= ? AND resets_at > ?"
+    )
+    return {(scope, key): granted_u for scope, key, granted_u in db.execute(sql, [*scopes, now, now]).fetchall()}
+
+
+def open_period(db: Database, level: Level) -> int:
+    """Open a level's period, or open it again, with the runs that it lacks; what is granted on top of its limit."""
+    scope, period = level.scope, level.period
+    db.execute(
+        "INSERT INTO budget (scope, period_key, starts_at, resets_at, limit_u) VALUES (:scope, :key, :starts, :resets, "
+        "0) ON CONFLICT (scope, period_key) DO UPDATE SET starts_at = excluded.starts_at, "
+        "resets_at = excluded.resets_at",
+        {"scope": scope, "key": period.key, "starts": period.starts_at, "resets": period.resets_at},
+    )
+    lacking = _of_period(db, level)
+    sums = _sums(lacking)
+    (granted_u,) = db.execute(
+        "UPDATE budget SET held_u = held_u + :held_u, spent_u = spent_u + :spent_u, excess_u = excess_u + :excess_u, "
+        "limit_u = CASE WHEN limit_u IS NULL OR :bound_u IS NULL THEN NULL "
+        "ELSE max(limit_u, :bound_u, held_u + spent_u + :held_u + :spent_u) END "
+        "WHERE scope = :scope AND period_key = :key RETURNING granted_u",
+        {"scope": scope, "key": period.key, "bound_u": level.bound(0), **sums},
+    ).fetchone()
+    db.conn.executemany(_ENTER, [{**entry, "scope": scope, "key": period.key} for entry in lacking])
+    return int(granted_u)
+
+
+def _of_period(db: Database, level: Level) -> list[dict[str, Any]]:
+    """The entries of the runs that a level's period should have and has not, as their members' levels have them."""
+    sort, _, name = level.scope.partition(":")
+    cursor = db.execute(
+        "SELECT entry.run_id, entry.kind, entry.amount_u, entry.at, entry.actor, entry.reason, entry.act_id "
+        "FROM run JOIN ledger_entry AS entry ON entry.run_id = run.run_id AND entry.scope = run.member_scope "
+        "AND entry.period_key = run.member_period AND (entry.kind = 'hold' "  # each of the two kinds has its index
+        "OR entry.kind != 'hold' AND entry.kind IN ('post', 'void', 'adjust')) "
+        f"WHERE {_BELONGS[sort]} AND run.created_at >= :starts AND run.created_at < :resets "
+        "AND NOT EXISTS (SELECT 1 FROM ledger_entry AS held WHERE held.run_id = run.run_id AND held.kind = 'hold' "
+        "AND held.scope = :scope AND held.period_key = :key) ORDER BY entry.entry_id",
+        {
+            "name": name,
+            "starts": level.period.starts_at,
+            "resets": level.period.resets_at,
+            "scope": level.scope,
+            "key": level.period.key,
+        },
+    )
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _sums(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """What these entries add up to in a budget row."""
+    done = {entry["run_id"] for entry in entries if entry["kind"] in (Kind.POST, Kind.VOID)}
+    adjusts = [entry["amount_u"] for entry in entries if entry["kind"] == Kind.ADJUST]
+    posts = [entry["amount_u"] for entry in entries if entry["kind"] == Kind.POST]
+    holds = [entry["amount_u"] for entry in entries if entry["kind"] == Kind.HOLD and entry["run_id"] not in done]
+    excess_u = sum(amount for amount in adjusts if amount > 0)
+    return {"held_u": sum(holds), "spent_u": sum(posts) + sum(adjusts), "excess_u": excess_u}
+
+
+def standing(db: Database, level: Level) -> Standing:
+    """Where a level stands; one that was not opened yet stands at what its runs of this period come to."""
+    row = db.execute(
+        "SELECT held_u, spent_u, granted_u, resets_at FROM budget WHERE scope = :scope AND period_key = :key",
+        {"scope": level.scope, "key": level.period.key},
+    ).fetchone()
+    held_u, spent_u, granted_u, resets_at = row or (0, 0, 0, 0)
+    if not resets_at:  # a row of the first version's has none, and may lack runs as well
+        sums = _sums(_of_period(db, level))
+        held_u, spent_u = held_u + sums["held_u"], spent_u + sums["spent_u"]
+    return Standing(
+        scope=level.scope,
+        period=level.period,
+        limit_u=level.bound(granted_u),
+        held_u=held_u,
+        spent_u=spent_u,
+        granted_u=granted_u,
+    )
+
+
+def resolve_holds(
+    db: Database,
+    run_id: str,
+    end: End,
+    *,
+    succeeded: bool,
+    now: float,
+    actor: str = "bot",
+    act_id: int | None = None,
+) -> None:
+    """Turn every hold of a run into its one post or void: the only place where a hold is resolved."""
+    holds = _holds(db, run_id)
+    assert holds, f"run {run_id} has no hold"
+    reason = f"{end.ending}, {'cost by Runflow' if end.cost_u is not None else 'no cost given'}"
+    for hold_ in holds:
+        done = settle(hold_u=hold_["amount_u"], cost_u=end.cost_u, succeeded=succeeded)
+        amount_u = done.posted_u if done.kind == Kind.POST else hold_["amount_u"]
+        entry = _entry(run_id=run_id, kind=done.kind, amount_u=amount_u, at=now, reason=reason, actor=actor)
+        db.execute(_ENTER, {**entry, "scope": hold_["scope"], "key": hold_["key"], "act_id": act_id})
+        db.execute(
+            "UPDATE budget SET held_u = held_u - :hold_u, spent_u = spent_u + :posted_u "
+            "WHERE scope = :scope AND period_key = :key",
+            {**hold_, "hold_u": hold_["amount_u"], "posted_u": done.posted_u},
+        )
+        if done.adjust_u:
+            _adjust(db, run_id, hold_, done.adjust_u, now, "the cost is above the hold")
+
+
+def adjust_holds(db: Database, run_id: str, difference_u: int, now: float, reason: str) -> None:
+    """Book a difference to the real cost on every level where the run was held."""
+    for hold_ in _holds(db, run_id):
+        _adjust(db, run_id, hold_, difference_u, now, reason)
+
+
+def _adjust(db: Database, run_id: str, hold_: Mapping[str, Any], amount_u: int, now: float, reason: str) -> None:
+    """Book a difference where a hold was taken; an excess raises `excess_u` as well."""
+    entry = _entry(run_id=run_id, kind=Kind.ADJUST, amount_u=amount_u, at=now, reason=reason)
+    db.execute(_ENTER, {**entry, "scope": hold_["scope"], "key": hold_["key"]})
+    db.execute(
+        "UPDATE budget SET spent_u = spent_u + :amount_u, excess_u = excess_u + :excess_u "
+        "WHERE scope = :scope AND period_key = :key",
+        {"scope": hold_["scope"], "key": hold_["key"], "amount_u": amount_u, "excess_u": max(0, amount_u)},
+    )
+
+
+def grant(db: Database, level: Level, amount_u: int, act: Act, act_id: int, *, refund_of: str | None = None) -> None:
+    """Allow so much more on a level in its present period; as the refund of a run, or for nothing."""
+    open_period(db, level)
+    kind = Kind.GRANT if refund_of is None else Kind.REFUND
+    entry = _entry(run_id=refund_of, kind=kind, amount_u=amount_u, at=act.at, reason=act.reason, actor=act.actor)
+    db.execute(_ENTER, {**entry, "scope": level.scope, "key": level.period.key, "act_id": act_id})
+    db.execute(
+        "UPDATE budget SET granted_u = granted_u + :amount_u WHERE scope = :scope AND period_key = :key",
+        {"scope": level.scope, "key": level.period.key, "amount_u": amount_u},
+    )
+
+
+def _holds(db: Database, run_id: str) -> list[dict[str, Any]]:
+    sql = "SELECT scope, period_key, amount_u FROM ledger_entry WHERE run_id = :id AND kind = 'hold' ORDER BY entry_id"
+    return [
+        {"scope": scope, "key": key, "amount_u": amount_u}
+        for scope, key, amount_u in db.execute(sql, {"id": run_id}).fetchall()
+    ]
+
+
+def _entry(
+    *, run_id: str | None, kind: Kind, amount_u: int, at: float, reason: str, actor: str = "bot"
+) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "kind": kind,
+        "amount_u": amount_u,
+        "at": at,
+        "actor": actor,
+        "reason": reason,
+        "act_id": None,
+    }

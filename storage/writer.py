@@ -1,0 +1,213 @@
+"""The one connection that writes: a lock file, a thread, and transactions that share their commits.
+
+Jobs that have queued up while the disk was busy run one after the other in one transaction, each inside a savepoint of
+its own, and are committed together; each caller is answered after the commit that made its job durable. A job is a
+function of the database alone, so that it may be run again: where the shared transaction breaks, each gets one of its
+own, and each caller its own verdict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+from sqlite_utils import Database
+
+from bot.errors import DatabaseError, StoreDown
+from storage import migrations
+
+Result = TypeVar("Result")
+Job = tuple[Callable[[Database], Any], "asyncio.Future[Any]"]
+Verdict = tuple[Any, BaseException | None]  # what a job gave, or what it raised
+
+TOGETHER_MAX = 64  # jobs that share one commit; more wait for the next
+
+
+class Writer:
+    """Opens the database, refusing a second writer, and runs transactions until it is closed.
+
+    `executor` runs the jobs one after the other; by default a thread of its own. Raises DatabaseError with a sentence
+    where the file cannot be used, and then leaves it untouched.
+    """
+
+    def __init__(self, path: str, executor: Executor | None = None) -> None:
+        self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._jobs: deque[Job] = deque()
+        self._asking = Lock()
+        self._drain_waits = False  # behind every job waits a drain, and one is enough for all that wait
+        try:
+            self._lock = _lock_out_others(path)
+            try:
+                self.db = self._executor.submit(_open, path).result()
+            except BaseException:
+                os.close(self._lock)
+                self._executor.shutdown()
+                raise
+        except (sqlite3.Error, OSError) as error:
+            raise DatabaseError(
+                f"The database {path} cannot be opened ({error}); check DATABASE_URL, the folder and the disk."
+            ) from error
+
+    async def close(self) -> None:
+        await self.read(lambda db: db.close())
+        self._executor.shutdown()
+        os.close(self._lock)
+
+    async def write(self, work: Callable[[Database], Result]) -> Result:
+        """Run one transaction; a cancelled caller never interrupts it. Raises StoreDown, and then nothing was kept."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Result] = loop.create_future()
+        with self._asking:
+            self._jobs.append((work, answer))
+            if not self._drain_waits:
+                self._drain_waits = True
+                loop.call_soon(self._send)  # behind all who ask in this turn of the loop, so that they share a commit
+        return await _spoken(answer)
+
+    def _send(self) -> None:
+        try:
+            self._executor.submit(self._drain)
+        except RuntimeError as error:  # it was shut down
+            with self._asking:
+                self._drain_waits = False
+                jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
+            _answer(jobs, [(None, error)] * len(jobs))
+
+    async def read(self, work: Callable[[Database], Result]) -> Result:
+        """Run one reading behind everything that was asked for before it. Raises StoreDown."""
+        answer = asyncio.wrap_future(self._executor.submit(work, self.db))
+        # An error whose caller was cancelled meanwhile is nobody's any more, and nothing to complain about.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await _spoken(asyncio.shield(answer))
+
+    def _drain(self) -> None:
+        """In the writer's thread: commit together what has queued up."""
+        self._drain_waits = False  # first: whoever asks from here on sends another
+        for _ in range(0, len(self._jobs), TOGETHER_MAX):
+            jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), TOGETHER_MAX))]
+            _answer(jobs, self._verdicts([work for work, _ in jobs]))
+
+    def _verdicts(self, works: list[Callable[[Database], Any]]) -> list[Verdict]:
+        try:
+            together = self._together(works) if len(works) > 1 else None
+            return together or [self._alone(work) for work in works]
+        except BaseException as error:  # noqa: BLE001 - whatever it was, nobody is left waiting
+            return [(None, error)] * len(works)
+
+    def _alone(self, work: Callable[[Database], Any]) -> Verdict:
+        try:
+            with immediate(self.db) as db:
+                result = work(db)
+        except BaseException as error:  # noqa: BLE001 - whatever it was belongs to the caller
+            return None, error
+        return result, None
+
+    def _together(self, works: list[Callable[[Database], Any]]) -> list[Verdict] | None:
+        """One commit for all; None, and nothing was kept, where it could not be had."""
+        verdicts: list[Verdict] = []
+        try:
+            with immediate(self.db) as db:
+                for work in works:
+                    db.conn.execute("SAVEPOINT job")
+                    try:
+                        verdicts.append((work(db), None))
+                    except sqlite3.OperationalError:  # the disk, a lock: perhaps all of the transaction is gone
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - whatever it was belongs to the caller
+                        verdicts.append((None, error))
+                        db.conn.execute("ROLLBACK TO job")
+                    db.conn.execute("RELEASE job")
+        except sqlite3.Error:
+            return None
+        return verdicts
+
+
+def _answer(jobs: list[Job], verdicts: list[Verdict]) -> None:
+    """Wake each event loop once, with the verdicts on all of its jobs."""
+    of_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Verdict]]] = {}
+    for (_, answer), verdict in zip(jobs, verdicts, strict=True):
+        of_loop.setdefault(answer.get_loop(), []).append((answer, verdict))
+    for loop, answers in of_loop.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits there
+            loop.call_soon_threadsafe(_tell, answers)
+
+
+def _tell(answers: list[tuple[asyncio.Future[Any], Verdict]]) -> None:
+    """In the callers' thread."""
+    for answer, (result, error) in answers:
+        if answer.done():  # cancelled
+            continue
+        if error is None:
+            answer.set_result(result)
+        else:
+            answer.set_exception(error)
+
+
+async def _spoken(answer: Awaitable[Result]) -> Result:
+    try:
+        return await answer
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.Error as error:
+        raise StoreDown from error
+
+
+@contextmanager
+def immediate(db: Database) -> Iterator[Database]:
+    """One transaction that holds the write lock from its first statement; any exception undoes all of it."""
+    db.conn.execute("BEGIN IMMEDIATE")  # not by way of sqlite-utils, which looks at each statement
+    try:
+        yield db
+        db.conn.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # a full disk may already have rolled back
+            db.rollback()
+        raise
+
+
+def _lock_out_others(path: str) -> int:
+    """Take the lock beside the database; the system drops it when the process dies, however it dies."""
+    Path(path).resolve().parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = os.read(lock, 100).decode(errors="replace").strip() or "another process"
+        os.close(lock)
+        raise DatabaseError(
+            f"The database {path} is in use by {owner}; stop that one first, or name another file in DATABASE_URL."
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"process {os.getpid()}".encode(), 0)
+    return lock
+
+
+def _open(path: str) -> Database:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # it holds tokens: for its owner alone
+    db = Database(
+        sqlite3.connect(path, timeout=5, check_same_thread=False),
+        strict=True,
+        execute_plugins=False,
+        recursive_triggers=False,
+    )
+    try:
+        migrations.refuse_what_is_not_ours(db, path)
+        db.enable_wal()
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA temp_store = MEMORY")  # what a savepoint keeps for its undoing is not worth a file
+        with immediate(db):
+            migrations.steps.apply(db)
+    except BaseException:
+        db.close()
+        raise
+    return db

@@ -1,0 +1,84 @@
+"""What the tests of the money share: an executor without threads, wishes, and the whole database as rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bot.ports import NewRun, Wish
+from bot.runs import VeoRequest
+
+PRICE_U = 1_000_000
+Dump = dict[str, list[tuple[Any, ...]]]
+Result = TypeVar("Result")
+
+
+class Inline(Executor):
+    """Runs each job in the caller's thread: at once, or, between `gather` and `go`, one after the other at `go`."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Callable[[], None]] | None = None
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        done: Future[Result] = Future()
+
+        def job() -> None:
+            try:
+                done.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - an executor hands every error to its future
+                done.set_exception(error)
+
+        if self._waiting is None:
+            job()
+        else:
+            self._waiting.append(job)
+        return done
+
+    def gather(self) -> None:
+        """Let jobs queue up from now on, as they do while the disk is busy."""
+        self._waiting = []
+
+    def go(self) -> None:
+        waiting, self._waiting = self._waiting or [], None
+        for job in waiting:
+            job()
+
+
+def wish(name: str, **changes: object) -> Wish:
+    """A wish of Bo's whose origin is named after `name`."""
+    bo = Wish(
+        origin=f"origin-{name}",
+        member="discord:1",
+        member_name="Bo",
+        server="discord:2",
+        channel="discord:3",
+        budget_channel="discord:3",
+        roles=("discord:4",),
+        request=VeoRequest(prompt="a red fox"),
+    )
+    return replace(bo, **changes)  # type: ignore[arg-type]  # a test names the fields that matter to it
+
+
+def new_run(name: str, *, price_u: int = PRICE_U, now: float, **changes: object) -> NewRun:
+    """A wish that is ready for the books, everything about it named after `name`."""
+    return NewRun(
+        wish=wish(name, **changes),
+        run_id=f"run-{name}",
+        price_u=price_u,
+        callback_token=f"token-{name}",
+        now=now,
+    )
+
+
+def dump(path: Path) -> Dump:
+    """Every committed row of every table, read beside the store."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        connection.execute("BEGIN")
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+        rows = {name: connection.execute(f"SELECT * FROM {name}") for (name,) in tables}  # noqa: S608 - our own tables
+        return {name: sorted(found, key=repr) for name, found in rows.items()}

@@ -1,0 +1,402 @@
+"""`/veo-admin` through the sandbox: every act by an admin, kept with its actor, and refused to a member."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from pathlib import Path
+
+import aiohttp
+import pytest
+from PIL import Image
+
+from sandbox.discord import CommandRefused
+from tests.harness import Scene, scene
+
+FOX = "a red fox in falling snow"
+EVERY_ACT: dict[str, dict[str, object]] = {
+    "limit set": {"amount": "5"},
+    "limit show": {},
+    "limit lift": {},
+    "grant": {"amount": "1"},
+    "access block": {"member": "Bo"},
+    "access unblock": {"member": "Bo"},
+    "access allow": {"role": "Editors"},
+    "access disallow": {"role": "Editors"},
+    "pause": {},
+    "resume": {},
+    "requests": {},
+    "refund": {"run": "abc", "reason": "a test"},
+    "report": {},
+    "log": {},
+    "bot limit": {"amount": "5"},
+    "bot lift": {},
+    "bot pause": {},
+    "bot resume": {},
+    "bot server": {"on": True},
+    "bot report": {},
+    "bot log": {},
+}
+
+
+def named(world: Scene, options: dict[str, object]) -> dict[str, object]:
+    """Options with members and roles in the place of their names."""
+    found = dict(options)
+    if "member" in found:
+        found["member"] = world.member(str(found["member"])).id
+    if "role" in found:
+        found["role"] = editors(world).id
+    return found
+
+
+def editors(world: Scene):  # type: ignore[no-untyped-def]  # the sandbox's own role
+    return next(role for role in world.discord.world.servers[0].roles if role.name == "Editors")
+
+
+async def refusal(world: Scene, member: str = "Bo", **options: object) -> str:
+    return str((await world.answer_to(await world.veo(FOX, member=member, **options)))["content"])
+
+
+async def test_every_act_is_refused_to_a_member(world: Scene) -> None:
+    """Discord does not let who may not manage the server use any of them, and none is missing from this list."""
+    registered = world.discord.registered("veo-admin")
+    assert registered["default_member_permissions"] == "32"
+    paths = {
+        f"{part['name']} {inner['name']}" if part["type"] == 2 else part["name"]
+        for part in registered["options"]
+        for inner in (part.get("options") or [{"name": ""}] if part["type"] == 2 else [{"name": ""}])
+    }
+    assert paths == set(EVERY_ACT)
+    for command, options in EVERY_ACT.items():
+        with pytest.raises(CommandRefused, match="may not use /veo-admin"):
+            await world.discord.invoke(world.member(), world.channel, f"veo-admin {command}", named(world, options))
+    assert world.rows("SELECT * FROM act") == []
+
+
+async def test_acts_on_the_whole_bot_belong_to_its_owner(world: Scene) -> None:
+    """An admin of another server is told so, and nothing is done."""
+    lobby = world.discord.world.channel("lobby")
+    for command, options in EVERY_ACT.items():
+        if command.startswith("bot "):
+            dana = world.discord.world.member("Dana", lobby.server)
+            used = await world.discord.invoke(dana, lobby, f"veo-admin {command}", named(world, options))
+            answer = await used.wait(lambda message: bool(message["content"]))
+            assert answer["content"].startswith("That belongs to whoever runs this bot")
+    assert world.rows("SELECT * FROM act") == []
+
+
+async def test_each_level_can_be_limited_and_its_refusal_names_it_without_figures(world: Scene) -> None:
+    """Server, channel, pool, role and member: set, refused by name, lifted again."""
+    await world.end_of(await world.veo(FOX, member="Cem"))
+    role, channel = editors(world), world.channel
+    levels: list[tuple[dict[str, object], str]] = [
+        ({}, "over the limit of this server"),
+        ({"channel": channel}, f"over the limit of <#{channel.id}>"),
+        ({"role": role, "pool": True}, f"over the limit of the pool of <@&{role.id}>"),
+    ]
+    for options, said in levels:
+        answer = await world.act("limit set", amount="$6.00", **options)
+        assert "$6.00 per month" in answer
+        refused = await refusal(world, "Cem")
+        assert said in refused
+        assert "$2.80" not in refused  # what is left there is other people's affair
+        assert "What would fit: 4 s" in refused
+        await world.act("limit lift", **options)
+    own: list[dict[str, object]] = [{"role": role}, {"member": world.member("Cem")}]
+    for options in own:
+        await world.act("limit set", amount="6", **options)
+        assert "$2.80 of your limit is left" in await refusal(world, "Cem")
+        await world.act("limit lift", **options)
+    await world.act("bot limit", amount="6")
+    assert "over the limit of the whole bot" in await refusal(world, "Cem")
+    await world.act("bot lift")
+    assert len(world.runflow.runs) == 1
+    verbs = [row["verb"] for row in world.rows("SELECT verb FROM act ORDER BY act_id")]
+    assert (
+        verbs
+        == ["limit set", "limit lifted"] * 3
+        + ["member limit set", "member limit lifted"]
+        + [
+            "limit set",
+            "limit lifted",
+        ]
+        * 2
+    )
+    assert {row["actor_name"] for row in world.rows("SELECT actor_name FROM act")} == {"Ada"}
+
+
+async def test_an_own_limit_comes_before_the_roles_and_periods_may_differ(tmp_path: Path) -> None:
+    """The best role counts for who has no own limit; a daily limit counts what today already cost."""
+    async with scene(tmp_path, QUOTA_USER_USD="3.20") as world:
+        await world.end_of(await world.veo(FOX, member="Cem"))
+        assert "over your limit" in await refusal(world, "Cem")
+        await world.act("limit set", amount="7", role=editors(world), per="week")
+        await world.end_of(await world.veo(FOX, member="Cem"))
+        assert "$0.60 of your limit is left" in await refusal(world, "Cem")
+        await world.act("limit set", amount="9.60", member=world.member("Cem"), per="day")
+        await world.end_of(await world.veo(FOX, member="Cem"))
+        assert "$0.00 of your limit is left" in await refusal(world, "Cem")
+        await world.act("limit set", amount="none", member=world.member("Cem"))
+        await world.end_of(await world.veo(FOX, member="Cem"))
+
+
+async def test_runs_at_a_time_can_be_limited_on_every_level(tmp_path: Path) -> None:
+    """Beside the dollars a level may allow so many runs at a time; the refusal says which."""
+    async with scene(tmp_path, runflow={"end": "never"}) as world:
+        await world.card(await world.veo(FOX, member="Cem"), "Filming")
+        levels: list[tuple[dict[str, object], str]] = [
+            ({}, "1 runs at a time is the limit of this server"),
+            ({"channel": world.channel}, "of this channel"),
+            ({"role": editors(world), "pool": True}, "of a role that you have"),
+            ({"member": world.member("Cem")}, "You have 1 runs under way, and 1 at a time is the limit"),
+        ]
+        for options, said in levels:
+            assert "1 run at a time" in await world.act("limit set", runs=1, **options)
+            assert said in await refusal(world, "Cem")
+            await world.act("limit lift", **options)
+
+
+async def test_a_grant_counts_for_this_period(tmp_path: Path) -> None:
+    """So much more, at once, on top of the limit; kept in the ledger with who gave it and why."""
+    async with scene(tmp_path, QUOTA_USER_USD="1.00") as world:
+        assert "over your limit" in await refusal(world) or "Your limit is $1.00" in await refusal(world)
+        answer = await world.act("grant", amount="2.20", member=world.member(), reason="a birthday")
+        assert "$3.20 left of $3.20 ($2.20 extra) this month" in answer
+        await world.end_of(await world.veo(FOX))
+        (entry,) = world.rows("SELECT * FROM ledger_entry WHERE kind = 'grant'")
+        assert (entry["amount_u"], entry["actor"], entry["reason"]) == (
+            2_200_000,
+            f"discord:{world.member('Ada').id}",
+            "a birthday",
+        )
+        assert "no limit that an extra" in await world.act("grant", amount="1", channel=world.channel)
+
+
+async def test_who_may_ask_is_the_admins_to_say(world: Scene) -> None:
+    """Block and unblock, allowed roles and channels, pause and resume: at once, with a sentence."""
+    await world.act("access block", member=world.member(), reason="spam")
+    assert "An admin has blocked you" in await refusal(world)
+    await world.act("access unblock", member=world.member())
+    await world.act("access allow", role=editors(world))
+    assert "Only some roles may use /veo" in await refusal(world)
+    await world.end_of(await world.veo(FOX, member="Cem"))
+    await world.act("access disallow", role=editors(world))
+    general = world.discord.world.channel("general")
+    await world.act("access allow", channel=general)
+    assert f"Use it in <#{general.id}>" in await refusal(world)
+    await world.act("access disallow", channel=general)
+    await world.act("pause", reason="the bill")
+    assert "An admin has paused the bot in this server" in await refusal(world)
+    await world.act("resume")
+    await world.act("bot pause")
+    assert "The bot is paused by whoever runs it" in await refusal(world)
+    await world.act("bot resume")
+    await world.end_of(await world.veo(FOX))
+
+
+async def test_a_pause_stops_no_run_that_is_under_way(tmp_path: Path) -> None:
+    """What was paid for is delivered."""
+    async with scene(tmp_path, run_s=0.5) as world:
+        interaction = await world.veo(FOX)
+        await world.run_id(interaction)
+        await world.act("pause")
+        await world.end_of(interaction)
+
+
+async def test_a_server_can_be_switched_on_by_the_owner(world: Scene) -> None:
+    """Where the settings do not name it, the owner's word does, and takes it back."""
+    lobby = world.discord.world.channel("lobby")
+    assert lobby.server is not None
+    dana = world.discord.world.member("Dana", lobby.server)
+    await world.act("bot server", on=True, server=lobby.server.id)
+    await world.end_of(await world.discord.invoke(dana, lobby, "veo", {"prompt": FOX}))
+    await world.act("bot server", on=False, server=lobby.server.id)
+    answer = await world.answer_to(await world.discord.invoke(dana, lobby, "veo", {"prompt": FOX}))
+    assert "not switched on in this server" in answer["content"]
+
+
+async def test_a_refund_gives_the_member_room_and_is_given_once(tmp_path: Path) -> None:
+    """The member may spend it again; the server goes on counting what Runflow billed."""
+    async with scene(tmp_path, QUOTA_USER_USD="3.20", QUOTA_GUILD_USD="100") as world:
+        interaction = await world.veo(FOX)
+        await world.end_of(interaction)
+        run_id = await world.run_id(interaction)
+        assert "over your limit" in await refusal(world)
+        answer = await world.act("refund", run=f"veo-{run_id}.mp4", reason="it was upside down")
+        assert "may spend $3.20 more in this period" in answer
+        assert "was refunded before" in await world.act("refund", run=run_id, reason="again")
+        history = await world.discord.invoke(world.member(), world.channel, "veo-history", {})
+        shown = await history.wait(lambda message: bool(message["embeds"]))
+        assert "An admin gave you $3.20 again." in shown["embeds"][0]["description"]
+        await world.end_of(await world.veo(FOX))
+        spent = {row["scope"].partition(":")[0]: row["spent_u"] for row in world.rows("SELECT * FROM budget")}
+        assert spent == dict.fromkeys(("total", "server", "channel", "member"), 6_400_000)
+
+
+async def test_what_cannot_be_refunded_is_said(tmp_path: Path) -> None:
+    """A run under way, one that cost nothing, one that nobody knows."""
+    async with scene(tmp_path, runflow={"end": "never"}) as world:
+        running = await world.veo(FOX)
+        await world.card(running, "Filming")
+        assert "still under way" in await world.act("refund", run=await world.run_id(running), reason="x")
+        failed = await world.veo(f"{FOX} [402]")
+        await world.end_of(failed)
+        assert "was not charged" in await world.act("refund", run=await world.run_id(failed), reason="x")
+        assert "No run of this server" in await world.act("refund", run="nosuchrun", reason="x")
+
+
+async def test_an_unknown_run_is_released_by_an_admins_word(tmp_path: Path) -> None:
+    """Nobody can tell whether it was bought: the admin decides, and the hold is free again."""
+    async with scene(tmp_path, runflow={"before": "500"}, RUNFLOW_SETTLE_S="0.3") as world:
+        interaction = await world.veo(FOX)
+        await world.end_of(interaction, kind="unknown")
+        assert "Released: the $3.20 held" in await world.act(
+            "refund", run=await world.run_id(interaction), reason="Runflow's support says no"
+        )
+        await world.until("SELECT 1 FROM run WHERE state = 'failed' AND delivery = 'delivered'")
+        assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": 0}]
+
+
+async def test_an_operators_ceiling_holds_whatever_admins_set(tmp_path: Path) -> None:
+    """Above it nothing can be set, and no grant passes it."""
+    async with scene(tmp_path, QUOTA_GUILD_USD="5.00", QUOTA_TOTAL_USD="50.00") as world:
+        assert "above the operator's ceiling of $5.00 per month" in await world.act("limit set", amount="5.01")
+        assert "above the operator's ceiling" in await world.act(
+            "limit set", amount="6", member=world.member(), per="day"
+        )
+        await world.act("limit set", amount="4")
+        await world.act("grant", amount="10")
+        await world.end_of(await world.veo(FOX))
+        assert "over the limit of this server" in await refusal(world)
+        assert "above the operator's ceiling of $50.00" in await world.act("bot limit", amount="51")
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        ("0", "$0.00 per month"),
+        ("10.005", "$10.005 per month"),
+        ("10,50", "$10.50 per month"),
+        ("$ 7", "$7.00 per month"),
+        ("1,000.50", "$1000.50 per month"),
+        ("none", "no limit per month"),
+        ("-5", "below zero"),
+        ("ten", "not an amount of dollars"),
+        ("1,000", "two ways; write 1000 or 1.000"),
+        ("€5", "not an amount of dollars"),
+        ("99999999999999999999", "more than a billion dollars"),
+    ],
+)
+async def test_amounts_are_taken_as_people_write_them_or_refused_in_a_sentence(
+    admin_world: Scene, amount: str, said: str
+) -> None:
+    """Unambiguous ones are accepted and repeated; others change nothing."""
+    before = len(admin_world.rows("SELECT * FROM act"))
+    answer = await admin_world.act("limit set", amount=amount)
+    assert said in answer
+    accepted = "From now on" in answer
+    assert len(admin_world.rows("SELECT * FROM act")) == before + accepted
+
+
+@pytest.fixture
+async def admin_world(world: Scene) -> Scene:
+    return world
+
+
+async def test_a_wrong_choice_of_options_gets_a_sentence(world: Scene) -> None:
+    """Two subjects, none, a pool without a role, a period without an amount, nothing to lift."""
+    both = {"member": world.member(), "channel": world.channel}
+    assert "Name only one of" in await world.act("limit set", amount="5", **both)
+    assert "Name an amount" in await world.act("limit set")
+    assert "Only a role has a pool" in await world.act("limit set", amount="5", pool=True)
+    assert "A period needs an amount" in await world.act("limit set", per="day", runs=1)
+    assert "nothing to lift" in await world.act("limit lift")
+    assert "Name a role or a channel" in await world.act("access allow")
+    assert "A grant of nothing" in await world.act("grant", amount="0", member=world.member())
+    assert "may not write in" in await world.act("requests", channel=world.discord.world.channel("read-only"))
+    assert world.rows("SELECT * FROM act") == []
+
+
+async def test_the_report_shows_who_spent_what_and_gives_a_chart_and_a_table(world: Scene) -> None:
+    """By member, role, channel and day, success and wait; a picture and a CSV beside it, for the admin alone."""
+    await world.end_of(await world.veo(FOX, member="Cem"))
+    await world.end_of(await world.veo(f"{FOX} [failed]"))
+    used = await world.discord.invoke(world.member("Ada"), world.channel, "veo-admin report", {"days": 7})
+    message = await used.wait(lambda each: bool(each["embeds"]))
+    assert message["flags"] & 64
+    fields = {each["name"]: each["value"] for each in message["embeds"][0]["fields"]}
+    assert fields["Spent"].startswith("$3.20")
+    assert fields["Succeeded"].startswith("50% of 2")
+    assert fields["By member"].splitlines()[0] == f"<@{world.member('Cem').id}> $3.20 · 1/1"
+    assert f"<@&{editors(world).id}> $3.20" in fields["By role"]
+    assert fields["By channel"] == f"<#{world.channel.id}> $3.20 · 1/2"
+    files = {each["filename"]: each["url"] for each in message["attachments"]}
+    async with aiohttp.ClientSession() as session:
+        async with session.get(files["spend.png"]) as reply:
+            picture = await reply.read()
+        async with session.get(files["veo-report.csv"]) as reply:
+            table = (await reply.read()).decode("utf-8-sig")
+    assert Image.open(io.BytesIO(picture)).size == (640, 240)
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert [(row["member_name"], row["channel_name"], row["charged_usd"]) for row in rows] == [
+        ("Cem", "video-lab", "3.20"),
+        ("Bo", "video-lab", "0.00"),
+    ]
+    assert "Editors" in rows[0]["roles"]
+
+
+async def test_the_quota_shows_every_level_that_concerns_the_member(world: Scene) -> None:
+    """Own first, then server, channel and pool with used, held, left and a live reset."""
+    await world.act("limit set", amount="50", per="week")
+    await world.act("limit set", amount="20", role=editors(world), pool=True)
+    await world.end_of(await world.veo(FOX, member="Cem"))
+    quota = await world.discord.invoke(world.member("Cem"), world.channel, "veo-quota", {})
+    lines = (await quota.wait(lambda each: bool(each["content"])))["content"].splitlines()
+    assert lines[0].startswith("**$96.80 left** of $100.00. Used $3.20, held $0.00")
+    assert lines[1].startswith("This server: $46.80 left of $50.00, used $3.20, held $0.00, resets <t:")
+    assert lines[2].startswith(f"The pool of <@&{editors(world).id}>: $16.80 left of $20.00")
+
+
+async def test_a_thread_spends_what_its_channel_may(world: Scene) -> None:
+    """A limit of a channel cannot be walked around by opening threads."""
+    await world.act("limit set", amount="4", channel=world.channel)
+    await world.end_of(await world.veo(FOX))
+    thread = next(each for each in world.discord.world.channels() if each.parent is not None)
+    answer = await world.answer_to(await world.discord.invoke(world.member(), thread, "veo", {"prompt": FOX}))
+    assert f"over the limit of <#{world.channel.id}>" in answer["content"]
+
+
+async def test_rules_survive_a_kill(world: Scene) -> None:
+    """What was answered is on disk."""
+    await world.act("limit set", amount="1")
+    await world.kill()
+    await world.start()
+    assert "is $1.00, and the cheapest setting costs $0.80" not in await refusal(world)
+    shown = await world.act("limit show")
+    assert "this server: $1.00 per month" in shown
+    assert "4 runs at a time" in await world.act("limit set", runs=4, role=editors(world))
+    assert "4 runs at a time" in await world.act("limit show", role=editors(world))
+
+
+async def test_limits_of_the_settings_apply_from_the_next_start_and_rewrite_nothing(world: Scene) -> None:
+    """Another limit and another period count what this period already cost; no entry of before changes."""
+    await world.end_of(await world.veo(FOX))
+    await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+    before = world.rows("SELECT * FROM ledger_entry ORDER BY entry_id")
+    await world.stop()
+    await world.start(QUOTA_USER_USD="4.00", QUOTA_PERIOD="week")
+    assert "$0.80 of your limit is left" in await refusal(world)
+    await world.end_of(await world.veo(FOX, duration="4s", generate_audio=False))
+    after = world.rows("SELECT * FROM ledger_entry ORDER BY entry_id")
+    assert after[: len(before)] == before
+    await world.stop()
+    await world.start(QUOTA_USER_USD="4.00", QUOTA_PERIOD="month")
+    assert "$0.00 of your limit is left" in await refusal(world)
+
+
+async def test_acts_at_once_are_all_kept(world: Scene) -> None:
+    """Two admins at the same time lose none of each other's."""
+    await asyncio.gather(*(world.act("grant", amount=str(1 + n), member=world.member()) for n in range(5)))
+    assert world.rows("SELECT sum(amount_u) AS u FROM ledger_entry WHERE kind = 'grant'") == [{"u": 15_000_000}]
+    assert len(world.rows("SELECT * FROM act")) == 5

@@ -1,0 +1,796 @@
+"""Random acts of members and admins, the clock and crashes, against a model that knows only the rules of the money.
+
+The second half takes one guard after the other out of a copy of the code, and shows that the machine notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from bot.errors import NotAllowed, OfferGone, Refusal
+from bot.ledger import PeriodKind, period_at
+from bot.ports import Act, End, RunChanges
+from bot.quota import EVERYWHERE, Level, OverLimit, Policy, Rule, RuleKind, Rules, Spender, TooManyInFlight
+from bot.runs import MOVES, STATE_OF_ENDING, TERMINAL, Ending, Run, RunState
+from storage import check_books, open_store
+from tests.money import Inline, dump, new_run
+
+S = RunState
+ZONE = ZoneInfo("Europe/Berlin")
+START = datetime(2026, 10, 20, 9, 0, tzinfo=ZONE).timestamp()  # the clocks go back on the 25th
+KINDS: tuple[PeriodKind, ...] = ("day", "week", "month")
+MEMBERS = ("7", "8")
+PLACES = [("1", "11"), ("1", "12"), ("2", "21")]  # servers with their channels
+ROLES = {"1": ("99", "100"), "2": ()}
+SCOPES = [
+    *("total", "server:1", "server:2", "channel:11", "channel:12", "channel:21"),
+    *("role:99", "role:100", "member:7", "member:8"),
+]
+Subject = tuple[str, str, RuleKind]  # whose admins, of what
+LIMITS: list[Subject] = [
+    (EVERYWHERE, "total", RuleKind.LIMIT),
+    *(("1", scope, RuleKind.LIMIT) for scope in SCOPES if scope not in ("total", "server:2", "channel:21")),
+    *(("1", role, RuleKind.EACH) for role in ("role:99", "role:100")),
+    *(("2", scope, RuleKind.LIMIT) for scope in ("server:2", "member:7")),
+]
+BARS: list[Subject] = [
+    (EVERYWHERE, "total", RuleKind.PAUSE),
+    ("1", "server:1", RuleKind.PAUSE),
+    ("1", "member:7", RuleKind.BLOCK),
+    ("1", "role:99", RuleKind.ALLOW),
+    ("1", "channel:11", RuleKind.ALLOW),
+]
+WATCHED = [("7", PLACES[0]), ("8", PLACES[1]), ("7", PLACES[2]), ("8", PLACES[2])]
+WAYS = {
+    S.SUBMITTING: [S.SUBMITTING],
+    S.RUNNING: [S.SUBMITTING, S.RUNNING],
+    S.UNKNOWN: [S.SUBMITTING, S.AMBIGUOUS, S.UNKNOWN],
+}
+COST = st.sampled_from([None, 0, 1, 3, 5, 7])
+LATE = st.sampled_from([False, False, True])  # the caller has the run in hand as it was some time ago
+LIMIT_OF_SOMETHING = st.tuples(
+    st.sampled_from([*LIMITS, *LIMITS[:2]]),
+    st.sampled_from([None, *KINDS, *KINDS]),
+    st.none() | st.integers(0, 9),
+    st.sampled_from([None, None, None, 0, 1, 2]),  # runs at a time
+)
+ASK = st.tuples(
+    st.sampled_from(MEMBERS),
+    st.sampled_from(PLACES),
+    st.integers(0, 3),  # which of the two roles
+    st.integers(1, 5),
+    st.sampled_from([0.0, 0.0, 2.0, 8 * 86400.0]),  # how long it was on its way, or the clock had been wrong
+)
+Limit = tuple[Subject, PeriodKind | None, int | None, int | None]
+Ask = tuple[str, tuple[str, str], int, int, float]
+
+
+# The model: what each run is charged, who asked for it, where and when; the rules and the extras. All else follows.
+
+FORMS = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+A_MONTH_OF = {"day": 30 * 7, "week": 30, "month": 7}
+
+
+def key_of(at: float, kind: PeriodKind) -> str:
+    return datetime.fromtimestamp(at, UTC).astimezone(ZONE).strftime(FORMS[kind])
+
+
+@dataclass
+class Asked:
+    who: Spender
+    at: float
+    price_u: int
+    origin: str
+    state: RunState = S.RESERVED
+    charged_u: int = 0
+    cost_u: int | None = None
+    refunded_u: int = 0
+    keys: dict[PeriodKind, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keys = {kind: key_of(self.at, kind) for kind in KINDS}
+
+    def belongs(self, scope: str) -> bool:
+        sort, _, name = scope.partition(":")
+        names = {"server": [self.who.server], "channel": [self.who.channel], "member": [self.who.member]}
+        return sort == "total" or name in {**names, "role": self.who.roles}[sort]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One level of a run: how much may be held and spent in its period, and how many runs at a time."""
+
+    scope: str
+    kind: PeriodKind
+    limit_u: int | None
+    ceiling_u: int | None
+    flights: int | None
+
+
+class Model:
+    def __init__(self, policy: Policy) -> None:
+        self.kind, self.member_u, self.flights = policy.period, policy.member_limit_u, policy.runs_per_member
+        self.server_u, self.total_u = policy.server_ceiling_u, policy.total_ceiling_u
+        self.now = START
+        self.runs: dict[str, Asked] = {}
+        self.rules: dict[Subject, Rule] = {}
+        self.granted: Counter[tuple[str, str]] = Counter()
+
+    def books(self, scope: str, kind: PeriodKind, key: str) -> tuple[int, int]:
+        """What a level holds and has spent: its runs of that period, whatever limits there were."""
+        mine = [run for run in self.runs.values() if run.keys[kind] == key and run.belongs(scope)]
+        return sum(run.price_u for run in mine if run.state not in TERMINAL), sum(run.charged_u for run in mine)
+
+    def rule(self, server: str, subject: str, kind: RuleKind = RuleKind.LIMIT) -> Rule | None:
+        return self.rules.get((EVERYWHERE if subject == "total" else server, subject, kind))
+
+    def lines(self, who: Spender) -> list[Line]:
+        shared = [("total", self.total_u), (f"server:{who.server}", self.server_u), (f"channel:{who.channel}", None)]
+        pools = [f"role:{role}" for role in sorted(who.roles, key=int)]
+        lines = []
+        for scope, ceiling_u in [*shared, *((pool, None) for pool in pools if self.rule(who.server, pool))]:
+            own = self.rule(who.server, scope)
+            kind = (own and own.period) or self.kind
+            if ceiling_u is not None and kind != self.kind:
+                lines.append(Line(scope, self.kind, None, ceiling_u, None))
+                ceiling_u = None  # noqa: PLW2901 - it has a line of its own now
+            lines.append(Line(scope, kind, own.limit_u if own else None, ceiling_u, own.in_flight if own else None))
+        return [*lines, self.member_line(who)]
+
+    def member_line(self, who: Spender) -> Line:
+        own = self.rule(who.server, f"member:{who.member}")
+        each = [found for role in who.roles if (found := self.rule(who.server, f"role:{role}", RuleKind.EACH))]
+        best = [own] if own and own.period else [each_ for each_ in each if each_.period]
+        best.sort(key=lambda it: -1 if it.limit_u is None else 1 / (1 + it.limit_u * A_MONTH_OF[it.period or "day"]))
+        flights = [own.in_flight] if own and own.in_flight is not None else [it.in_flight for it in each]
+        most = max((it for it in flights if it is not None), default=self.flights)
+        kind, limit_u = (best[0].period or self.kind, best[0].limit_u) if best else (self.kind, self.member_u)
+        return Line(f"member:{who.member}", kind, limit_u, None, most)
+
+    def stand(self, line: Line, at: float) -> tuple[str, str, int | None, int, int]:
+        key = key_of(at, line.kind)
+        bounds = [] if line.limit_u is None else [line.limit_u + self.granted[line.scope, key]]
+        bounds += [] if line.ceiling_u is None else [line.ceiling_u]
+        return line.scope, key, min(bounds, default=None), *self.books(line.scope, line.kind, key)
+
+    def refusal(self, run: Asked) -> tuple[type[Refusal], str] | None:
+        """Why the run would not be admitted now."""
+        who = run.who
+        barred = (
+            self.rule(who.server, "total", RuleKind.PAUSE)
+            or self.rule(who.server, f"server:{who.server}", RuleKind.PAUSE)
+            or self.rule(who.server, f"member:{who.member}", RuleKind.BLOCK)
+            or (self.rule(who.server, "role:99", RuleKind.ALLOW) and "99" not in who.roles)
+            or (self.rule(who.server, "channel:11", RuleKind.ALLOW) and who.channel != "11")
+        )
+        if barred:
+            return NotAllowed, ""
+        for line in self.lines(who):
+            flying = [
+                it for it in self.runs.values() if it.belongs(line.scope) and it.state not in {*TERMINAL, S.UNKNOWN}
+            ]
+            if line.flights is not None and len(flying) >= line.flights:
+                return TooManyInFlight, line.scope
+        for scope, _, bound_u, held_u, spent_u in (self.stand(line, run.at) for line in self.lines(who)):
+            if bound_u is not None and held_u + spent_u + run.price_u > bound_u:
+                return OverLimit, scope
+        return None
+
+
+# The machine
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class Wire:
+    """Stands where the writer's connection is, and tears at one statement: nothing gets through from then on.
+
+    `fuse` is how many statements of acts still get through, -1 for all but the next COMMIT; `after`: the last one
+    reaches the disk, and only its answer is lost.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.fuse: int | None = None
+        self.burns = self.after = self.torn = self.committed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        return self._through(sql, lambda: self.connection.execute(sql, *values))
+
+    def executemany(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        return self._through(sql, lambda: self.connection.executemany(sql, *values))
+
+    def _through(self, sql: str, statement: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
+        if self.torn:
+            raise Crash
+        if self.fuse is None or not self.burns:
+            return statement()
+        self.torn = self.fuse == 0 or (self.fuse < 0 and sql == "COMMIT")
+        self.fuse -= self.fuse > 0
+        if not self.torn:
+            return statement()
+        if self.after:
+            statement()
+            self.committed = sql == "COMMIT"
+        raise Crash
+
+
+@cache
+def empty_books() -> bytes:
+    """A database that nobody has used yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "veo.db"
+        asyncio.run(open_store(f"sqlite:///{path}", executor=Inline()).close())
+        return path.read_bytes()
+
+
+class MoneyMachine(RuleBasedStateMachine):
+    """`views` are runs as callers may still hold them in hand, also such as have moved on."""
+
+    views = Bundle("views")
+
+    @initialize(
+        target=views,
+        kind=st.sampled_from(KINDS),
+        member_u=st.sampled_from([None, 6, 9]),
+        ceilings_u=st.sampled_from([(12, 15), (12, None), (None, 9), (None, None)]),  # of a server, of the whole bot
+        flights=st.sampled_from([3, 9]),
+        limits=st.lists(LIMIT_OF_SOMETHING, max_size=4),
+        asks=st.lists(ASK, max_size=4),
+        fuse=st.integers(0, 150),
+    )
+    def start(
+        self,
+        kind: PeriodKind,
+        member_u: int | None,
+        ceilings_u: tuple[int | None, int | None],
+        flights: int,
+        limits: list[Limit],
+        asks: list[Ask],
+        fuse: int,
+    ) -> Any:
+        self.loop = asyncio.new_event_loop()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "veo.db"
+        self.path.write_bytes(empty_books())
+        self.policy = Policy(
+            member_limit_u=member_u,
+            server_ceiling_u=ceilings_u[0],
+            total_ceiling_u=ceilings_u[1],
+            period=kind,
+            zone=ZONE,
+            runs_per_member=flights,
+        )
+        self.model = Model(self.policy)
+        self.names = 0
+        self.open()
+        for limit in limits:
+            self.set_limit(limit)
+        views = self.admit(asks)
+        self.wire.fuse = fuse
+        return views
+
+    def open(self) -> None:
+        self.executor = Inline()
+        self.store = open_store(f"sqlite:///{self.path}", executor=self.executor)
+        self.wire = Wire(self.store._writer.db.conn)
+        self.store._writer.db.conn = cast("sqlite3.Connection", self.wire)
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.loop.run_until_complete(self.store.close())
+            self.folder.cleanup()
+            self.loop.close()
+
+    # How an act is done
+
+    async def together(self, acts: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+        """The answers, or refusals, of acts that reach the writer while it is busy with something else."""
+        self.executor.gather()
+        tasks = [self.loop.create_task(act) for act in acts]
+        await asyncio.sleep(0)
+        self.executor.go()
+        if self.wire.torn:
+            for task in tasks:
+                task.cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        if self.wire.torn:
+            raise Crash
+        return answers
+
+    def do(self, *acts: Coroutine[Any, Any, Any]) -> bool:
+        """Whether the acts happened; `answers` is then what they gave, or nothing where a crash took it away."""
+        before = dump(self.path)
+        self.answers: list[Any] = []
+        self.wire.burns = True
+        try:
+            self.answers = self.loop.run_until_complete(self.together(acts))
+        except Crash:
+            happened = self.wire.committed
+            self.wire.connection.rollback()  # as when a process dies: what was not committed is gone
+            self.wire.connection.close()
+            os.close(self.store._writer._lock)
+            self.open()
+            assert happened or dump(self.path) == before
+            return happened
+        self.wire.burns = False
+        faults = [it for it in self.answers if isinstance(it, BaseException) and not isinstance(it, Refusal)]
+        if faults:
+            raise faults[0]
+        if all(isinstance(answer, Refusal) for answer in self.answers):
+            assert dump(self.path) == before, "a refusal wrote something"
+        return True
+
+    def act(self, server: str, verb: str) -> Act:
+        return Act(at=self.model.now, server=server, actor="9", actor_name="Ada", verb=verb, subject="total")
+
+    def seen(self, run_id: str) -> Run:
+        """The run, which stands where the model says."""
+        run, model = self.loop.run_until_complete(self.store.get(run_id)), self.model.runs[run_id]
+        assert run is not None
+        stands = (run.state, run.charged_u, run.cost_u, run.refunded_u, run.created_at)
+        assert stands == (model.state, model.charged_u, model.cost_u, model.refunded_u, model.at)
+        return run
+
+    # Acts
+
+    @rule(fuse=st.none() | st.just(-1) | st.integers(0, 60), after=st.booleans())
+    def restart(self, fuse: int | None, after: bool) -> None:
+        """The process is stopped and started again, or will die soon."""
+        if fuse is None:
+            self.loop.run_until_complete(self.store.close())
+            self.open()
+        else:
+            self.wire.fuse, self.wire.after = fuse, after
+
+    @rule(target=views, asks=st.lists(ASK, min_size=1, max_size=4))
+    def admit(self, asks: list[Ask]) -> Any:
+        runs: dict[str, Asked] = {}
+        for member, (server, channel), has, price_u, late_s in asks:
+            self.names += 1
+            roles = tuple(role for place, role in enumerate(ROLES[server]) if has & 1 << place)
+            who = Spender(member=member, server=server, channel=channel, roles=roles)
+            origin = f"origin-{self.names}"
+            runs[f"run-{self.names}"] = Asked(who, self.model.now - late_s, price_u, origin)
+        if not runs or not self.do(*(self.asking(run_id.removeprefix("run-"), run) for run_id, run in runs.items())):
+            return multiple()
+        admitted = []
+        for place, (run_id, run) in enumerate(runs.items()):
+            expected = self.model.refusal(run)
+            if self.answers:
+                answer = self.answers[place]
+                said = (type(answer), getattr(answer, "scope", "")) if isinstance(answer, Refusal) else None
+                assert (said and (NotAllowed, "") if isinstance(answer, NotAllowed) else said) == expected
+            if expected is None:
+                self.model.runs[run_id] = run
+                admitted.append(self.seen(run_id))
+        return multiple(*admitted)
+
+    @rule(
+        target=views,
+        member=st.sampled_from(MEMBERS),
+        place=st.sampled_from(PLACES),
+        has=st.integers(0, 3),
+        prices=st.lists(st.integers(1, 5), min_size=2, max_size=6),
+    )
+    def admit_some_of_one(self, member: str, place: tuple[str, str], has: int, prices: list[int]) -> Any:
+        """As many wishes of one member in one place as come to a limit soon."""
+        return self.admit([(member, place, has, price_u, 0.0) for price_u in prices])
+
+    def asking(self, name: str, run: Asked) -> Coroutine[Any, Any, Run]:
+        who = run.who
+        new = new_run(
+            name,
+            price_u=run.price_u,
+            now=run.at,
+            origin=run.origin,
+            member=who.member,
+            server=who.server,
+            channel="a thread",
+            budget_channel=who.channel,
+            roles=who.roles,
+        )
+        return self.store.admit(new, self.policy.admission(who, run.at))
+
+    @rule(view=views, price_u=st.integers(1, 5))
+    def ask_again(self, view: Run, price_u: int) -> None:
+        """The same wish arrives a second time."""
+        model, before = self.model.runs[view.run_id], dump(self.path)
+        again = Asked(model.who, self.model.now, price_u, model.origin)
+        if self.do(self.asking("again", again)) and self.answers:
+            assert self.answers == [self.seen(view.run_id)]
+        assert dump(self.path) == before
+
+    @rule(target=views, view=views, late=LATE, to=st.sampled_from(sorted(WAYS)))
+    def proceed(self, view: Run, late: bool, to: RunState) -> Any:
+        return multiple(*self.on_the_way(view if late else self.seen(view.run_id), to)[1:])
+
+    @rule(
+        target=views,
+        view=views,
+        late=LATE,
+        ending=st.sampled_from(Ending),
+        cost_u=COST,
+        fuse=st.sampled_from([None, None, None, *range(2, 15)]),
+        twice=st.booleans(),
+    )
+    def settle(self, view: Run, late: bool, ending: Ending, cost_u: int | None, fuse: int | None, twice: bool) -> Any:
+        """The end of a run, which is ordered first where that has not been done; perhaps the process dies meanwhile,
+        and perhaps another who saw the same run books its end as well."""
+        return multiple(*self.end(view if late else self.seen(view.run_id), ending, cost_u, fuse, twice=twice))
+
+    def end(
+        self, view: Run, ending: Ending, cost_u: int | None, fuse: int | None = None, *, twice: bool = False
+    ) -> list[Run]:
+        state, way = STATE_OF_ENDING[ending], [view]
+        if view.state == S.UNKNOWN or state not in MOVES[view.state]:
+            way = self.on_the_way(view, S.RUNNING)
+        if way[-1].state == S.UNKNOWN or state not in MOVES[way[-1].state]:
+            return way[1:]
+        if fuse is not None:
+            self.wire.fuse = fuse
+        estimate_u = view.price_u if state == S.SUCCEEDED else 0
+        charged_u = estimate_u if cost_u is None else cost_u
+        ended = way[1:]
+        for _ in range(1 + twice):
+            act = self.store.settle(way[-1], End(ending=ending, cost_u=cost_u), now=self.model.now)
+            ended += self.move(way[-1], state, act, cost_u=cost_u, charged_u=charged_u)
+        return ended[-1:]
+
+    @rule(target=views, view=views, late=LATE)
+    def release(self, view: Run, late: bool) -> Any:
+        way = self.on_the_way(view if late else self.seen(view.run_id), S.UNKNOWN)
+        if way[-1].state != S.UNKNOWN:
+            return multiple(*way[1:])
+        act = self.store.release(way[-1], self.act(view.server, "release"), End(ending=Ending.FAILED))
+        return multiple(*way[1:], *self.move(way[-1], S.FAILED, act))
+
+    def on_the_way(self, view: Run, to: RunState) -> list[Run]:
+        """The run as it was and, if it moved, as it is now: taken on to a state as far as its caller can."""
+        seen = [view]
+        for state in WAYS[to]:
+            if state in MOVES[seen[-1].state]:
+                run, now = seen[-1], self.model.now
+                changes = RunChanges(provider_id=f"job-{run.run_id}") if state == S.RUNNING else RunChanges()
+                if state == S.SUBMITTING:
+                    moved = self.move(run, state, self.store.begin_submit(run, now=now, total_max=1000))
+                else:
+                    moved = self.move(run, state, self.store.advance(run, state, now=now, changes=changes))
+                if not moved:
+                    break
+                seen += moved
+        return [view, *seen[-1:]] if len(seen) > 1 else seen
+
+    def move(self, view: Run, to: RunState, act: Coroutine[Any, Any, Run | None], **changes: Any) -> list[Run]:
+        """A run moves for a caller who sees it as it is, and for no other."""
+        model, before = self.model.runs[view.run_id], dump(self.path)
+        if not self.do(act):
+            return []
+        if model.state != view.state:
+            assert self.answers in ([], [None])
+            assert dump(self.path) == before
+            return []
+        for name, value in {"state": to, **changes}.items():
+            setattr(model, name, value)
+        assert not self.answers or self.answers == [self.seen(view.run_id)]
+        return [self.seen(view.run_id)]
+
+    @rule(
+        target=views,
+        view=views,
+        ending=st.sampled_from(Ending),
+        cost_u=COST,
+        costs_u=st.lists(st.integers(0, 7), max_size=2),
+        refunds=st.integers(0, 2),
+    )
+    def correct_or_refund(self, view: Run, ending: Ending, cost_u: int | None, costs_u: list[int], refunds: int) -> Any:
+        """What comes after the end: the cost is named late, perhaps twice, and an admin gives the charge again."""
+        model, ended = self.model.runs[view.run_id], list[Run]()
+        if model.state not in TERMINAL:
+            ended = self.end(self.seen(view.run_id), ending, cost_u)
+        if model.state not in TERMINAL:
+            return multiple(*ended)
+        for late_u in costs_u:
+            if self.do(self.store.correct(view, late_u, now=self.model.now)) and model.cost_u is None:
+                model.cost_u = model.charged_u = late_u
+            self.seen(view.run_id)
+        for _ in range(refunds):
+            self.refund(view)
+        return multiple(*ended)
+
+    def refund(self, view: Run) -> None:
+        model = self.model.runs[view.run_id]
+        if model.charged_u == 0:
+            return
+        now, line = self.model.now, self.model.member_line(model.who)
+        act = self.store.refund(
+            view.run_id,
+            lambda run: run.charged_u,
+            lambda rules: self.policy.member_level(model.who, rules, now),
+            self.act(view.server, "refund"),
+        )
+        if self.do(act):
+            if model.refunded_u:
+                assert not self.answers or isinstance(self.answers[0], OfferGone)
+            else:
+                model.refunded_u = model.charged_u
+                self.model.granted[line.scope, key_of(now, line.kind)] += model.charged_u
+            self.seen(view.run_id)
+
+    @rule(target=views, limit=LIMIT_OF_SOMETHING, lifted=st.none() | st.integers(0, 9), asks=st.lists(ASK, max_size=3))
+    def set_or_lift(self, limit: Limit, lifted: int | None, asks: list[Ask]) -> Any:
+        """A limit comes, or one goes, perhaps one that is not there; and see who may ask."""
+        limits = [each for each in LIMITS if each in self.model.rules]
+        if lifted is None:
+            self.set_limit(limit)
+        else:
+            self.lift(limits[lifted % len(limits)] if limits and lifted else limit[0])
+        return self.admit(asks)
+
+    def set_limit(self, limit: Limit) -> None:
+        of, period, limit_u, in_flight = limit
+        limit_u = None if period is None else limit_u
+        self.put(of, Rule(server=of[0], subject=of[1], kind=of[2], period=period, limit_u=limit_u, in_flight=in_flight))
+
+    @rule(target=views, of=st.sampled_from(BARS), asks=st.lists(ASK, min_size=2, max_size=4))
+    def bar_or_let(self, of: Subject, asks: list[Ask]) -> Any:
+        """Pause or resume, block or unblock, allow or disallow, and see who may ask: one bar at a time."""
+        bars = [each for each in self.model.rules if each in BARS]
+        for bar in bars:
+            self.lift(bar)
+        if of not in bars:
+            self.put(of, Rule(server=of[0], subject=of[1], kind=of[2]))
+        return self.admit(asks)
+
+    def put(self, of: Subject, rule_: Rule) -> None:
+        if self.do(self.store.set_rule(rule_, self.act(of[0], "set"))):
+            self.model.rules[of] = rule_
+
+    def lift(self, of: Subject) -> None:
+        if self.do(self.store.lift_rule(*of, self.act(of[0], "lift"))):
+            was = self.model.rules.pop(of, None)
+            assert self.answers in ([], [was is not None])
+
+    @rule(
+        scope=st.sampled_from(SCOPES),
+        place=st.sampled_from(PLACES),
+        amount_u=st.integers(1, 6),
+    )
+    def grant(self, scope: str, place: tuple[str, str], amount_u: int) -> None:
+        """An extra for any level that a run of this place could be held on."""
+        server, channel = place
+        member = scope.removeprefix("member:") if scope.startswith("member:") else MEMBERS[0]
+        who = Spender(member=member, server=server, channel=channel, roles=ROLES[server])
+        lines = [line for line in self.model.lines(who) if line.scope == scope]
+        if not lines:
+            return
+        now = self.model.now
+
+        def level(rules: Rules) -> Level:
+            if scope.startswith("member:"):
+                return self.policy.member_level(who, rules, now)
+            return self.policy.level(scope, rules, now)[-1]
+
+        if self.do(self.store.grant(server, level, amount_u, self.act(server, "grant"))):
+            self.model.granted[scope, key_of(now, lines[-1].kind)] += amount_u
+
+    @rule(by=st.sampled_from([60.0, 3600.0, 6 * 3600.0, 86400.0, 7 * 86400.0, 17 * 86400.0]) | st.sampled_from(KINDS))
+    def roll(self, by: float | PeriodKind) -> None:
+        """Time passes: so much, or until a second after the end of a period."""
+        now = self.model.now
+        self.model.now = now + by if isinstance(by, float) else period_at(now, by, ZONE).resets_at + 1.0
+
+    # What holds after every step
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        if hasattr(self, "store"):
+            assert check_books(f"sqlite:///{self.path}") == []
+
+    @invariant()
+    def every_level_stands_as_the_model_says(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        now = self.model.now
+        for member, (server, channel) in WATCHED:
+            who = Spender(member=member, server=server, channel=channel, roles=ROLES[server])
+            found = self.loop.run_until_complete(self.store.standings(who, self.policy.levels(who, now)))
+            stands = [(it.scope, it.period.key, it.limit_u, it.held_u, it.spent_u) for it in found]
+            assert stands == [self.model.stand(line, now) for line in self.model.lines(who)]
+
+    @invariant()
+    def every_row_counts_the_runs_of_its_period(self) -> None:
+        """Also where no limit counts by it any more, and long after its end."""
+        if not hasattr(self, "store"):
+            return
+        rows = self.store._writer.db.execute("SELECT scope, period_key, held_u, spent_u FROM budget").fetchall()
+        for scope, key, held_u, spent_u in rows:
+            kind: PeriodKind = "week" if "W" in key else "month" if len(key) == 7 else "day"
+            assert (held_u, spent_u) == self.model.books(scope, kind, key)
+
+
+@pytest.mark.timeout(180)  # alone it takes about fifteen seconds
+def test_any_story_keeps_the_books() -> None:
+    """Whatever members, admins, the calendar and crashes do, every level stands where a model of the rules says."""
+    run_state_machine_as_test(MoneyMachine, settings=settings(max_examples=80, stateful_step_count=30, deadline=None))
+
+
+# Its teeth
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One thing that keeps the money right, and how the code reads without it: file, old text, new text."""
+
+    name: str
+    cuts: tuple[tuple[str, str, str], ...]
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+def guard(name: str, *cut: str) -> Guard:
+    return Guard(name, tuple((cut[at], cut[at + 1], cut[at + 2]) for at in range(0, len(cut), 3)))
+
+
+HERE = Path(__file__).resolve().parent.parent
+APART = """    db.execute("COMMIT")
+    db.execute("BEGIN IMMEDIATE")
+    books.resolve_holds(db, run.run_id, end, succ"""
+BOOKS, SQLITE, WRITER = "storage/books.py", "storage/sqlite.py", "storage/writer.py"
+QUOTA, LEDGER, MIGRATIONS = "bot/quota.py", "bot/ledger.py", "storage/migrations.py"
+GUARDS = [
+    guard(
+        "the bound in the reserving statement",
+        BOOKS,
+        " AND (held_u + spent_u + :price_u <= :bound_u OR :bound_u IS NULL)",
+        "",
+    ),
+    guard("the operators ceiling", QUOTA, "*([] if self.ceiling_u is None else [self.ceiling_u])", ""),
+    guard("what was granted", QUOTA, "[self.limit_u + granted_u]", "[self.limit_u]"),
+    guard("a ceiling of another period", QUOTA, "return [ceiling, own]", "return [own]"),
+    guard("runs at a time", SQLITE, "    books.check_flights(db, levels)\n", ""),
+    guard(
+        "one run for one wish",
+        SQLITE,
+        "        return _get(db, known[0])\n",
+        "        pass\n",
+    ),
+    guard("the state that the caller saw", SQLITE, "AND state = :guard_state AND", "AND"),
+    guard(
+        "one refund for one run",
+        SQLITE,
+        "            if run.refunded_u:\n",
+        "            if False:\n",
+        MIGRATIONS,
+        "CREATE UNIQUE INDEX one_refund ON ledger_entry (run_id) WHERE kind = 'refund';\n",
+        "",
+    ),
+    guard("one correction for one run", SQLITE, "            if current.cost_u is None:\n", "            if True:\n"),
+    guard(
+        "a move and its money in one transaction", SQLITE, "    books.resolve_holds(db, run.run_id, end, succ", APART
+    ),
+    guard("taking over earlier runs", BOOKS, "lacking = _of_period(db, level)", "lacking = []"),
+    guard(
+        "writing open periods that nobody counts by",
+        BOOKS,
+        "for scope, key in current]",
+        "for scope, key in []]",
+    ),
+    guard("the start of a period in what is taken over", BOOKS, "run.created_at >= :starts AND ", ""),
+    guard("the end of a period in what is taken over", BOOKS, "AND run.created_at < :resets ", ""),
+    guard("the start of a period that is open", BOOKS, "AND starts_at <= ? AND", "AND 0 <= ? AND"),
+    guard("the end of a period that is open", BOOKS, "AND resets_at > ?", "AND 0 <= ?"),
+    guard("the excess over a hold", BOOKS, '"excess_u": max(0, amount_u)}', '"excess_u": 0}'),
+    guard("a grant on its level", BOOKS, "SET granted_u = granted_u + :amount_u", "SET granted_u = granted_u"),
+    guard(
+        "giving back what failed for nothing",
+        LEDGER,
+        "    if cost_u == 0 and not succeeded:\n        return Settlement(kind=Kind.VOID, posted_u=0, adjust_u=0)\n",
+        "    if not succeeded:\n        return Settlement(kind=Kind.VOID, posted_u=0, adjust_u=0)\n",
+    ),
+    guard("a charge without a known cost", LEDGER, "hold_u if succeeded else 0", "0"),
+    guard("a post within its hold", LEDGER, "posted_u = min(cost_u, hold_u)", "posted_u = cost_u"),
+    guard("what is beyond the hold", LEDGER, "adjust_u=cost_u - posted_u", "adjust_u=0"),
+    guard("undoing one refused wish of many", WRITER, 'db.conn.execute("ROLLBACK TO job")', "pass"),
+    guard("undoing a refused transaction", WRITER, "            db.rollback()\n", "            pass\n"),
+    guard("the block", QUOTA, "if rules.get(member_scope(who.member), RuleKind.BLOCK):", "if False:"),
+    guard("the pause of a server", QUOTA, "if rules.get(server_scope(who.server), RuleKind.PAUSE):", "if False:"),
+    guard("the pause of the whole bot", QUOTA, "if rules.get(TOTAL, RuleKind.PAUSE):", "if False:"),
+]
+
+
+def copy_of_the_code(folder: Path, cuts: Sequence[tuple[str, str, str]]) -> None:
+    """The packages and the machine, with each old text, which is there exactly once, in place of the new one."""
+    for package in ("bot", "storage"):
+        shutil.copytree(HERE / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "tests").mkdir()
+    for name in ("__init__.py", "money.py", Path(__file__).name):
+        shutil.copy(HERE / "tests" / name, folder / "tests" / name)
+    for name, old, new in cuts:
+        path = folder / name
+        text = path.read_text()
+        assert text.count(old) == 1, f"{name} has {text.count(old)} times {old!r}: name the guard as it reads now"
+        path.write_text(text.replace(old, new))
+
+
+def told_in(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The machine, run on the copy alone."""
+    return subprocess.run(
+        [sys.executable, "-m", f"tests.{Path(__file__).stem}"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+
+
+@pytest.mark.timeout(180)  # alone it takes about ten seconds
+def test_an_untouched_copy_tells_the_same_stories_well(tmp_path: Path) -> None:
+    """What the copies below are caught at is what was taken out of them."""
+    copy_of_the_code(tmp_path, [])
+    told = told_in(tmp_path)
+    assert (told.returncode, told.stderr) == (0, "")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("without", GUARDS, ids=str)
+def test_without_any_one_guard_the_machine_fails(tmp_path: Path, without: Guard) -> None:
+    """Each guard taken out of the code alone is noticed within the first stories."""
+    copy_of_the_code(tmp_path, without.cuts)
+    told = told_in(tmp_path)
+    assert told.returncode == 1, f"nothing was noticed without {without.name}"
+    assert "state = MoneyMachine()" in told.stderr, told.stderr  # a story that went wrong, not a copy that is broken
+
+
+def prove() -> None:
+    """The same stories each time, up to the first that goes wrong."""
+    same = settings(
+        max_examples=80,
+        stateful_step_count=30,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(MoneyMachine, settings=same)
+
+
+if __name__ == "__main__":
+    prove()

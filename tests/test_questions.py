@@ -1,0 +1,208 @@
+"""Prices that are asked about, requests to admins, receipts: every button, over TCP, also after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tests.harness import Json, Scene, scene, status_of
+
+FOX = "a red fox in falling snow"
+DEAR = {"resolution": "4k"}  # $4.80
+
+
+def labels(message: Json) -> list[str]:
+    return [each["label"] for row in message["components"] for each in row["components"]]
+
+
+def told_in(world: Scene, channel: str, text: str) -> list[Json]:
+    return [each for each in world.discord.messages(world.discord.world.channel(channel)) if text in each["content"]]
+
+
+async def test_a_dear_wish_is_asked_about_first_and_offers_what_is_cheaper(world: Scene) -> None:
+    """Above the threshold nothing is held until the caller agrees; then exactly the quote is."""
+    interaction = await world.veo(FOX, **DEAR)
+    question = await world.answer_to(interaction)
+    assert question["flags"] & 64
+    assert question["embeds"][0]["title"] == "Film this for $4.80?"
+    assert labels(question) == ["Film it", "Silent for $3.20", "1080p for $3.20", "6 s for $3.60", "Not now"]
+    assert world.rows("SELECT * FROM budget") == []
+    assert world.runflow.runs == {}
+    await world.press(question, "Film it")
+    message = await world.end_of(interaction)
+    assert len(message["attachments"]) == 1
+    card = await interaction.wait(lambda each: "in the channel" in status_of(each))
+    assert card["components"] == []
+    assert world.rows("SELECT price_u FROM run") == [{"price_u": 4_800_000}]
+
+
+async def test_a_cheaper_setting_is_filmed_at_its_own_price(world: Scene) -> None:
+    """The button that says 6 s for $3.60 films six seconds and holds that."""
+    interaction = await world.veo(FOX, **DEAR)
+    await world.press(await world.answer_to(interaction), "6 s for $3.60")
+    await world.end_of(interaction)
+    (run,) = world.runflow.runs.values()
+    assert (run.input["duration"], run.input["resolution"]) == ("6s", "4k")
+    assert world.rows("SELECT price_u FROM run") == [{"price_u": 3_600_000}]
+
+
+async def test_a_yes_is_good_once_for_its_owner_and_survives_a_restart(world: Scene) -> None:
+    """Pressed after a restart, twice, it makes one run; nobody else sees the question at all."""
+    interaction = await world.veo(FOX, **DEAR)
+    question = await world.answer_to(interaction)
+    await world.kill()
+    await world.start()
+    first, second = await asyncio.gather(world.press(question, "Film it"), world.press(question, "6 s for $3.60"))
+    assert first.acknowledged_after_s is not None
+    assert second.acknowledged_after_s is not None
+    await world.end_of(interaction)
+    await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+    assert len(world.runflow.runs) == 1
+    assert len(world.posts()) == 1
+
+
+async def test_a_yes_that_comes_too_late_costs_nothing(world: Scene) -> None:
+    """After some minutes the price is to be asked for again."""
+    interaction = await world.veo(FOX, **DEAR)
+    question = await world.answer_to(interaction)
+    await world.stop()
+    world.change("UPDATE offer SET expires_at = 1")
+    await world.start()
+    await world.press(question, "Film it")
+    await interaction.wait(lambda each: "That question has ended; nothing was charged" in each["content"])
+    assert world.rows("SELECT * FROM run") == []
+
+
+async def test_no_means_no(world: Scene) -> None:
+    """Not now: the question goes, and nothing was held."""
+    interaction = await world.veo(FOX, **DEAR)
+    await world.press(await world.answer_to(interaction), "Not now")
+    answer = await interaction.wait(lambda each: bool(each["content"]))
+    assert (answer["content"], answer["embeds"], answer["components"]) == (
+        "Not filmed. Nothing was charged.",
+        [],
+        [],
+    )
+
+
+async def test_who_could_not_pay_is_not_asked(tmp_path: Path) -> None:
+    """A question whose yes would be refused is not put: the refusal comes at once."""
+    async with scene(tmp_path, QUOTA_USER_USD="4.00") as world:
+        answer = await world.answer_to(await world.veo(FOX, **DEAR))
+        assert "over your limit" in answer["content"]
+        assert world.rows("SELECT * FROM offer") == []
+
+
+async def test_a_member_over_the_limit_asks_and_gets_exactly_that_once(tmp_path: Path) -> None:
+    """The request goes to the admins' channel; Approve grants what is missing and films it, once."""
+    async with scene(tmp_path, QUOTA_USER_USD="4.00") as world:
+        await world.act("requests", channel=world.discord.world.channel("general"))
+        await world.end_of(await world.veo(FOX))
+        refused = await world.veo("a blue fox", aspect_ratio="9:16")
+        answer = await world.answer_to(refused)
+        assert labels(answer) == ["Ask an admin"]
+        await world.press(answer, "Ask an admin")
+        sent = await refused.wait(lambda each: "The admins have your request" in each["content"])
+        assert sent["components"] == []
+        (request,) = told_in(world, "general", "asks for a video")
+        assert "$3.20" in request["content"]
+        assert "9:16" in request["content"]
+        assert request["mentions"] == []
+        pressed = await asyncio.gather(*(world.press(request, "Approve", member="Ada") for _ in range(3)))
+        assert len(pressed) == 3
+        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered' AND run_id IN (SELECT run_id FROM offer)")
+        assert len(world.runflow.runs) == 2
+        (run,) = [each for each in world.runflow.runs.values() if each.input["prompt"] == "a blue fox"]
+        assert run.input["aspect_ratio"] == "9:16"
+        assert world.rows("SELECT scope, amount_u FROM ledger_entry WHERE kind = 'grant'") == [
+            {"scope": f"member:discord:{world.member().id}", "amount_u": 2_400_000}
+        ]
+        (decided,) = told_in(world, "general", "Approved by")
+        assert decided["components"] == []
+        assert "request approved" in await world.act("log")
+
+
+async def test_a_request_is_answered_by_admins_alone_and_a_denial_is_told(tmp_path: Path) -> None:
+    """A member's press changes nothing; Deny is told in the channel, without a word of money."""
+    async with scene(tmp_path, QUOTA_USER_USD="1.00") as world:
+        await world.act("requests", channel=world.discord.world.channel("general"))
+        refused = await world.veo(FOX)
+        await world.press(await world.answer_to(refused), "Ask an admin")
+        await refused.wait(lambda each: "The admins have your request" in each["content"])
+        (request,) = told_in(world, "general", "asks for a video")
+        await world.press(request, "Approve", member="Cem")
+        async with asyncio.timeout(10):
+            while True:
+                shown = world.discord.messages(world.discord.world.channel("general"), world.member("Cem"))
+                if any("Only who may manage this server" in each["content"] for each in shown):
+                    break
+                await asyncio.sleep(0.01)
+        await world.press(request, "Deny", member="Ada")
+        told = await world.discord.wait_message(world.channel, lambda each: "was not approved" in each["content"])
+        assert [each["id"] for each in told["mentions"]] == [world.member().id]
+        assert "$" not in told["content"]
+        assert world.runflow.runs == {}
+        assert world.rows("SELECT state FROM offer") == [{"state": "denied"}]
+
+
+async def test_an_approval_that_cannot_be_carried_out_is_said_and_changes_nothing(tmp_path: Path) -> None:
+    """Paused, or as many runs as allowed: the admin hears why, the request stays, and no extra is granted."""
+    async with scene(tmp_path, runflow={"end": "never"}, QUOTA_USER_USD="4.00", QUOTA_RUNS_IN_FLIGHT="2") as world:
+        await world.act("requests", channel=world.channel)
+        await world.card(await world.veo(FOX), "Filming")
+        await world.press(await world.answer_to(await world.veo("a blue fox")), "Ask an admin")
+        request = await world.discord.wait_message(world.channel, lambda each: "asks for a video" in each["content"])
+        await world.act("pause")
+        await world.press(request, "Approve", member="Ada")
+        await world.whispered("Ada", "The member may not use `/veo` there now")
+        await world.act("resume")
+        await world.act("limit set", runs=1, member=world.member())
+        await world.press(request, "Approve", member="Ada")
+        await world.whispered("Ada", "As many runs as a limit allows are under way")
+        assert world.rows("SELECT * FROM ledger_entry WHERE kind = 'grant'") == []
+        assert world.rows("SELECT state FROM offer") == [{"state": "open"}]
+        await world.act("limit lift", member=world.member())
+        await world.press(request, "Approve", member="Ada")
+        await world.until("SELECT 1 FROM offer WHERE state = 'taken'")
+
+
+async def test_where_nobody_can_say_yes_nobody_is_asked(tmp_path: Path) -> None:
+    """Without a channel for requests, or over the operator's own ceiling, there is no button."""
+    async with scene(tmp_path, QUOTA_USER_USD="1.00") as world:
+        assert labels(await world.answer_to(await world.veo(FOX))) == []
+        await world.stop()
+        await world.start(QUOTA_USER_USD="9.00", QUOTA_GUILD_USD="2.00")
+        await world.act("requests", channel=world.discord.world.channel("general"))
+        answer = await world.answer_to(await world.veo(FOX))
+        assert "over the limit of this server" in answer["content"]
+        assert labels(answer) == []
+
+
+async def test_the_receipt_under_a_result_is_for_its_member_and_admins(world: Scene) -> None:
+    """The button tells the rule and the charge to whom it concerns; to others that it does not."""
+    message = await world.end_of(await world.veo(FOX))
+    assert "$" not in message["content"]
+    for member in ("Bo", "Ada"):
+        await world.press(message, "Receipt", member=member)
+        await world.whispered(member, "Charged $3.20. What Runflow bills is what counts.")
+    await world.press(message, "Receipt", member="Cem")
+    await world.whispered("Cem", "A receipt is for the member who asked")
+
+
+async def test_a_flagged_video_is_charged_and_the_receipt_says_why(world: Scene) -> None:
+    """The rule of the product stands in the receipt: it was made, so it was billed."""
+    message = await world.end_of(await world.veo(f"{FOX} [nsfw]"))
+    await world.press(message, "Receipt")
+    await world.whispered("Bo", "Charged $3.20. It was made, so Runflow billed it, although a flagged video is never")
+
+
+async def test_four_fifths_are_said_quietly(tmp_path: Path) -> None:
+    """The card warns once little is left, and so does /veo-quota."""
+    async with scene(tmp_path, QUOTA_USER_USD="4.00") as world:
+        interaction = await world.veo(FOX)
+        card = await interaction.wait(lambda each: "in the channel" in status_of(each))
+        fields = {each["name"]: each["value"] for each in card["embeds"][0]["fields"]}
+        assert fields["Nearly used up"] == "You have used 80 % of your limit."
+        quota = await world.discord.invoke(world.member(), world.channel, "veo-quota", {})
+        text = (await quota.wait(lambda each: bool(each["content"])))["content"]
+        assert "⚠ You have used 80 % of your limit." in text
