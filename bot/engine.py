@@ -9,7 +9,6 @@ callback woke a run makes no difference: the answer is always Runflow's own reco
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import random
 from collections.abc import AsyncIterator
@@ -551,10 +550,6 @@ class Engine:
     def _jittered(self, pause_s: float) -> float:
         """Within ten per cent, so that many runs do not ask at the same moment."""
         return pause_s * self._chance.uniform(0.9, 1.1)
-
-    def _token(self, octets: int) -> str:
-        """An unguessable name of lower-case letters and digits 2 to 7, eight for each five octets."""
-        return base64.b32encode(self._chance.randbytes(octets)).decode().lower()
 
 
 def _cost_due(run: Run) -> float | None:

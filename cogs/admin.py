@@ -25,8 +25,7 @@ from cogs.servers import runs_the_bot
 from cogs.veo import acknowledge
 
 ACTS_SHOWN = 20
-EMBED_CHARS_MAX = 4096  # Discord docs, Message, Embed Limits
-FIELD_CHARS_MAX = 1024  # the same
+FIELD_CHARS_MAX = 1024  # Discord docs, Message, Embed Limits
 REPORT_DAYS_MAX = 366
 
 User = discord.User | discord.Member
