@@ -251,7 +251,10 @@ class Admins(commands.Cog):
             done = await self._administration.refund(admin, wanted, reason)
             member = words.mention(f"member:{done.member}")
             if done.state == RunState.FAILED and not done.refunded_u:
-                return f"Released: the {usd(done.price_u)} held for {member} are free again."
+                return (
+                    f"Released: the {usd(done.price_u)} held for {member} are free again. Should Runflow have taken "
+                    "the order after all, its bill is not booked and its video not posted."
+                )
             return (
                 f"{member} may spend {usd(done.refunded_u)} more in this period. Runflow's bill stays: the levels "
                 "above the member go on counting it."
