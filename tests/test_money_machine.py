@@ -780,7 +780,7 @@ def test_without_any_one_guard_the_machine_fails(tmp_path: Path, without: Guard)
 def prove() -> None:
     """The same stories each time, up to the first that goes wrong."""
     same = settings(
-        max_examples=45,
+        max_examples=80,
         stateful_step_count=30,
         deadline=None,
         derandomize=True,
