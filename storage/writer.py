@@ -84,6 +84,8 @@ class Writer:
 
     async def read(self, work: Callable[[Database], Result]) -> Result:
         """Run one reading behind everything that was asked for before it. Raises StoreDown."""
+        if self._jobs:  # they wait for the end of this turn of the loop; a drain too many finds nothing to do
+            self._executor.submit(self._drain)
         answer = asyncio.wrap_future(self._executor.submit(work, self.db))
         # An error whose caller was cancelled meanwhile is nobody's any more, and nothing to complain about.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -303,6 +303,11 @@ class TestAdmission:
         for found, expected in zip(seen, (mine, [each for each in mine if each.kind != RuleKind.BLOCK]), strict=True):
             assert sorted(found, key=repr) == sorted(expected, key=repr)
 
+    async def test_a_reading_comes_behind_what_was_asked_before_it(self, store: Ledger) -> None:
+        """Asked in the same breath as a wish, but after it, a reading sees the run that the wish made."""
+        run, seen = await asyncio.gather(admitted(store), store.get("run-1"))
+        assert seen == run
+
     async def test_the_same_origin_at_once_gives_one_run(self, store: Ledger) -> None:
         """Twenty copies of one wish at the same time are all answered with one run."""
         level = member_level(in_flight_max=3)
