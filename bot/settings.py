@@ -57,12 +57,26 @@ def _dollars(value: object) -> object:
 
 def _address(schemes: tuple[str, ...]) -> AfterValidator:
     def check(value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in schemes or not parts.hostname or parts.query or parts.fragment:
+        try:
+            parts = urlsplit(value)
+            port = parts.port
+        except ValueError:  # its words would repeat the value
+            parts, port = urlsplit(""), None
+        if parts.scheme not in schemes or not parts.hostname or port == 0 or parts.query or parts.fragment:
             raise ValueError(f"must be an address that starts with {' or '.join(f'{s}://' for s in schemes)}")
         return value.rstrip("/")
 
     return AfterValidator(check)
+
+
+def _host(value: str) -> str:
+    try:
+        value.encode("idna")  # as the resolver will: what it cannot spell is no host
+    except UnicodeError:
+        value = ""
+    if not value.isprintable() or " " in value or not value:
+        raise ValueError("must be a host name or an address such as 127.0.0.1")
+    return value
 
 
 def _zone(value: str) -> str:
@@ -162,7 +176,7 @@ class Settings(_Environment):
         "alone completes runs",
         default=None,
     )
-    web_host: str = _about(WEB, "the web server's own address", default="127.0.0.1")
+    web_host: Annotated[str, AfterValidator(_host)] = _about(WEB, "the web server's own address", default="127.0.0.1")
     web_port: Annotated[int, Field(ge=0, le=65535)] = _about(
         WEB, "the web server's own port; 0: any free one", default=8080
     )
@@ -250,7 +264,7 @@ def _load(model: type[Model]) -> Model:
         return model()
     except ValidationError as error:
         raise SettingsError(" ".join(_sentences(error))) from None
-    except (SourceError, UnicodeDecodeError, OSError):  # the cause would print the raw text, so it is dropped
+    except (SourceError, UnicodeDecodeError, OSError, RecursionError):  # the cause prints the raw text: dropped
         raise SettingsError(
             "The environment or .env cannot be read: expected NAME=VALUE lines, and JSON such as "
             f"{json.dumps(PRICES_USD_PER_SECOND)} for PRICE_USD_PER_SECOND."

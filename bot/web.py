@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bot.engine import Engine
 from bot.errors import PortError, StoreDown
@@ -23,6 +24,17 @@ log = logging.getLogger("veo.web")
 CALLBACK_BYTES_MAX = 64 * 1024
 CALLBACK_READ_S = 5.0
 TOKEN_CHARS_MAX = 64
+_THEIR_FAULTS = (HttpProcessingError, ConnectionError)
+
+
+class _OurFaultsOnly(logging.Filter):
+    """Leaves out requests that are none and callers who hang up: strangers would fill the log, also with addresses."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.exc_info is None or not isinstance(record.exc_info[1], _THEIR_FAULTS)
+
+
+_OUR_FAULTS_ONLY = _OurFaultsOnly()
 
 
 class WebServer:
@@ -48,8 +60,15 @@ class WebServer:
                 web.get("/media/{token}/{name}", self._clip),
             ]
         )
+        server_log = logging.getLogger("veo.web.server")
+        server_log.addFilter(_OUR_FAULTS_ONLY)
         runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, shutdown_timeout=2.0, auto_decompress=False
+            application,
+            access_log=None,
+            logger=server_log,
+            handle_signals=False,
+            shutdown_timeout=2.0,
+            auto_decompress=False,
         )
         await runner.setup()
         try:

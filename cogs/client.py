@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -30,6 +31,29 @@ from cogs.veo import NEEDED, Veo
 log = logging.getLogger("veo.discord")
 
 OUTAGE_PAUSE_MAX_S = 60.0
+# A token that identifies more than 1000 times a day is reset (Discord docs, Gateway, Rate Limiting).
+GARBLED_PAUSE_S = 2.5
+GARBLED_PAUSE_MAX_S = 300.0
+
+
+class Garbled(app_commands.AppCommandError):
+    """A use of a command whose options the library cannot read."""
+
+
+class VeoTree(app_commands.CommandTree["VeoClient"]):
+    """Our commands; a use of one that the library cannot read is answered too."""
+
+    async def interaction_check(self, interaction: discord.Interaction[VeoClient], /) -> bool:
+        """Called by the library before it reads the options: where it stumbles over them, it would say nothing."""
+        data: Any = interaction.data
+        try:
+            _ = interaction.namespace, discord.AppCommandType(data.get("type", 1))
+        except Exception as error:  # noqa: BLE001 - whatever it stumbles over; the trace goes to the log
+            garbled = Garbled("its options cannot be read")
+            garbled.__cause__ = error
+            await self.on_error(interaction, garbled)
+            return False
+        return True
 
 
 class VeoClient(commands.Bot):
@@ -39,6 +63,7 @@ class VeoClient(commands.Bot):
         super().__init__(
             command_prefix=commands.when_mentioned,  # no text commands; this one needs no message content
             help_command=None,
+            tree_cls=VeoTree,
             intents=discord.Intents(guilds=True),
             allowed_mentions=discord.AllowedMentions.none(),
             member_cache_flags=discord.MemberCacheFlags.none(),
@@ -48,6 +73,9 @@ class VeoClient(commands.Bot):
             guild_ready_timeout=0.5,
         )
         self.tree.error(self._say_sorry)
+        parsers = self._connection.parsers
+        for event in parsers.keys() - {"READY"}:  # without that one nothing works: the connection is made anew
+            parsers[event] = surviving(event, parsers[event])
 
     async def on_ready(self) -> None:
         """Called by the library whenever it is connected anew and knows its servers."""
@@ -57,6 +85,8 @@ class VeoClient(commands.Bot):
         """A fault of ours: the trace goes to the log, a sentence to the member."""
         cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
         sentence = "Something went wrong on the bot's side. `/veo-history` shows whether anything was started."
+        if isinstance(cause, _NOT_AS_REGISTERED):
+            sentence = "Discord sent options that this command does not take, so nothing was started. Reload Discord."
         if isinstance(cause, Refusal):  # the store is down, and the command had nothing more to say to that
             sentence = str(cause)
         log.error("command failed interaction=%s", interaction.id, exc_info=cause)
@@ -65,7 +95,7 @@ class VeoClient(commands.Bot):
                 await interaction.edit_original_response(content=sentence)
             else:
                 await interaction.response.send_message(sentence, ephemeral=True)
-        except (discord.DiscordException, aiohttp.ClientError, OSError) as second:
+        except Exception as second:  # noqa: BLE001 - the last word there is; the fault itself is in the log
             log.warning("could not even say so: %s", type(second).__name__)
 
     async def sync_if_changed(self) -> bool:
@@ -81,6 +111,27 @@ class VeoClient(commands.Bot):
         await self.tree.sync()
         log.info("commands registered: %s", ", ".join(sorted(ours)))
         return True
+
+
+# A client that shows an older registration, or a payload that is none: the command itself was not begun.
+_NOT_AS_REGISTERED = (
+    Garbled,
+    app_commands.TransformerError,
+    app_commands.CommandNotFound,
+    app_commands.CommandSignatureMismatch,
+)
+
+
+def surviving(event: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The library's reader of one event, without its way to end the bot: it lets an event that it cannot read do so."""
+
+    def read(data: Any) -> None:
+        try:
+            parse(data)
+        except Exception:
+            log.exception("an event cannot be read and is left out event=%s", event)
+
+    return read
 
 
 def agrees(ours: object, theirs: object) -> bool:
@@ -161,12 +212,34 @@ async def serve(
     await client.add_cog(Admins(administration))
     await _outlasting(client.sync_if_changed)
     log.info("invite the bot with %s", invite_link(client))
-    try:
-        await client.connect(reconnect=True)
-    except discord.ConnectionClosed as error:
-        raise SettingsError(
-            f"Discord's gateway closed the connection for good (code {error.code}); check DISCORD_TOKEN."
-        ) from None
+    await _stay_connected(client)
+
+
+async def _stay_connected(client: VeoClient) -> None:
+    """Hear the gateway until cancelled; the library itself gives up at a frame that it cannot read."""
+    pause_s = GARBLED_PAUSE_S
+    while True:
+        begun = time.monotonic()
+        try:
+            return await client.connect(reconnect=True)
+        except discord.ConnectionClosed as error:
+            raise SettingsError(
+                f"Discord's gateway closed the connection for good (code {error.code}); check DISCORD_TOKEN."
+            ) from None
+        except discord.DiscordException:
+            raise
+        except Exception:
+            pause_s = min(2 * pause_s, GARBLED_PAUSE_MAX_S)
+            if time.monotonic() - begun > GARBLED_PAUSE_MAX_S:
+                pause_s = GARBLED_PAUSE_S
+            log.exception("the gateway cannot be understood; connecting anew in %.0f s", pause_s)
+            with suppress(aiohttp.ClientError, OSError, AttributeError):  # there is none before the first HELLO
+                await client.ws.close()
+            await asyncio.sleep(pause_s)
+
+
+# What the library does with a reply that is none of Discord's, such as the page of a proxy in between.
+_NO_REPLY = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 
 
 async def _outlasting(call: Callable[[], Awaitable[object]]) -> None:
@@ -175,11 +248,13 @@ async def _outlasting(call: Callable[[], Awaitable[object]]) -> None:
     while True:
         try:
             await call()
-        except (aiohttp.ClientError, OSError, discord.HTTPException, discord.RateLimited) as error:
+        except (aiohttp.ClientError, OSError, discord.HTTPException, discord.RateLimited, *_NO_REPLY) as error:
             if isinstance(error, discord.HTTPException) and error.status == 400:  # a verdict; repeating cannot help
                 said = " ".join(error.text.split())[:300]
                 raise StartError(f"Discord refuses what this version sends ({said}); update the bot.") from error
-            log.warning("Discord cannot be reached (%s); trying again in %.0f s", type(error).__name__, pause_s)
+            trace = isinstance(error, _NO_REPLY)
+            said = type(error).__name__
+            log.warning("Discord cannot be reached (%s); trying again in %.0f s", said, pause_s, exc_info=trace)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, OUTAGE_PAUSE_MAX_S)
         else:

@@ -23,9 +23,11 @@ class Servers:
 
     async def check(self, interaction: discord.Interaction) -> None:
         """Raise NotHere where `/veo` is not switched on."""
+        if interaction.guild_id is None:  # Discord offers it in servers only; what it sends is checked all the same
+            raise NotHere("`/veo` works in servers only. Nothing was charged.")
         if "*" in self._chosen or str(interaction.guild_id) in self._chosen:
             return
-        if not self._chosen and interaction.guild_id is not None and await _owned(interaction):
+        if not self._chosen and await _owned(interaction):
             return
         if await self._administration.is_on(f"discord:{interaction.guild_id}"):
             return

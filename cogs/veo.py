@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import get_args
 
 import aiohttp
 import discord
@@ -11,7 +12,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.admission import Admission, AskFirst
-from bot.errors import Refusal
+from bot.errors import BadRequest, Refusal
 from bot.ports import Offer, Wish
 from bot.quota import OverLimit, Spender
 from bot.runs import SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
@@ -77,6 +78,7 @@ class Veo(commands.Cog):
         )
         wish = wish_of(interaction, card_id, request)
         try:
+            check_options(request)
             await self._servers.check(interaction)
             check_permissions(interaction)
             made = await self._admission.ask(wish)
@@ -146,6 +148,7 @@ async def _defer(
 def wish_of(interaction: discord.Interaction, card_id: int, request: VeoRequest) -> Wish:
     """The interaction as the engine sees it: opaque names, and where progress can be shown until when."""
     who = spender_of(interaction)
+    limit: object = interaction.filesize_limit
     return Wish(
         origin=f"discord:{interaction.id}",
         member=who.member,
@@ -157,7 +160,8 @@ def wish_of(interaction: discord.Interaction, card_id: int, request: VeoRequest)
         request=request,
         reply_to=str(reply_of(interaction, card_id)),
         reply_until=(interaction.created_at + TOKEN_LIFE).timestamp(),
-        upload_limit_bytes=interaction.filesize_limit,
+        # A limit that is none is not passed on: what fits is then found out by trying.
+        upload_limit_bytes=limit if type(limit) is int and 0 <= limit < 2**63 else None,
     )
 
 
@@ -179,12 +183,35 @@ def reply_of(interaction: discord.Interaction, message_id: int) -> Reply:
     return Reply(application_id=interaction.application_id, message_id=message_id, token=interaction.token)
 
 
+def check_options(request: VeoRequest) -> None:
+    """Refuse what the command does not offer. Raises BadRequest.
+
+    Discord checks the options and the library does not do it again; what is ordered must be what was priced.
+    """
+    seed: object = request.seed
+    fits: dict[str, bool] = {
+        "prompt": isinstance(request.prompt, str),
+        "duration": request.duration in get_args(Duration),
+        "resolution": request.resolution in get_args(Resolution),
+        "aspect_ratio": request.aspect_ratio in get_args(AspectRatio),
+        "generate_audio": isinstance(request.generate_audio, bool),
+        "negative_prompt": isinstance(request.negative_prompt, str | None),
+        "seed": seed is None or (type(seed) is int and abs(seed) <= SEED_MAX),
+        "auto_fix": isinstance(request.auto_fix, bool),
+        "safety_tolerance": request.safety_tolerance in get_args(SafetyTolerance),
+    }
+    if wrong := [name for name, right in fits.items() if not right]:
+        raise BadRequest(f"The command does not offer that value of {', '.join(wrong)}. Nothing was charged.")
+
+
 class CannotPost(Refusal):
     """The bot may not do here what posting the video takes."""
 
 
 def check_permissions(interaction: discord.Interaction) -> None:
     """Refuse before anything is paid where the finished video could not be posted. Raises CannotPost."""
+    if interaction.channel is None:  # of a kind that the library does not know yet
+        raise CannotPost("The bot cannot post in this kind of channel; use another one. Nothing was charged.")
     granted = interaction.app_permissions
     needed = list(NEEDED)
     if isinstance(interaction.channel, discord.Thread):
