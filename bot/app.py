@@ -31,6 +31,7 @@ log = logging.getLogger("veo.app")
 BYTES_PER_MB = 1_000_000
 DAY_S = 86400.0
 SWEEP_S = 3600.0
+STEPS_PER_POLL = 75  # while one run waits for its next look: 25 a second at the usual rhythm
 
 
 class SystemClock:
@@ -52,7 +53,10 @@ async def run(settings: Settings) -> None:
     try:
         await _serve(settings)
     except StoreDown as error:
-        raise DatabaseError(f"The database cannot be written ({error.__cause__}); check the disk.") from error
+        raise DatabaseError(
+            f"The database {settings.database_url} cannot be used ({error.__cause__}); "
+            "check the disk, and restore a backup where the file is damaged."
+        ) from error
     except asyncio.CancelledError:
         log.info("stopped")
 
@@ -105,7 +109,7 @@ async def _serve(settings: Settings) -> None:
         )
 
         async def ready() -> dict[str, bool]:
-            return {"discord": client.is_ready(), "database": await _answers(store)}
+            return {"discord": client.is_ready(), "database": await _keeps(store)}
 
         keys = [secret.get_secret_value() for secret in settings.runflow_callback_secrets]
         web = WebServer(engine=engine, media=media, secrets=keys, ready=ready)
@@ -152,12 +156,14 @@ def _limits(settings: Settings) -> Limits:
         poll_longest_s=max(settings.poll_interval_s, settings.poll_interval_max_s),
         deadline_s=settings.run_deadline_s,
         settle_s=settings.runflow_settle_s,
+        steps_per_s=STEPS_PER_POLL / settings.poll_interval_s,
     )
 
 
-async def _answers(store: Store) -> bool:
+async def _keeps(store: Store) -> bool:
+    """A read is not enough: on a full disk it works, and nothing is sold all the same."""
     try:
-        await store.next_due()
+        await store.check()
     except StoreDown:
         return False
     return True

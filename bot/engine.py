@@ -19,13 +19,16 @@ from pathlib import Path
 from bot.errors import StoreDown
 from bot.media import Link, Media
 from bot.ports import (
+    NONCE_S,
     Accepted,
     ClipTooBig,
     ClipUnavailable,
     Clock,
     End,
     Front,
+    HistoryClosed,
     NotSent,
+    PlaceClosed,
     PlaceGone,
     PostFailed,
     Provider,
@@ -38,11 +41,16 @@ from bot.ports import (
 )
 from bot.quota import Policy, Spender
 from bot.runs import (
+    ABSENT_S,
     COST_CHECKS_S,
+    EMPTY_ANSWERS_MIN,
+    EMPTY_COUNTS_SHARE,
+    FRESH_SHARE,
     LOOKUP_SHARES,
     MISSING,
     MISSING_S,
     PAUSE_MAX_S,
+    UNCLEAR_POSTS_MAX,
     Delivery,
     Ending,
     Notice,
@@ -61,6 +69,7 @@ TRANSFERS_AT_ONCE = 4  # clips on their way from Runflow to disk, or from disk t
 DELIVERY_PAUSE_MAX_S = 900.0
 DELIVERY_GIVE_UP_S = 7 * 86400.0  # a message that could not be posted for so long; /veo-show is what is left
 CLIP_GIVE_UP_S = 86400.0  # a clip that Runflow did not give out for so long is told as lost
+CLOSED_S = 600.0  # so long a place that takes no messages may open again; then the member is written to
 GIVE_UP_TRIES = 20  # and neither before so many tries: time that the bot itself was down proves nothing
 PROGRESS_TIMEOUT_S = 10.0
 STOP_GRACE_S = 5.0  # for steps that are under way when the bot is told to stop
@@ -76,6 +85,7 @@ class Limits:
     poll_longest_s: float
     deadline_s: float
     settle_s: float
+    steps_per_s: float  # of all runs together, after a first STEPS_AT_ONCE: neither API is flooded after an outage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +119,7 @@ class Engine:
         self._chance = chance
         self._media = media
         self._woken = asyncio.Event()
+        self._pace = Pace(limits.steps_per_s, STEPS_AT_ONCE)
         self._busy: dict[str, bool] = {}  # run id -> whether it was woken again while a step was under way
         self._steps: set[asyncio.Task[None]] = set()
         self._transfers = asyncio.Semaphore(TRANSFERS_AT_ONCE)
@@ -195,9 +206,11 @@ class Engine:
     async def _tick(self, front: Front) -> None:
         self._woken.clear()
         now = self._clock.now()
-        free = STEPS_AT_ONCE - len(self._busy)
+        free = min(STEPS_AT_ONCE - len(self._busy), self._pace.free())
         if free > 0:
-            for run in await self._store.claim_due(now, lease_until=now + LEASE_S, limit=free):
+            claimed = await self._store.claim_due(now, lease_until=now + LEASE_S, limit=free)
+            self._pace.use(len(claimed))
+            for run in claimed:
                 if run.run_id in self._busy:
                     self._busy[run.run_id] = True
                 else:
@@ -206,13 +219,13 @@ class Engine:
                     self._steps.add(step)
                     step.add_done_callback(self._steps.discard)
             due = await self._store.next_due()
+            if due is not None and self._pace.free() == 0:
+                due = max(due, now + self._pace.wait_s)
         else:
-            due = None  # a finished step wakes the loop
-        try:
+            due = now + self._pace.wait_s  # a finished step wakes the loop before that
+        with suppress(TimeoutError):
             async with asyncio.timeout(None if due is None else max(0.0, due - self._clock.now())):
                 await self._woken.wait()
-        except TimeoutError:
-            pass
 
     async def _take_steps(self, front: Front, run: Run) -> None:
         """Take one run a step on, and again as long as it was woken meanwhile."""
@@ -222,8 +235,12 @@ class Engine:
                 self._busy[run.run_id] = False
                 await self._step(front, current)
                 current = await self._store.get(run.run_id) if self._busy[run.run_id] else None
-        except Exception:
-            log.exception("step failed run=%s state=%s", run.run_id, run.state)
+        except Exception as error:
+            trouble = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            if isinstance(trouble, StoreDown):  # what the disk does not keep now is found out when it does again
+                log.error("step not kept run=%s state=%s: the store is down", run.run_id, run.state)
+            else:
+                log.exception("step failed run=%s state=%s", run.run_id, run.state)
         finally:
             del self._busy[run.run_id]
             self._woken.set()
@@ -266,6 +283,13 @@ class Engine:
 
     async def _submit(self, front: Front, run: Run) -> Run | None:
         now = self._clock.now()
+        try:
+            named = await self._candidate(run)
+        except Unreadable as error:
+            log.warning("not sent again run=%s: the run that a callback named cannot be read (%s)", run.run_id, error)
+            return await self._stay(run, due_at=now + self._pause(run, error.wait_s), tries=run.tries + 1)
+        if named is not None:
+            return await self._adopt(run, named)
         begun = await self._store.begin_submit(run, now=now, total_max=self._limits.runs_total)
         if begun is None:
             due_at = now + self._jittered(self._limits.poll_first_s)
@@ -273,7 +297,10 @@ class Engine:
         async with asyncio.TaskGroup() as group:  # the member sees meanwhile that the wish was understood
             group.create_task(self._show_progress(front, begun))
             # The answer is on disk before the card is waited for.
-            return await self._answered(begun, await self._provider.submit(begun))
+            after = await self._answered(begun, await self._provider.submit(begun))
+            if after is not None and after.state == RunState.RUNNING:
+                await self._prove_look_up(after)
+            return after
 
     async def _answered(self, run: Run, answer: Accepted | Refused | NotSent | Unclear) -> Run | None:
         now = self._clock.now()
@@ -289,7 +316,7 @@ class Engine:
             case Unclear(reason=reason):
                 log.warning("submission unclear run=%s: %s; looking it up", run.run_id, reason)
                 first = LOOKUP_SHARES[0] * self._limits.settle_s
-                changes = RunChanges(due_at=now + first, tries=0)
+                changes = RunChanges(due_at=now + first, tries=0, unclear_posts=run.unclear_posts + 1)
                 return await self._store.advance(run, RunState.AMBIGUOUS, now=now, changes=changes)
 
     async def _not_sent(self, run: Run, reason: str, wait_s: float | None) -> Run | None:
@@ -321,10 +348,10 @@ class Engine:
     # Finding out what an unclear submission bought
 
     async def _look_up(self, run: Run) -> Run | None:
-        """Search by our reference and by the id that a callback named; never POST again."""
+        """Search by our reference and by the id that a callback named."""
         now = self._clock.now()
         if run.state == RunState.SUBMITTING:  # the process died, or lost its store, after the intent
-            changes = RunChanges(tries=0)
+            changes = RunChanges(tries=0, unclear_posts=run.unclear_posts + 1)
             doubted = await self._store.advance(run, RunState.AMBIGUOUS, now=now, changes=changes)
             if doubted is None:
                 return None
@@ -336,28 +363,87 @@ class Engine:
             if run.state == RunState.AMBIGUOUS and self._is_late(run):
                 return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN)
             return await self._stay(run, due_at=now + self._pause(run, error.wait_s), tries=run.tries + 1)
-        if found:
-            for extra in found[1:]:
-                log.error("Runflow has a second run for run=%s: provider_id=%s", run.run_id, extra.provider_id)
-            return await self._adopt(run, found[0])
-        clean = run.tries + 1
-        if run.state == RunState.UNKNOWN:
-            return await self._stay(run, due_at=now + self._pause(run, None), tries=clean)
-        posted_at = run.posted_at or run.created_at
-        later = [share for share in LOOKUP_SHARES if posted_at + share * self._limits.settle_s > now]
-        if later:
-            due_at = posted_at + later[0] * self._limits.settle_s
-            return await self._stay(run, due_at=due_at, tries=clean)
-        log.error("run=%s is unknown: not found %.0f s after its POST; its hold stays", run.run_id, now - posted_at)
-        return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN)
+        if not found:
+            return await self._not_found(run)
+        for extra in found[1:]:
+            log.error("Runflow has a second run for run=%s: provider_id=%s", run.run_id, extra.provider_id)
+        return await self._adopt(run, found[0])
 
     async def _found(self, run: Run) -> list[Observation]:
-        if run.candidate_id is not None:
-            with suppress(Unreadable):  # a hint, perhaps a forged one: the list decides
-                seen = await self._provider.read(run.candidate_id)
-                if seen is not None and seen.client_ref == run.client_ref:
-                    return [seen]
-        return await self._provider.find(run.client_ref)
+        """What Runflow has under our reference. Raises Unreadable where that is nothing that can be relied on."""
+        trouble: Unreadable | None = None
+        try:
+            if (named := await self._candidate(run)) is not None:
+                return [named]
+        except Unreadable as error:  # a hint, perhaps a forged one: the list may show the run all the same
+            trouble = error
+        found = await self._provider.find(run.client_ref)
+        if found and run.lookup_fresh is None:
+            age_s = self._clock.now() - (run.posted_at or run.created_at)
+            await self._store.looked_up(run.run_id, fresh=age_s <= FRESH_SHARE * self._limits.settle_s)
+        if not found and trouble is not None:
+            raise trouble
+        return found
+
+    async def _candidate(self, run: Run) -> Observation | None:
+        """The run that a callback named, if it carries our reference. Raises Unreadable."""
+        if run.candidate_id is None:
+            return None
+        seen = await self._provider.read(run.candidate_id)
+        return seen if seen is not None and seen.client_ref == run.client_ref else None
+
+    async def _not_found(self, run: Run) -> Run | None:
+        """What a clean empty answer means: nothing before its time, and little from a look-up that is not proven."""
+        now, settle_s = self._clock.now(), self._limits.settle_s
+        posted_at = run.posted_at or run.created_at
+        later = [share for share in LOOKUP_SHARES if posted_at + share * settle_s > now]
+        changes = RunChanges(due_at=now + self._pause(run, None), tries=run.tries + 1)
+        if now >= posted_at + EMPTY_COUNTS_SHARE * settle_s:
+            changes["empty_answers"] = run.empty_answers + 1
+        absent = changes.get("empty_answers", 0) >= EMPTY_ANSWERS_MIN
+        if run.state == RunState.UNKNOWN:
+            if absent and now - posted_at >= ABSENT_S and await self._store.lookup_proven():
+                log.error("given up run=%s: it never arrived at Runflow", run.run_id)
+                reason = "the order never arrived there"
+                end = End(ending=Ending.FAILED, cost_u=0, failure_code="NEVER_ARRIVED", failure_message=reason)
+                return await self._store.settle(run, end, now=now)
+        elif not absent:
+            changes["due_at"] = posted_at + later[0] * settle_s if later else now + settle_s / 2
+        elif run.unclear_posts < UNCLEAR_POSTS_MAX and not self._is_late(run) and await self._store.lookup_proven():
+            log.warning("sent again run=%s: not found %.0f s after its POST", run.run_id, now - posted_at)
+            changes |= RunChanges(due_at=now, tries=0)
+            return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
+        else:
+            log.error("run=%s is unknown: not found %.0f s after its POST; its hold stays", run.run_id, now - posted_at)
+            return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN, changes)
+        return await self._store.advance(run, run.state, now=now, changes=changes)
+
+    async def _prove_look_up(self, run: Run) -> None:
+        """Ask whether the look-up shows a run that is surely there: its silence is worth what this says.
+
+        Asked once after each POST until the look-up has proven itself, and later for a sample. A look-up that does not
+        show the run yet is asked again at the next looks, as long as that would still be soon enough.
+        """
+        if run.lookup_fresh is not None or not self._is_fresh(run):
+            return
+        if not run.in_sample and await self._store.lookup_proven():
+            return
+        try:
+            fresh = any(seen.provider_id == run.provider_id for seen in await self._provider.find(run.client_ref))
+        except Unreadable as error:  # no answer is no verdict
+            log.warning("the look-up cannot be proven by run=%s: %s", run.run_id, error)
+            return
+        in_time = self._is_fresh(run)
+        if fresh and in_time:
+            await self._store.looked_up(run.run_id, fresh=True)
+        elif not in_time or not self._is_fresh(run, later_s=self._limits.poll_longest_s):
+            log.warning("the look-up did not show run=%s in time", run.run_id)
+            await self._store.looked_up(run.run_id, fresh=False)
+
+    def _is_fresh(self, run: Run, later_s: float = 0.0) -> bool:
+        """Whether a look-up that shows the run now would be soon enough."""
+        posted_at = run.posted_at or run.created_at
+        return self._clock.now() + later_s - posted_at <= FRESH_SHARE * self._limits.settle_s
 
     # Watching
 
@@ -377,6 +463,7 @@ class Engine:
             return await self._adopt(run, seen)
         if seen.ending is not None:
             return await self._settle(run, seen, seen.ending)
+        await self._prove_look_up(run)
         if self._is_late(run) and not run.overdue:
             log.warning("overdue run=%s status=%s", run.run_id, seen.status)
             return await self._give_notice(run, RunState.RUNNING, Notice.OVERDUE)
@@ -419,18 +506,22 @@ class Engine:
             _tell_off_quote(settled)
         return settled
 
-    async def _give_notice(self, run: Run, state: RunState, notice: Notice) -> Run | None:
+    async def _give_notice(
+        self, run: Run, state: RunState, notice: Notice, beside: RunChanges | None = None
+    ) -> Run | None:
         """Something to tell the channel although the run is not over."""
         now = self._clock.now()
+        changes = beside or RunChanges()
         if run.notice == notice and not run.delivery_open:  # told before
-            changes = RunChanges(due_at=now + self._pause(run, None))
+            changes["due_at"] = now + self._pause(run, None)
             return await self._store.advance(run, state, now=now, changes=changes)
-        changes = RunChanges(
+        changes |= RunChanges(
             due_at=now,
             notice=notice,
             delivery=Delivery.PENDING,
             delivery_tries=0,
             first_try_at=None,
+            direct=False,
         )
         if notice == Notice.OVERDUE:
             changes["overdue"] = True
@@ -478,17 +569,14 @@ class Engine:
         if sending is None:
             return None
         try:
-            found = await front.find(sending) if run.delivery == Delivery.SENDING else None
+            found = await self._find(front, sending) if run.delivery == Delivery.SENDING else None
             posted = await self._post(front, sending) if found is None else _Posted(message=found, keep=True)
-        except (PlaceGone, PostFailed, Unreadable, ClipUnavailable) as error:
+        except (PlaceGone, PlaceClosed, HistoryClosed, PostFailed, Unreadable, ClipUnavailable) as error:
             log.warning("not delivered run=%s try=%d: %s", run.run_id, sending.delivery_tries, error)
-            if isinstance(error, PlaceGone) or self._tried_for(sending, DELIVERY_GIVE_UP_S):
-                log.error("given up run=%s: its message cannot be posted", run.run_id)
-                changes = RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(sending))
-                return await self._store.advance(sending, sending.state, now=now, changes=changes)
-            pause = growing_pause(self._limits.poll_first_s, run.delivery_tries, DELIVERY_PAUSE_MAX_S)
-            changes = RunChanges(due_at=self._clock.now() + self._jittered(pause))
-            return await self._store.advance(sending, sending.state, now=now, changes=changes)
+            doubtful = run.delivery == Delivery.SENDING or isinstance(error, PostFailed)
+            return await self._store.advance(
+                sending, sending.state, now=now, changes=self._after_failure(sending, error, doubtful=doubtful)
+            )
         log.info("delivered run=%s notice=%s message=%s", run.run_id, run.notice, posted.message)
         end = Delivery.UNDELIVERABLE if posted.lost else Delivery.DELIVERED
         changes = RunChanges(delivery=end, message=posted.message, due_at=self._next_look(sending), tries=0)
@@ -496,6 +584,34 @@ class Engine:
         if not posted.keep:
             self._media.discard(run.file_name)
         return delivered
+
+    async def _find(self, front: Front, run: Run) -> str | None:
+        """The message that an earlier try made; also None while the front itself would see a repeat."""
+        try:
+            return await front.find(run)
+        except HistoryClosed:
+            if run.first_try_at is not None and self._clock.now() - run.first_try_at < NONCE_S:
+                return None
+            raise
+
+    def _after_failure(self, run: Run, error: Exception, *, doubtful: bool) -> RunChanges:
+        """What is next after a try that came to nothing; `doubtful`: it, or an earlier one, may have posted."""
+        gone = isinstance(error, PlaceGone)
+        closed = isinstance(error, PlaceClosed)
+        waited_s = self._clock.now() - (run.first_try_at or self._clock.now())
+        if not run.direct and (gone or (closed and not doubtful and waited_s >= CLOSED_S)):
+            log.warning("written to its member run=%s: its place takes no messages", run.run_id)
+            return RunChanges(
+                direct=True, delivery=Delivery.PENDING, delivery_tries=0, first_try_at=None, due_at=self._clock.now()
+            )
+        if gone or (closed and run.direct) or self._tried_for(run, DELIVERY_GIVE_UP_S):
+            log.error("given up run=%s: its message cannot be posted", run.run_id)
+            return RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(run))
+        pause = growing_pause(self._limits.poll_first_s, run.delivery_tries - 1, DELIVERY_PAUSE_MAX_S)
+        return RunChanges(
+            delivery=Delivery.SENDING if doubtful else Delivery.PENDING,
+            due_at=self._clock.now() + self._jittered(pause),
+        )
 
     async def _post(self, front: Front, run: Run) -> _Posted:
         """The notice with its clip: as a file, else as a link, else with the word that it is lost."""
@@ -550,6 +666,28 @@ class Engine:
     def _jittered(self, pause_s: float) -> float:
         """Within ten per cent, so that many runs do not ask at the same moment."""
         return pause_s * self._chance.uniform(0.9, 1.1)
+
+
+class Pace:
+    """So many steps a second, after a burst: a token bucket over the loop's time, which is never set back."""
+
+    def __init__(self, per_s: float, burst: int) -> None:
+        self.wait_s = 1.0 / per_s  # until the next step may be taken, at most
+        self._per_s = per_s
+        self._burst = burst
+        self._left = float(burst)
+        self._at = 0.0
+
+    def free(self) -> int:
+        """How many steps may be taken now."""
+        now = asyncio.get_running_loop().time()
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_s)
+        self._at = now
+        return int(self._left)
+
+    def use(self, steps: int) -> None:
+        """So many were taken."""
+        self._left -= steps
 
 
 def _cost_due(run: Run) -> float | None:

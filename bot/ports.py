@@ -134,7 +134,10 @@ class RunChanges(TypedDict, total=False):
     delivery: Delivery
     delivery_tries: int
     first_try_at: float | None
+    direct: bool
     message: str
+    unclear_posts: int
+    empty_answers: int
 
 
 class Store(Protocol):
@@ -164,7 +167,10 @@ class Store(Protocol):
         ...
 
     async def begin_submit(self, run: Run, *, now: float, total_max: int) -> Run | None:
-        """Commit the intent to POST; None while `total_max` runs are in flight or older ones wait."""
+        """Commit the intent to POST; None while `total_max` runs are in flight or older ones wait.
+
+        None also where a callback named a candidate that the caller has not seen.
+        """
         ...
 
     async def advance(self, run: Run, state: RunState, *, now: float, changes: RunChanges) -> Run | None:
@@ -174,7 +180,7 @@ class Store(Protocol):
     async def settle(self, run: Run, end: End, *, now: float) -> Run | None:
         """End the run, resolve its holds and make its result due for delivery, together.
 
-        What is unknown is not ended by this but by evidence first, or by `Books.release`.
+        What is unknown is ended by this only as FAILED for nothing: it is proven that it never arrived.
         """
         ...
 
@@ -182,10 +188,22 @@ class Store(Protocol):
         """Book the cost of an ended run that had none yet; a second time changes nothing."""
         ...
 
+    async def looked_up(self, run_id: str, *, fresh: bool) -> None:
+        """Keep whether the look-up showed this run soon after its POST; the first word on a run counts."""
+        ...
+
+    async def lookup_proven(self) -> bool:
+        """Whether the look-up showed each of the last three runs that were asked for soon after their POSTs."""
+        ...
+
     async def get(self, run_id: str) -> Run | None: ...
 
     async def standings(self, who: Spender, plan: Plan) -> list[Standing]:
         """Where each level stands that the plan makes of the rules in force."""
+        ...
+
+    async def check(self) -> None:
+        """Keep something small. Raises StoreDown where the disk takes nothing, or the database was seen damaged."""
         ...
 
 
@@ -348,12 +366,23 @@ class Provider(Protocol):
         ...
 
 
+NONCE_S = 120.0  # "the past few minutes" in which a front sees the repeat of a post itself (Discord, Create Message)
+
+
 class TooLarge(Exception):
     """The channel does not take a file of this size."""
 
 
 class PlaceGone(Exception):
-    """The channel can no longer be posted to."""
+    """There is no such channel any more, or no such member."""
+
+
+class PlaceClosed(Exception):
+    """Nothing was posted: the place is there, but does not take our messages as things stand."""
+
+
+class HistoryClosed(Exception):
+    """The place does not show what was posted there, so whether the notice stands cannot be seen."""
 
 
 class PostFailed(Exception):
@@ -368,14 +397,17 @@ class Front(Protocol):
         ...
 
     async def find(self, run: Run) -> str | None:
-        """The message that an earlier, unclear try to post the run's notice made. Raises PlaceGone, PostFailed."""
+        """The message that an earlier, unclear try to post the run's notice made.
+
+        Raises PlaceGone, PlaceClosed, HistoryClosed, PostFailed.
+        """
         ...
 
     async def post(self, run: Run, clip: Path | Link | None) -> str:
         """Post the run's notice, with its clip where there is one; the message's name.
 
-        None for a run that has a video says that the clip cannot be had.
-
-        The same notice again within some minutes makes no second message. Raises TooLarge, PlaceGone, PostFailed.
+        It goes to the run's channel, or to its member alone where the run is `direct`. None for a run that has a
+        video says that the clip cannot be had. The same notice again within `NONCE_S` makes no second message.
+        Raises TooLarge, PlaceGone, PlaceClosed, PostFailed.
         """
         ...

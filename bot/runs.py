@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
@@ -20,8 +21,14 @@ SafetyTolerance = Literal["1", "2", "3", "4", "5", "6"]
 DURATIONS: tuple[Duration, ...] = get_args(Duration)
 RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
 SEED_MAX = 2**53 - 1  # the largest integer that a Discord option can hold
-LOOKUP_SHARES = (1 / 8, 1 / 2, 1.0, 1.5)  # of the settle delay, counted from the unclear POST
+LOOKUP_SHARES = (1 / 8, 1 / 2, 1.0, 1.5, 2.0)  # of the settle delay, counted from the unclear POST
 COST_CHECKS_S = (60.0, 600.0, 3600.0, 86400.0)  # after the end of a run whose cost was not given yet
+FRESH_SHARE = 1 / 2  # a look-up that has proven itself shows a run so much of the settle delay after it arrived
+EMPTY_COUNTS_SHARE = 1.0 + FRESH_SHARE  # an empty one counts from then on: what arrived late is to be seen as well
+EMPTY_ANSWERS_MIN = 2  # so many of them, for one may be an old answer
+UNCLEAR_POSTS_MAX = 3  # POSTs without a clear answer that one run may have
+ABSENT_S = 86400.0  # after the last of them: so long it may still turn up before it is given back
+LOOKUP_SAMPLE = 20  # of so many runs one goes on asking whether a look-up that has proven itself still shows runs
 MISSING = "missing"  # our word for the status of a run whose id Runflow answers with 404
 MISSING_S = 60.0  # so long it may do that, above all for a run that it has just accepted
 PAUSE_MAX_S = 3600.0  # the longest pause between two looks at a run that has no end yet
@@ -63,11 +70,11 @@ class RunState(StrEnum):
 
 
 MOVES: dict[RunState, frozenset[RunState]] = {
-    RunState.RESERVED: frozenset({RunState.SUBMITTING, RunState.FAILED}),
+    RunState.RESERVED: frozenset({RunState.SUBMITTING, RunState.FAILED, RunState.RUNNING}),  # an earlier POST was it
     RunState.SUBMITTING: frozenset({RunState.RESERVED, RunState.AMBIGUOUS, RunState.RUNNING, RunState.FAILED}),
-    RunState.AMBIGUOUS: frozenset({RunState.RUNNING, RunState.UNKNOWN}),
+    RunState.AMBIGUOUS: frozenset({RunState.RUNNING, RunState.UNKNOWN, RunState.RESERVED}),  # again: it never arrived
     RunState.RUNNING: frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.UNKNOWN}),
-    RunState.UNKNOWN: frozenset({RunState.RUNNING, RunState.FAILED}),  # failed: an admin's act
+    RunState.UNKNOWN: frozenset({RunState.RUNNING, RunState.FAILED}),  # failed: an admin's act, or proven absent
     RunState.SUCCEEDED: frozenset(),
     RunState.FAILED: frozenset(),
     RunState.CANCELLED: frozenset(),
@@ -102,7 +109,7 @@ class Delivery(StrEnum):
     PENDING = "pending"
     SENDING = "sending"  # the intent to post is on disk; a retry looks for the message first
     DELIVERED = "delivered"
-    UNDELIVERABLE = "undeliverable"  # the place is gone; the clip can still be fetched by its run id
+    UNDELIVERABLE = "undeliverable"  # neither place nor member takes it; the clip can still be fetched by its run id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +135,9 @@ class Run:
     tries: int  # consecutive tries of the present step that came to nothing
     posts: int  # how often the POST to Runflow was begun
     posted_at: float | None  # when the last of them was
+    unclear_posts: int  # how many of them had no clear answer
+    empty_answers: int  # clean look-ups since the last of them that did not show it, when they should have
+    lookup_fresh: bool | None  # whether the look-up showed it soon after its POST; None: not asked
     callback_token: str
     candidate_id: str | None  # the Runflow id that a callback named; a hint, proven only by our own reading
     provider_id: str | None
@@ -147,6 +157,7 @@ class Run:
     delivery: Delivery
     delivery_tries: int
     first_try_at: float | None
+    direct: bool  # the notice goes to the member alone: its place is gone or closed
     message: str | None
     reply_to: str | None  # where progress can be shown; a secret that is dropped at `reply_until`
     reply_until: float | None
@@ -159,6 +170,11 @@ class Run:
     @property
     def file_name(self) -> str:
         return f"veo-{self.run_id}.mp4"
+
+    @property
+    def in_sample(self) -> bool:
+        """Whether this run asks for itself also where the look-up has proven itself."""
+        return zlib.crc32(self.run_id.encode()) % LOOKUP_SAMPLE == 0
 
     @property
     def terminal(self) -> bool:
@@ -175,7 +191,8 @@ class Run:
     @property
     def nonce(self) -> str:
         """The same 25 characters for every try to post this notice (Discord docs, Create Message)."""
-        digest = hashlib.sha256(f"{self.run_id}|{self.notice}".encode()).digest()
+        place = "|direct" if self.direct else ""
+        digest = hashlib.sha256(f"{self.run_id}|{self.notice}{place}".encode()).digest()
         return base64.b32encode(digest).decode().lower()[:25]
 
 

@@ -18,7 +18,7 @@ import discord
 
 from bot.ledger import usd
 from bot.media import Link
-from bot.ports import Offer, PlaceGone, PostFailed, TooLarge
+from bot.ports import HistoryClosed, Offer, PlaceClosed, PlaceGone, PostFailed, TooLarge
 from bot.quota import Standing
 from bot.runs import Run, RunState
 from cogs import buttons, words
@@ -26,11 +26,16 @@ from cogs import buttons, words
 log = logging.getLogger("veo.discord")
 
 LOOK_BACK_S = 60.0  # before the first try: clocks differ
-_GONE = frozenset({10003, 10004})  # unknown channel, unknown server (Discord docs, Opcodes and Status Codes)
+# Discord docs, Opcodes and Status Codes: unknown channel, server, user
+_GONE = frozenset({10003, 10004, 10013})
+_CLOSED = frozenset({50001, 50007, 50013, 50083, 160005})  # no access, closed messages, no permission, archived, locked
 _TOO_LARGE = frozenset({40005, 50045})
 _UNKNOWN_MESSAGE = 10008
 _NOBODY = discord.AllowedMentions.none()
-_NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, discord.RateLimited, discord.DiscordException, KeyError)
+_NETWORK_ERRORS = (
+    *(aiohttp.ClientError, TimeoutError, OSError, discord.RateLimited, discord.DiscordException),
+    *(KeyError, IndexError, TypeError, ValueError, AttributeError),  # the library, of an answer that is not Discord's
+)
 
 
 def person(member: str) -> int:
@@ -111,8 +116,10 @@ class DiscordFront:
         assert self._client.user is not None
         since = datetime.fromtimestamp((run.first_try_at or run.created_at) - LOOK_BACK_S, UTC)
         marker = words.marker(run)
-        channel = self._client.get_partial_messageable(place(run.channel))
         try:
+            channel = await self._place_of(run)
+            if not self._shows_history(run):
+                raise HistoryClosed("Read Message History is missing")
             async for message in channel.history(after=since, limit=None, oldest_first=True):
                 if message.author.id == self._client.user.id and message.content.rstrip().endswith(marker):
                     return _name_of(message)
@@ -123,7 +130,7 @@ class DiscordFront:
     async def post(self, run: Run, clip: Path | Link | None) -> str:
         """See `bot.ports.Front.post`: an ordinary message with a nonce fixed by the run and its notice."""
         try:
-            return _name_of(await self._send(self._client.get_partial_messageable(place(run.channel)), run, clip))
+            return _name_of(await self._send(await self._place_of(run), run, clip))
         except discord.NotFound as error:
             if error.code == _UNKNOWN_MESSAGE:  # the nonce's message exists no more: posted, and then deleted
                 return f"discord:{place(run.channel)}/deleted"
@@ -131,7 +138,28 @@ class DiscordFront:
         except _NETWORK_ERRORS as error:
             raise _trouble(error) from error
 
-    async def _send(self, channel: discord.PartialMessageable, run: Run, clip: Path | Link | None) -> discord.Message:
+    async def _place_of(self, run: Run) -> discord.abc.Messageable:
+        """Where the notice goes: the channel of the wish, or its member's direct messages."""
+        if run.direct:
+            try:
+                return await self._client.create_dm(discord.Object(person(run.member)))
+            except discord.HTTPException as error:
+                if error.status in (400, 403, 404):  # no such user any more
+                    raise PlaceGone(_said(error)) from error
+                raise
+        return self._client.get_partial_messageable(place(run.channel))
+
+    def _shows_history(self, run: Run) -> bool:
+        """False where Discord would answer an empty history for want of a permission (docs, Get Channel Messages).
+
+        What the gateway told of the channel decides; of one that it did not tell, the best is assumed.
+        """
+        channel = None if run.direct else self._client.get_channel(place(run.channel))
+        if not isinstance(channel, discord.abc.GuildChannel | discord.Thread) or channel.guild.me is None:
+            return True
+        return channel.permissions_for(channel.guild.me).read_message_history
+
+    async def _send(self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None) -> discord.Message:
         link = clip if isinstance(clip, Link) else None
         content = words.announcement(run, f"<@{person(run.member)}>", link=link, lost=clip is None)
         caller_only = discord.AllowedMentions(
@@ -196,13 +224,15 @@ def is_too_large(error: discord.HTTPException) -> bool:
     return error.status == 413 or error.code in _TOO_LARGE
 
 
-def _trouble(error: BaseException) -> TooLarge | PlaceGone | PostFailed:
+def _trouble(error: BaseException) -> TooLarge | PlaceGone | PlaceClosed | PostFailed:
     """What a failed call means for the delivery."""
     if isinstance(error, discord.HTTPException):
         if is_too_large(error):
             return TooLarge(_said(error))
         if error.code in _GONE:
             return PlaceGone(_said(error))
+        if error.code in _CLOSED:
+            return PlaceClosed(_said(error))
     return PostFailed(_said(error))
 
 

@@ -168,6 +168,8 @@ def status(run: Run) -> str:
     match run.state:
         case RunState.RESERVED if run.posts == 0 and run.tries > 0:
             return f"Waiting for its turn: other videos came first, since {when(run.created_at)}."
+        case RunState.RESERVED if run.unclear_posts > 0 and run.tries == 0:
+            return "The order did not arrive at Runflow; it is sent again."
         case RunState.RESERVED if run.posts > 0:
             return "Runflow does not take it right now; it is tried again by itself."
         case RunState.RESERVED | RunState.SUBMITTING:
@@ -199,7 +201,8 @@ def _running(run: Run) -> str:
 
 
 def _ended(run: Run) -> str:
-    place = "in the channel" if run.delivery == Delivery.DELIVERED else "on its way into the channel"
+    place = "in your direct messages" if run.direct else "in the channel"
+    place = place if run.delivery == Delivery.DELIVERED else "on its way into the channel"
     match run.ending:
         case Ending.VIDEO | Ending.PARTIAL if run.delivery == Delivery.UNDELIVERABLE:
             return "Finished, but the video could not be posted. `/veo-show` tries it again, also in another channel."
@@ -276,6 +279,8 @@ def announcement(run: Run, mention: str, *, link: Link | None, lost: bool) -> st
     `lost`: nothing comes with it, so a video that was made could not be had.
     """
     lines = [f"{mention} {_headline(run)}", f"> {quoted(run.request.prompt, PROMPT_SHOWN_CHARS)}", *_details(run)]
+    if run.direct:
+        lines.append(f"It could not be posted in <#{run.channel.removeprefix('discord:')}>, so it comes to you alone.")
     if run.notice == Notice.RESULT and run.shows_video and lost:
         lines.append("But Runflow does not give the clip out, and did not for a day. `/veo-show` tries it again.")
     rest = MESSAGE_CHARS_MAX - len("\n".join([*lines, marker(run)])) - 1
@@ -320,7 +325,7 @@ def _details(run: Run) -> list[str]:
             facts.append(f"took {took(run.took_ms)}")
         return [f"-# {' · '.join(facts)}"]
     lines = []
-    if run.failure_message:
+    if run.failure_message and run.failure_code not in _OUR_CODES:
         lines.append(f"Runflow says: {quoted(run.failure_message, REASON_SHOWN_CHARS)}")
     return [*lines, f"{_next_step(run)} What it cost stands in `/veo-history`."]
 
@@ -338,12 +343,16 @@ def _next_step(run: Run) -> str:
             return "That reads like the content policy: change the prompt, the same one would be refused again."
         case Ending.FAILED if run.failure_code in _OPERATOR_CODES:
             return "That is for whoever runs this bot to mend; tell them."
-        case Ending.FAILED if run.failure_code == "UNREACHABLE":
-            return "Runflow could not be reached in time; start it again later."
+        case Ending.FAILED if run.failure_code in _OUR_CODES:
+            return f"{_OUR_CODES[run.failure_code]}; start it again later."
         case _:
             return "Start it again, or change an option."
 
 
+_OUR_CODES: dict[str | None, str] = {
+    "UNREACHABLE": "Runflow could not be reached in time",
+    "NEVER_ARRIVED": "The order never arrived at Runflow, as its own list shows",
+}
 _OPERATOR_CODES = frozenset(
     {
         "UNAUTHORIZED",

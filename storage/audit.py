@@ -148,10 +148,11 @@ def check_books(url: str) -> list[str]:
 
 
 @contextmanager
-def snapshot(url: str) -> Iterator[Database]:
+def snapshot(url: str, *, older: bool = False) -> Iterator[Database]:
     """The whole database as it is at one moment, to be read only, beside a bot that goes on writing.
 
-    Raises DatabaseError where there is no database of ours to read.
+    Raises DatabaseError where there is no database of ours to read, or, unless `older` ones will do, one that this
+    version has not brought up to date yet.
     """
     path = database_path(url)
     if not Path(path).is_file():
@@ -161,7 +162,7 @@ def snapshot(url: str) -> Iterator[Database]:
             db = Database(connection, execute_plugins=False, recursive_triggers=False)
             connection.execute("BEGIN")
             migrations.refuse_what_is_not_ours(db, path)
-            if migrations.steps.applied(db) and migrations.steps.pending(db):
+            if not older and migrations.steps.applied(db) and migrations.steps.pending(db):
                 raise DatabaseError(
                     f"{path} is as an older version left it; start the bot once to bring it up to date."
                 )

@@ -221,6 +221,27 @@ CREATE VIEW run_view AS
 """
 
 
+SCHEMA_3 = """
+DROP VIEW run_view;
+ALTER TABLE run ADD COLUMN unclear_posts INTEGER NOT NULL DEFAULT 0 CHECK (unclear_posts >= 0);
+ALTER TABLE run ADD COLUMN empty_answers INTEGER NOT NULL DEFAULT 0 CHECK (empty_answers >= 0);
+ALTER TABLE run ADD COLUMN lookup_fresh INTEGER CHECK (lookup_fresh IN (0, 1));
+ALTER TABLE run ADD COLUMN direct INTEGER NOT NULL DEFAULT 0 CHECK (direct IN (0, 1));
+UPDATE run SET unclear_posts = 1 WHERE state IN ('ambiguous', 'unknown') AND provider_id IS NULL;
+CREATE INDEX run_lookup ON run (posted_at) WHERE lookup_fresh IS NOT NULL;
+
+CREATE VIEW run_view AS
+    SELECT run.*,
+           (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
+            WHERE entry.run_id = run.run_id AND entry.scope = run.member_scope
+              AND entry.period_key = run.member_period
+              AND entry.kind != 'hold' AND entry.kind IN ('post', 'adjust')) AS charged_u,
+           (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
+            WHERE entry.run_id = run.run_id AND entry.kind = 'refund') AS refunded_u
+    FROM run;
+"""
+
+
 @steps()
 def step_1_runs_and_ledger(db: Database) -> None:
     """Runs, budgets, the ledger, and the key with which media links are signed."""
@@ -232,6 +253,12 @@ def step_1_runs_and_ledger(db: Database) -> None:
 def step_2_levels_rules_and_acts(db: Database) -> None:
     """Levels above the member, what admins decide, questions that wait for a yes, and grants in the ledger."""
     db.executescript(SCHEMA_2)
+
+
+@steps()
+def step_3_what_the_look_up_is_worth(db: Database) -> None:
+    """What unclear POSTs and empty look-ups a run has had, and whether its messages go to its member alone."""
+    db.executescript(SCHEMA_3)
 
 
 def refuse_what_is_not_ours(db: Database, path: str) -> None:

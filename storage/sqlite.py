@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.errors import OfferGone
+from bot.errors import OfferGone, StoreDown
 from bot.ports import Act, Choice, End, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
 from bot.quota import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
 from bot.report import RunFact
@@ -41,6 +41,8 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
     "notice": Notice,
     "delivery": Delivery,
     "overdue": bool,
+    "lookup_fresh": bool,
+    "direct": bool,
     "roles": lambda text: tuple(json.loads(text)),
     "request": lambda text: VeoRequest(**json.loads(text)),
 }
@@ -55,7 +57,9 @@ _UNTOUCHED: dict[str, Any] = dict.fromkeys(
     _RUN_FIELDS
 ) | {  # what a run is at first, beside what is given: the columns' defaults
     **dict.fromkeys(("charged_u", "refunded_u", "tries", "posts", "cost_checks", "delivery_tries"), 0),
+    **dict.fromkeys(("unclear_posts", "empty_answers"), 0),
     "overdue": False,
+    "direct": False,
     "delivery": Delivery.NONE,
 }
 _RUN = f"SELECT {', '.join(_RUN_FIELDS)} FROM run_view"
@@ -218,6 +222,16 @@ class SqliteStore:
             lambda db: [books.standing(db, level) for level in plan(_rules_for(db, who.server, who.scopes))]
         )
 
+    async def check(self) -> None:
+        if self._writer.damage is not None:
+            raise StoreDown from self._writer.damage
+        # SQLite does not write a value that is there already, so each check has a value of its own.
+        sql = (
+            "INSERT INTO installation (name, value) VALUES ('checked', randomblob(8)) "
+            "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        )
+        await self._writer.write(lambda db: db.execute(sql))
+
     # The run's way
 
     async def claim_due(self, now: float, *, lease_until: float, limit: int) -> list[Run]:
@@ -270,11 +284,13 @@ class SqliteStore:
                 db,
                 run,
                 RunState.SUBMITTING,
-                {"state_at": now, "posted_at": now, "posts": run.posts + 1},
+                {"state_at": now, "posted_at": now, "posts": run.posts + 1, "empty_answers": 0},
+                # A callback may have named the run of an earlier POST meanwhile: that is looked at first.
+                "AND coalesce(candidate_id, '') = coalesce(:seen_candidate, '') "
                 # Those that asked earlier go first: each older one that still waits counts as a taken place.
                 f"AND (SELECT count(*) FROM run AS other WHERE other.state IN ({_OPEN}) AND (other.state != 'reserved' "
                 "OR (other.created_at, other.run_id) < (run.created_at, run.run_id))) < :total_max",
-                {"total_max": total_max},
+                {"total_max": total_max, "seen_candidate": run.candidate_id},
             )
 
         return await self._writer.write(job)
@@ -286,7 +302,8 @@ class SqliteStore:
 
     async def settle(self, run: Run, end: End, *, now: float) -> Run | None:
         assert not run.terminal, "a run ends once"
-        assert run.state != RunState.UNKNOWN, "only an admin's word ends what nothing is known of"
+        absent = end.ending == Ending.FAILED and end.cost_u == 0
+        assert run.state != RunState.UNKNOWN or absent, "evidence leads to another state first"
 
         return await self._writer.write(lambda db: _settle(db, run, end, now))
 
@@ -301,6 +318,17 @@ class SqliteStore:
             return _get(db, run.run_id)
 
         return await self._writer.write(job)
+
+    async def looked_up(self, run_id: str, *, fresh: bool) -> None:
+        sql = "UPDATE run SET lookup_fresh = :fresh WHERE run_id = :id AND lookup_fresh IS NULL"
+        await self._writer.write(lambda db: db.execute(sql, {"fresh": int(fresh), "id": run_id}))
+
+    async def lookup_proven(self) -> bool:
+        sql = (
+            "SELECT lookup_fresh FROM run WHERE lookup_fresh IS NOT NULL AND posted_at > 0 "
+            "ORDER BY posted_at DESC LIMIT 3"
+        )
+        return await self._writer.read(lambda db: db.execute(sql).fetchall() == [(1,)] * 3)
 
     # Reading
 
@@ -485,6 +513,7 @@ def _settle(db: Database, run: Run, end: End, now: float, **by: Any) -> Run | No
         "delivery": Delivery.PENDING,
         "delivery_tries": 0,
         "first_try_at": None,
+        "direct": False,
     }
     if _guarded(db, run, state, ended) is None:
         return None

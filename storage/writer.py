@@ -44,6 +44,7 @@ class Writer:
         self._jobs: deque[Job] = deque()
         self._asking = Lock()
         self._drain_waits = False  # behind every job waits a drain, and one is enough for all that wait
+        self.damage: sqlite3.Error | None = None  # the first sign that the file is corrupt; no later success undoes it
         try:
             self._lock = _lock_out_others(path)
             try:
@@ -71,7 +72,7 @@ class Writer:
             if not self._drain_waits:
                 self._drain_waits = True
                 loop.call_soon(self._send)  # behind all who ask in this turn of the loop, so that they share a commit
-        return await _spoken(answer)
+        return await self._spoken(answer)
 
     def _send(self) -> None:
         try:
@@ -89,7 +90,17 @@ class Writer:
         answer = asyncio.wrap_future(self._executor.submit(work, self.db))
         # An error whose caller was cancelled meanwhile is nobody's any more, and nothing to complain about.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return await _spoken(asyncio.shield(answer))
+        return await self._spoken(asyncio.shield(answer))
+
+    async def _spoken(self, answer: Awaitable[Result]) -> Result:
+        try:
+            return await answer
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            if self.damage is None and is_damage(error):
+                self.damage = error
+            raise StoreDown from error
 
     def _drain(self) -> None:
         """In the writer's thread: commit together what has queued up."""
@@ -154,13 +165,10 @@ def _tell(answers: list[tuple[asyncio.Future[Any], Verdict]]) -> None:
             answer.set_exception(error)
 
 
-async def _spoken(answer: Awaitable[Result]) -> Result:
-    try:
-        return await answer
-    except sqlite3.IntegrityError:
-        raise
-    except sqlite3.Error as error:
-        raise StoreDown from error
+def is_damage(error: BaseException) -> bool:
+    """Whether the error says that the file itself is corrupt: unlike a full disk, that does not pass by itself."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # what Python itself refuses has none
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @contextmanager
@@ -188,8 +196,12 @@ def _lock_out_others(path: str) -> int:
         raise DatabaseError(
             f"The database {path} is in use by {owner}; stop that one first, or name another file in DATABASE_URL."
         ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"process {os.getpid()}".encode(), 0)
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()}".encode(), 0)
+    except OSError:  # a full disk: the next try is to find no lock
+        os.close(lock)
+        raise
     return lock
 
 

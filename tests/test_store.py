@@ -712,6 +712,28 @@ class TestSubmitting:
         assert (run.state, run.state_at, run.posts, run.posted_at) == (S.SUBMITTING, 4.0, 1, 4.0)
         assert await store.get(run.run_id) == run
 
+    async def test_a_run_that_a_callback_named_is_looked_at_first(self, store: Ledger, shelf: Shelf) -> None:
+        """Whoever has not seen the candidate may not POST; whoever has, may."""
+        run = await admitted(store)
+        await store.wake(run.callback_token, "job-1", 3.0)
+        before = shelf.dump()
+        assert await store.begin_submit(run, now=4.0, total_max=1) is None
+        assert shelf.dump() == before
+        seen = await store.get(run.run_id)
+        assert seen is not None
+        assert await store.begin_submit(seen, now=4.0, total_max=1) is not None
+
+    async def test_a_look_up_is_proven_by_its_last_three_runs(self, store: Ledger) -> None:
+        """Each of them was shown in time; the first word on a run counts, and one that was late spoils the proof."""
+        proven = []
+        for number, fresh in enumerate([True, True, True, False, True, True, True]):
+            run = await store.begin_submit(await admitted(store, str(number)), now=float(number + 1), total_max=99)
+            assert run is not None
+            proven.append(await store.lookup_proven())
+            await store.looked_up(run.run_id, fresh=fresh)
+            await store.looked_up(run.run_id, fresh=not fresh)
+        assert [*proven, await store.lookup_proven()] == [False, False, False, True, False, False, False, True]
+
     async def test_each_post_is_counted(self, store: Ledger) -> None:
         """A run that surely bought nothing goes back to the line, and its next POST is its second."""
         run: Run | None = await admitted(store)
@@ -954,12 +976,16 @@ class TestSettling:
 
     @pytest.mark.parametrize("state", [S.AMBIGUOUS, S.UNKNOWN])
     async def test_doubt_is_not_an_end(self, store: Ledger, shelf: Shelf, state: RunState) -> None:
-        """A run that may have been bought keeps its hold: no end can be booked without its own record."""
+        """A run that may have been bought keeps its hold: no end can be booked without its own record.
+
+        Only one that is unknown may turn out never to have arrived, which costs nothing.
+        """
         run = await in_state(store, state)
         before = shelf.dump()
-        for ending in Ending:
+        absent = {(Ending.FAILED, 0)} if state == S.UNKNOWN else set()
+        for ending, cost_u in {(ending, cost_u) for ending in Ending for cost_u in (None, 0, 1)} - absent:
             with pytest.raises(AssertionError):
-                await store.settle(run, End(ending=ending, cost_u=0), now=9.0)
+                await store.settle(run, End(ending=ending, cost_u=cost_u), now=9.0)
         assert shelf.dump() == before
         assert await books(store, member_level()) == (PRICE_U, 0)
 
@@ -1122,10 +1148,10 @@ async def sqlite_store(tmp_path: Path) -> AsyncIterator[tuple[SqliteStore, Sqlit
     await store.close()
 
 
-READERS = ("offer_of", "rules", "acts", "facts", "standings", "next_due", "get", "latest")
+READERS = ("offer_of", "rules", "acts", "facts", "standings", "next_due", "get", "latest", "lookup_proven")
 WRITERS = (
     *("admit", "offer", "keep", "asked", "take", "deny", "set_rule", "lift_rule", "grant", "refund", "release"),
-    *("claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct"),
+    *("claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct", "looked_up", "check"),
 )
 
 
@@ -1175,6 +1201,8 @@ class TestSqlite:
             lambda: store.settle(run, End(ending=Ending.VIDEO), now=9.0),
             lambda: store.correct(over, 5, now=9.0),
             lambda: store.get("run-1"),
+            lambda: store.looked_up("run-1", fresh=True),
+            store.lookup_proven,
             lambda: store.latest("bo", 9),
             lambda: stand(store, member_level()),
             lambda: store.release(replace(run, state=S.UNKNOWN), ACT, End(ending=Ending.FAILED)),
@@ -1329,6 +1357,9 @@ class TestSqlite:
             "settle": lambda: store.settle(run, End(ending=Ending.VIDEO), now=9.0),
             "correct": lambda: store.correct(over, 5, now=9.0),
             "get": lambda: store.get("run-1"),
+            "looked_up": lambda: store.looked_up("run-1", fresh=True),
+            "lookup_proven": store.lookup_proven,
+            "check": store.check,
             "latest": lambda: store.latest("bo", 9),
         }
         statements: list[str] = []
@@ -1340,7 +1371,7 @@ class TestSqlite:
         plans = [
             row[3] for sql in explained for row in store._writer.db.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
         ]
-        assert verb == "set_rule" or any(plan.startswith("SEARCH") for plan in plans)
+        assert verb in ("set_rule", "check") or any(plan.startswith("SEARCH") for plan in plans)
         assert verb in READERS or statements[0] == "BEGIN IMMEDIATE"  # a reader that turns writer can fail
         scans = [plan for plan in plans if plan.startswith("SCAN")]
         assert [plan for plan in scans if not plan.startswith("SCAN json_each")] == []  # the roles of one run
