@@ -8,9 +8,10 @@ The way of one `/veo`, from the click to the posted video:
    one transaction. A dear wish becomes a question first, and one over a limit may become a request to the admins:
    their buttons stand in `cogs.buttons`, and `cogs.presses` takes the answers back to `Admission`.
 3. The engine's loop finds the run due and takes it one step on each time: `_submit` commits the intent
-   and has `bot.runflow.Runflow.submit` send the order; `_observe` reads the run's record until it has an
-   end, woken by its own pauses or by a callback through `bot.web`; `_settle` resolves the holds by what
-   Runflow billed; `_deliver` streams the clip to disk and has `cogs.delivery.DiscordFront.post` post it.
+   and has `bot.runflow.Runflow.submit` send the order, and `_look_up` finds out what one without a clear
+   answer bought; `_observe` reads the run's record until it has an end, woken by its own pauses or by a
+   callback through `bot.web`; `_settle` resolves the holds by what Runflow billed; `bot.delivery.Deliverer`
+   streams the clip to disk and has `cogs.delivery.DiscordFront.post` post it.
 4. After each step the row says what is next, so any process can go on where the last one stopped.
 
 Where things are:
@@ -21,9 +22,10 @@ Where things are:
     runflow         speaks Runflow
     telemetry       logs without secrets
     engine          moves runs
+    delivery        posts what there is to tell of a run, once
     admission       takes wishes, asks where asking is due, makes runs
     administration  what admins may do
-    ports           what these three ask of the world
+    ports           what these four ask of the world
     media           clips on disk and the links to them
     quota           rules, levels, and where each stands: pure
     report          what was spent, by whom, where and when: pure

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from bot import runflow
 from bot.administration import Administration
 from bot.admission import Admission
+from bot.delivery import Deliverer
 from bot.engine import Engine, Limits
 from bot.errors import DatabaseError, StoreDown
 from bot.ledger import PriceTable, to_micro
@@ -84,6 +85,14 @@ async def _serve(settings: Settings) -> None:
                 clip_bytes_max=settings.clip_max_mb * BYTES_PER_MB,
             )
         )
+        deliverer = Deliverer(
+            store=store,
+            provider=provider,
+            media=media,
+            clock=clock,
+            chance=chance,
+            first_pause_s=settings.poll_interval_s,
+        )
         engine = Engine(
             store=store,
             provider=provider,
@@ -91,7 +100,7 @@ async def _serve(settings: Settings) -> None:
             limits=_limits(settings),
             clock=clock,
             chance=chance,
-            media=media,
+            deliverer=deliverer,
         )
         admission = Admission(
             books=store,
@@ -125,7 +134,7 @@ async def _serve(settings: Settings) -> None:
             client,
             admission=admission,
             administration=administration,
-            engine=engine,
+            deliverer=deliverer,
             front=front,
             servers=settings.discord_servers,
         )

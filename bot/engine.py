@@ -1,4 +1,4 @@
-"""Moves runs from the admitted wish to the posted video: submit, observe, settle, deliver, recover.
+"""Moves runs from the admitted wish to the posted video: submit, look up, observe, settle, recover.
 
 The run's row is the state machine and `due_at` the only timer: one loop sleeps until the nearest due
 row or a wake-up and takes each due run one step on. Intent is committed before each outside call, the
@@ -14,35 +14,25 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
+from bot.delivery import Deliverer
 from bot.errors import StoreDown
-from bot.media import Link, Media
 from bot.ports import (
-    NONCE_S,
     Accepted,
-    ClipTooBig,
-    ClipUnavailable,
     Clock,
     End,
     Front,
-    HistoryClosed,
     NotSent,
-    PlaceClosed,
-    PlaceGone,
-    PostFailed,
     Provider,
     Refused,
     RunChanges,
     Store,
-    TooLarge,
     Unclear,
     Unreadable,
 )
 from bot.quota import Policy, Spender
 from bot.runs import (
     ABSENT_S,
-    COST_CHECKS_S,
     EMPTY_ANSWERS_MIN,
     EMPTY_COUNTS_SHARE,
     FRESH_SHARE,
@@ -58,6 +48,7 @@ from bot.runs import (
     Run,
     RunState,
     growing_pause,
+    jittered,
     polling_pause,
 )
 
@@ -65,12 +56,6 @@ log = logging.getLogger("veo.engine")
 
 LEASE_S = 90.0  # a claimed run whose step came to nothing is looked at again after this
 STEPS_AT_ONCE = 32
-TRANSFERS_AT_ONCE = 4  # clips on their way from Runflow to disk, or from disk to Discord
-DELIVERY_PAUSE_MAX_S = 900.0
-DELIVERY_GIVE_UP_S = 7 * 86400.0  # a message that could not be posted for so long; /veo-show is what is left
-CLIP_GIVE_UP_S = 86400.0  # a clip that Runflow did not give out for so long is told as lost
-CLOSED_S = 600.0  # so long a place that takes no messages may open again; then the member is written to
-GIVE_UP_TRIES = 20  # and neither before so many tries: time that the bot itself was down proves nothing
 PROGRESS_TIMEOUT_S = 10.0
 STOP_GRACE_S = 5.0  # for steps that are under way when the bot is told to stop
 STORE_PAUSE_S = 1.0  # while the store is down
@@ -88,15 +73,6 @@ class Limits:
     steps_per_s: float  # of all runs together, after a first STEPS_AT_ONCE: neither API is flooded after an outage
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Posted:
-    """A message that stands, and what it means for the clip."""
-
-    message: str
-    keep: bool = False  # the clip is still needed on disk
-    lost: bool = False  # the message could only say that the clip cannot be had
-
-
 class Engine:
     """The one mover of runs. `async with engine.running(front):` starts it and stops it again."""
 
@@ -109,7 +85,7 @@ class Engine:
         limits: Limits,
         clock: Clock,
         chance: random.Random,
-        media: Media,
+        deliverer: Deliverer,
     ) -> None:
         self._store = store
         self._provider = provider
@@ -117,12 +93,11 @@ class Engine:
         self._limits = limits
         self._clock = clock
         self._chance = chance
-        self._media = media
+        self._deliverer = deliverer
         self._woken = asyncio.Event()
         self._pace = Pace(limits.steps_per_s, STEPS_AT_ONCE)
         self._busy: dict[str, bool] = {}  # run id -> whether it was woken again while a step was under way
         self._steps: set[asyncio.Task[None]] = set()
-        self._transfers = asyncio.Semaphore(TRANSFERS_AT_ONCE)
 
     # What the front and the web server call
 
@@ -139,38 +114,6 @@ class Engine:
             self._busy[run_id] = True
         self._woken.set()
         return True
-
-    async def attachable(self, run: Run, limit_bytes: int | None) -> Path | None:
-        """The clip of a finished run on disk, if it is no larger than that. Raises Unreadable, ClipUnavailable."""
-        path = self._media.path(run.file_name)
-        if not path.exists():
-            if run.provider_id is None or not run.shows_video:
-                raise ClipUnavailable("the run has no clip")
-            try:
-                async with self._transfers:
-                    if not path.exists():  # another call may have fetched it meanwhile
-                        await self._provider.fetch(run.provider_id, path)
-            except ClipTooBig as error:
-                log.warning("only a link can be given run=%s: %s", run.run_id, error)
-                return None
-        return path if limit_bytes is None or path.stat().st_size <= limit_bytes else None
-
-    def holds(self, run: Run) -> bool:
-        """Whether the run's clip lies on disk already."""
-        return self._media.path(run.file_name).exists()
-
-    def discard(self, run: Run) -> None:
-        """Throw a clip away that was fetched for one post and attached."""
-        if not run.delivery_open:
-            self._media.discard(run.file_name)
-
-    async def link(self, run: Run) -> Link:
-        """A fresh link to a clip: our own where it lies on disk and we have an address, else Runflow's."""
-        if self.holds(run) and (ours := self._media.link(run.file_name)):
-            return ours
-        if run.provider_id is None:
-            raise ClipUnavailable("the run has no clip")
-        return Link(url=await self._provider.link(run.provider_id), expires_at=None)
 
     @asynccontextmanager
     async def running(self, front: Front) -> AsyncIterator[None]:
@@ -264,7 +207,7 @@ class Engine:
         if held_up or (after.state, after.provider_status) != before:
             await self._show_progress(front, after)
         if after.delivery_open:
-            delivered = await self._deliver(front, after)
+            delivered = await self._deliverer.deliver(front, after)
             if delivered is not None and not delivered.delivery_open:
                 await self._show_progress(front, delivered)
 
@@ -292,7 +235,7 @@ class Engine:
             return await self._adopt(run, named)
         begun = await self._store.begin_submit(run, now=now, total_max=self._limits.runs_total)
         if begun is None:
-            due_at = now + self._jittered(self._limits.poll_first_s)
+            due_at = now + jittered(self._chance, self._limits.poll_first_s)
             return await self._stay(run, due_at=due_at, tries=run.tries + 1)
         async with asyncio.TaskGroup() as group:  # the member sees meanwhile that the wish was understood
             group.create_task(self._show_progress(front, begun))
@@ -327,7 +270,7 @@ class Engine:
             return await self._store.settle(run, end, now=now)
         log.warning("not sent run=%s: %s; will try again", run.run_id, reason)
         pause = growing_pause(self._limits.poll_first_s, run.posts - 1, 60.0)
-        due_at = now + (wait_s if wait_s is not None else self._jittered(pause))
+        due_at = now + (wait_s if wait_s is not None else jittered(self._chance, pause))
         changes = RunChanges(due_at=due_at, tries=run.tries + 1)
         return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
 
@@ -336,7 +279,7 @@ class Engine:
         log.info("adopted run=%s provider_id=%s request_id=%s", run.run_id, seen.provider_id, seen.request_id)
         now = self._clock.now()
         changes = RunChanges(
-            due_at=now if seen.ending else now + self._jittered(self._limits.poll_first_s),
+            due_at=now if seen.ending else now + jittered(self._chance, self._limits.poll_first_s),
             tries=0,
             provider_id=seen.provider_id,
             provider_request_id=seen.request_id,
@@ -530,11 +473,11 @@ class Engine:
     async def _after_end(self, run: Run) -> Run | None:
         """An ended run needs attention while its cost is not known or its result not delivered."""
         now = self._clock.now()
-        cost_due = _cost_due(run)
+        cost_due = run.cost_due_at
         asked = await self._ask_cost(run) if cost_due is not None and cost_due <= now else run
         if asked is None or asked.delivery_open:
             return asked
-        cost_due = _cost_due(asked)
+        cost_due = asked.cost_due_at
         if cost_due is not None and cost_due <= now:  # Runflow could not be read
             cost_due = now + self._pause(asked, None)
         return await self._stay(asked, due_at=cost_due, tries=asked.tries + 1)
@@ -553,94 +496,6 @@ class Engine:
             _tell_off_quote(run)
         changes = RunChanges(cost_checks=run.cost_checks + 1, tries=0)
         return await self._store.advance(run, run.state, now=self._clock.now(), changes=changes)
-
-    # Delivering
-
-    async def _deliver(self, front: Front, run: Run) -> Run | None:
-        """Post what there is to tell, once; a paid clip is tried until it is posted."""
-        now = self._clock.now()
-        if run.notice == Notice.RESULT and run.shows_video and self._transfers.locked():
-            # Waiting here would take the place of a step that submits or settles.
-            return await self._stay(run, due_at=now + self._jittered(self._limits.poll_first_s), tries=run.tries)
-        changes = RunChanges(
-            delivery=Delivery.SENDING, first_try_at=run.first_try_at or now, delivery_tries=run.delivery_tries + 1
-        )
-        sending = await self._store.advance(run, run.state, now=now, changes=changes)
-        if sending is None:
-            return None
-        try:
-            found = await self._find(front, sending) if run.delivery == Delivery.SENDING else None
-            posted = await self._post(front, sending) if found is None else _Posted(message=found, keep=True)
-        except (PlaceGone, PlaceClosed, HistoryClosed, PostFailed, Unreadable, ClipUnavailable) as error:
-            log.warning("not delivered run=%s try=%d: %s", run.run_id, sending.delivery_tries, error)
-            doubtful = run.delivery == Delivery.SENDING or isinstance(error, PostFailed)
-            return await self._store.advance(
-                sending, sending.state, now=now, changes=self._after_failure(sending, error, doubtful=doubtful)
-            )
-        log.info("delivered run=%s notice=%s message=%s", run.run_id, run.notice, posted.message)
-        end = Delivery.UNDELIVERABLE if posted.lost else Delivery.DELIVERED
-        changes = RunChanges(delivery=end, message=posted.message, due_at=self._next_look(sending), tries=0)
-        delivered = await self._store.advance(sending, sending.state, now=now, changes=changes)
-        if not posted.keep:
-            self._media.discard(run.file_name)
-        return delivered
-
-    async def _find(self, front: Front, run: Run) -> str | None:
-        """The message that an earlier try made; also None while the front itself would see a repeat."""
-        try:
-            return await front.find(run)
-        except HistoryClosed:
-            if run.first_try_at is not None and self._clock.now() - run.first_try_at < NONCE_S:
-                return None
-            raise
-
-    def _after_failure(self, run: Run, error: Exception, *, doubtful: bool) -> RunChanges:
-        """What is next after a try that came to nothing; `doubtful`: it, or an earlier one, may have posted."""
-        gone = isinstance(error, PlaceGone)
-        closed = isinstance(error, PlaceClosed)
-        waited_s = self._clock.now() - (run.first_try_at or self._clock.now())
-        if not run.direct and (gone or (closed and not doubtful and waited_s >= CLOSED_S)):
-            log.warning("written to its member run=%s: its place takes no messages", run.run_id)
-            return RunChanges(
-                direct=True, delivery=Delivery.PENDING, delivery_tries=0, first_try_at=None, due_at=self._clock.now()
-            )
-        if gone or (closed and run.direct) or self._tried_for(run, DELIVERY_GIVE_UP_S):
-            log.error("given up run=%s: its message cannot be posted", run.run_id)
-            return RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(run))
-        pause = growing_pause(self._limits.poll_first_s, run.delivery_tries - 1, DELIVERY_PAUSE_MAX_S)
-        return RunChanges(
-            delivery=Delivery.SENDING if doubtful else Delivery.PENDING,
-            due_at=self._clock.now() + self._jittered(pause),
-        )
-
-    async def _post(self, front: Front, run: Run) -> _Posted:
-        """The notice with its clip: as a file, else as a link, else with the word that it is lost."""
-        if run.notice != Notice.RESULT or not run.shows_video:
-            return _Posted(message=await front.post(run, None))
-        try:
-            clip = await self.attachable(run, run.upload_limit_bytes)
-        except ClipUnavailable:
-            if not self._tried_for(run, CLIP_GIVE_UP_S):
-                raise
-            log.error("the clip of run=%s cannot be had; its member is told", run.run_id)
-            return _Posted(message=await front.post(run, None), lost=True)
-        if clip is not None:
-            try:
-                async with self._transfers:
-                    return _Posted(message=await front.post(run, clip))
-            except TooLarge:
-                log.info("too large to attach run=%s bytes=%d", run.run_id, clip.stat().st_size)
-        link = await self.link(run)
-        return _Posted(message=await front.post(run, link), keep=link.expires_at is not None)
-
-    def _tried_for(self, run: Run, seconds: float) -> bool:
-        """Whether the delivery was tried for so long, and often enough for that to mean something."""
-        since = self._clock.now() if run.first_try_at is None else run.first_try_at
-        return run.delivery_tries >= GIVE_UP_TRIES and self._clock.now() - since >= seconds
-
-    def _next_look(self, run: Run) -> float | None:
-        """When a run whose notice is out needs attention again."""
-        return _cost_due(run) if run.terminal else self._clock.now() + self._pause(run, None)
 
     # Small helpers
 
@@ -661,11 +516,7 @@ class Engine:
             longest_s=limits.poll_longest_s,
             deadline_s=limits.deadline_s,
         )
-        return max(self._jittered(pause), min(wait_s or 0.0, PAUSE_MAX_S))
-
-    def _jittered(self, pause_s: float) -> float:
-        """Within ten per cent, so that many runs do not ask at the same moment."""
-        return pause_s * self._chance.uniform(0.9, 1.1)
+        return max(jittered(self._chance, pause), min(wait_s or 0.0, PAUSE_MAX_S))
 
 
 class Pace:
@@ -688,15 +539,6 @@ class Pace:
     def use(self, steps: int) -> None:
         """So many were taken."""
         self._left -= steps
-
-
-def _cost_due(run: Run) -> float | None:
-    """When an ended run is read again for its cost; None once it is known or not worth asking for."""
-    if run.cost_u is not None or run.provider_id is None or run.ended_at is None:
-        return None
-    if run.cost_checks >= len(COST_CHECKS_S):
-        return None
-    return run.ended_at + COST_CHECKS_S[run.cost_checks]
 
 
 def _tell_off_quote(run: Run) -> None:

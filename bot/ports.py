@@ -134,6 +134,7 @@ class RunChanges(TypedDict, total=False):
     delivery: Delivery
     delivery_tries: int
     first_try_at: float | None
+    last_try_at: float
     direct: bool
     message: str
     unclear_posts: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 import zlib
 from dataclasses import dataclass
 from enum import StrEnum
@@ -157,6 +158,7 @@ class Run:
     delivery: Delivery
     delivery_tries: int
     first_try_at: float | None
+    last_try_at: float | None
     direct: bool  # the notice goes to the member alone: its place is gone or closed
     message: str | None
     reply_to: str | None  # where progress can be shown; a secret that is dropped at `reply_until`
@@ -187,6 +189,13 @@ class Run:
     @property
     def delivery_open(self) -> bool:
         return self.delivery in (Delivery.PENDING, Delivery.SENDING)
+
+    @property
+    def cost_due_at(self) -> float | None:
+        """When an ended run is read again for its cost; None once it is known or not worth asking for."""
+        if self.cost_u is not None or self.provider_id is None or self.ended_at is None:
+            return None
+        return self.ended_at + COST_CHECKS_S[self.cost_checks] if self.cost_checks < len(COST_CHECKS_S) else None
 
     @property
     def nonce(self) -> str:
@@ -231,6 +240,11 @@ def blocked_by_policy(code: str | None, message: str | None) -> bool:
     """
     text = f"{code or ''} {message or ''}".lower()
     return any(word in text for word in _BLOCKED_WORDS)
+
+
+def jittered(chance: random.Random, pause_s: float) -> float:
+    """Within ten per cent, so that many runs do not ask at the same moment."""
+    return pause_s * chance.uniform(0.9, 1.1)
 
 
 def growing_pause(first_s: float, tries: int, longest_s: float) -> float:

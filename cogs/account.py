@@ -7,7 +7,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.admission import Admission
-from bot.engine import Engine
+from bot.delivery import Deliverer
 from bot.errors import Refusal
 from bot.ports import ClipUnavailable, Unreadable
 from bot.runs import Run
@@ -25,9 +25,9 @@ EMBED_CHARS_MAX = 4096  # Discord docs, Message, Embed Limits
 class Account(commands.Cog):
     """What concerns one member: each sees their own only."""
 
-    def __init__(self, admission: Admission, engine: Engine, servers: Servers, front: DiscordFront) -> None:
+    def __init__(self, admission: Admission, deliverer: Deliverer, servers: Servers, front: DiscordFront) -> None:
         self._admission = admission
-        self._engine = engine
+        self._deliverer = deliverer
         self._servers = servers
         self._front = front
 
@@ -91,20 +91,20 @@ class Account(commands.Cog):
             jump, address = posted
             await interaction.edit_original_response(content=f"{head} · [first posted here](<{jump}>)\n{address}")
             return
-        held = self._engine.holds(run)
-        path = await self._engine.attachable(run, interaction.filesize_limit)
+        held = self._deliverer.holds(run)
+        path = await self._deliverer.attachable(run, interaction.filesize_limit)
         if path is not None:
             try:
                 with path.open("rb") as opened:
                     file = discord.File(opened, filename=run.file_name)
                     await interaction.edit_original_response(content=head, attachments=[file])
                 if not held:
-                    self._engine.discard(run)
+                    self._deliverer.discard(run)
                 return
             except discord.HTTPException as error:
                 if not is_too_large(error):
                     raise
-        link = await self._engine.link(run)
+        link = await self._deliverer.link(run)
         rest = words.MESSAGE_CHARS_MAX - len(head) - 1
         await interaction.edit_original_response(content=f"{head}\n{words.too_large(link, rest)}")
 

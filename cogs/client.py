@@ -19,7 +19,7 @@ from yarl import URL
 
 from bot.administration import Administration
 from bot.admission import Admission
-from bot.engine import Engine
+from bot.delivery import Deliverer
 from bot.errors import Refusal, SettingsError, StartError
 from cogs.account import Account
 from cogs.admin import Admins
@@ -200,7 +200,7 @@ async def serve(
     *,
     admission: Admission,
     administration: Administration,
-    engine: Engine,
+    deliverer: Deliverer,
     front: DiscordFront,
     servers: Sequence[str],
 ) -> None:
@@ -208,7 +208,7 @@ async def serve(
     allowed = Servers(servers, administration)
     await client.add_cog(Veo(admission, allowed))
     await client.add_cog(Presses(admission, allowed, front))
-    await client.add_cog(Account(admission, engine, allowed, front))
+    await client.add_cog(Account(admission, deliverer, allowed, front))
     await client.add_cog(Admins(administration))
     await _outlasting(client.sync_if_changed)
     log.info("invite the bot with %s", invite_link(client))

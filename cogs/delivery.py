@@ -29,6 +29,7 @@ LOOK_BACK_S = 60.0  # before the first try: clocks differ
 # Discord docs, Opcodes and Status Codes: unknown channel, server, user
 _GONE = frozenset({10003, 10004, 10013})
 _CLOSED = frozenset({50001, 50007, 50013, 50083, 160005})  # no access, closed messages, no permission, archived, locked
+_TOO_FAST = 40003  # opening direct messages too fast: a verdict on the moment, not on the member
 _TOO_LARGE = frozenset({40005, 50045})
 _UNKNOWN_MESSAGE = 10008
 _NOBODY = discord.AllowedMentions.none()
@@ -112,19 +113,25 @@ class DiscordFront:
             log.info("card not updated run=%s: %s", run.run_id, _said(error))
 
     async def find(self, run: Run) -> str | None:
-        """See `bot.ports.Front.find`: our own message whose last line is this notice's marker."""
+        """See `bot.ports.Front.find`: our own message whose last line is this notice's marker.
+
+        That it is not there is said only where others would be: Discord answers an empty history for want of a
+        permission, too (docs, Get Channel Messages).
+        """
         assert self._client.user is not None
         since = datetime.fromtimestamp((run.first_try_at or run.created_at) - LOOK_BACK_S, UTC)
         marker = words.marker(run)
+        empty = True
         try:
             channel = await self._place_of(run)
-            if not self._shows_history(run):
-                raise HistoryClosed("Read Message History is missing")
             async for message in channel.history(after=since, limit=None, oldest_first=True):
+                empty = False
                 if message.author.id == self._client.user.id and message.content.rstrip().endswith(marker):
                     return _name_of(message)
         except _NETWORK_ERRORS as error:
             raise _trouble(error) from error
+        if empty and not self._shows_history(run):
+            raise HistoryClosed("nothing is shown, and Read Message History is missing or not known yet")
         return None
 
     async def post(self, run: Run, clip: Path | Link | None) -> str:
@@ -144,19 +151,21 @@ class DiscordFront:
             try:
                 return await self._client.create_dm(discord.Object(person(run.member)))
             except discord.HTTPException as error:
-                if error.status in (400, 403, 404):  # no such user any more
+                if error.status in (400, 403, 404) and error.code not in (0, _TOO_FAST):  # no such user any more
                     raise PlaceGone(_said(error)) from error
                 raise
         return self._client.get_partial_messageable(place(run.channel))
 
     def _shows_history(self, run: Run) -> bool:
-        """False where Discord would answer an empty history for want of a permission (docs, Get Channel Messages).
+        """Whether we may read there, as far as the gateway told of the channel, or of a thread's parent.
 
-        What the gateway told of the channel decides; of one that it did not tell, the best is assumed.
+        Before it did, right after a start, nobody knows; of an archived thread it tells nothing at all.
         """
-        channel = None if run.direct else self._client.get_channel(place(run.channel))
-        if not isinstance(channel, discord.abc.GuildChannel | discord.Thread) or channel.guild.me is None:
+        if run.direct:
             return True
+        channel = self._client.get_channel(place(run.budget_channel))
+        if not isinstance(channel, discord.abc.GuildChannel) or channel.guild.me is None:
+            return False
         return channel.permissions_for(channel.guild.me).read_message_history
 
     async def _send(self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None) -> discord.Message:
@@ -210,7 +219,8 @@ class DiscordFront:
             return None
         for attachment in message.attachments:
             if attachment.filename == run.file_name:
-                jump = f"https://discord.com/channels/{place(run.server)}/{channel_id}/{message_id}"
+                home = "@me" if run.direct else place(run.server)
+                jump = f"https://discord.com/channels/{home}/{channel_id}/{message_id}"
                 return jump, attachment.url
         return None
 

@@ -201,8 +201,8 @@ def _running(run: Run) -> str:
 
 
 def _ended(run: Run) -> str:
-    place = "in your direct messages" if run.direct else "in the channel"
-    place = place if run.delivery == Delivery.DELIVERED else "on its way into the channel"
+    place = "your direct messages" if run.direct else "the channel"
+    place = f"in {place}" if run.delivery == Delivery.DELIVERED else f"on its way into {place}"
     match run.ending:
         case Ending.VIDEO | Ending.PARTIAL if run.delivery == Delivery.UNDELIVERABLE:
             return "Finished, but the video could not be posted. `/veo-show` tries it again, also in another channel."

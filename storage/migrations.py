@@ -226,6 +226,7 @@ DROP VIEW run_view;
 ALTER TABLE run ADD COLUMN unclear_posts INTEGER NOT NULL DEFAULT 0 CHECK (unclear_posts >= 0);
 ALTER TABLE run ADD COLUMN empty_answers INTEGER NOT NULL DEFAULT 0 CHECK (empty_answers >= 0);
 ALTER TABLE run ADD COLUMN lookup_fresh INTEGER CHECK (lookup_fresh IN (0, 1));
+ALTER TABLE run ADD COLUMN last_try_at REAL;
 ALTER TABLE run ADD COLUMN direct INTEGER NOT NULL DEFAULT 0 CHECK (direct IN (0, 1));
 UPDATE run SET unclear_posts = 1 WHERE state IN ('ambiguous', 'unknown') AND provider_id IS NULL;
 CREATE INDEX run_lookup ON run (posted_at) WHERE lookup_fresh IS NOT NULL;

@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,17 @@ from sandbox.discord import Switches as DiscordSwitches
 from sandbox.runflow import RunflowSandbox
 from sandbox.runflow import Switches as RunflowSwitches
 from storage import check_books
+from tests.forks import Fork, Nursery
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "whsec_test_0123456789"
 API_KEY = "rf_live_test"
 WAIT_S = 20.0
+INTERPRETER = {
+    "PATH": os.environ.get("PATH", ""),
+    "PYTHONPATH": str(ROOT),
+    "PYTHONWARNINGS": "error,ignore:'audioop' is deprecated:DeprecationWarning",
+}
 RUN = re.compile(r"-# Run `([a-z2-7]+)`(?: · (\w+))?$")
 
 Json = dict[str, Any]
@@ -43,6 +50,21 @@ def free_port() -> int:
         return port
 
 
+@cache
+def nursery() -> Nursery:
+    """Of the bots of this test process."""
+    return Nursery("bot.app", environment=INTERPRETER)
+
+
+async def started(folder: Path, environment: Mapping[str, str], log: int) -> asyncio.subprocess.Process | Fork:
+    """`python -m bot run`, from the very start where the surroundings tell the interpreter something of its own."""
+    if not any(name.startswith("PYTHON") and INTERPRETER.get(name) != value for name, value in environment.items()):
+        return await nursery().start("bot", "run", folder=folder, environment=environment, output=log, errors=log)
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "run", cwd=folder, env=environment, stderr=log, stdout=log
+    )
+
+
 @dataclass(kw_only=True)
 class Scene:
     """Discord, Runflow, and a bot between them that talks to both over TCP."""
@@ -51,7 +73,7 @@ class Scene:
     discord: DiscordSandbox
     runflow: RunflowSandbox
     environment: dict[str, str]
-    bot: asyncio.subprocess.Process | None = None
+    bot: asyncio.subprocess.Process | Fork | None = None
     starts: int = field(default=0)
 
     @property
@@ -79,9 +101,7 @@ class Scene:
         self.environment |= changes
         identified, _ = self.discord.gateway_counts
         with (self.folder / "bot.log").open("ab") as log:
-            self.bot = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "bot", "run", cwd=self.folder, env=self.environment, stderr=log, stdout=log
-            )
+            self.bot = await started(self.folder, self.environment, log=log.fileno())
         self.starts += 1
         async with asyncio.timeout(WAIT_S):
             while self.discord.gateway_counts[0] == identified:
@@ -232,9 +252,7 @@ async def scene(
     ):
         port = free_port()
         settings = {
-            "PATH": os.environ.get("PATH", ""),
-            "PYTHONPATH": str(ROOT),
-            "PYTHONWARNINGS": "error,ignore:'audioop' is deprecated:DeprecationWarning",
+            **INTERPRETER,
             "DISCORD_TOKEN": chat.token,
             "DISCORD_API_URL": chat.api_url,
             "DISCORD_GATEWAY_URL": chat.gateway_url,

@@ -1,17 +1,21 @@
-"""What the tests of the money share: an executor without threads, wishes, and the whole database as rows."""
+"""What the tests of the money share: an executor without threads, wishes, new books, and all of them as rows."""
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from bot.ports import NewRun, Wish
 from bot.runs import VeoRequest
+from storage import SqliteStore, open_store
 
 PRICE_U = 1_000_000
 Dump = dict[str, list[tuple[Any, ...]]]
@@ -47,6 +51,27 @@ class Inline(Executor):
         waiting, self._waiting = self._waiting or [], None
         for job in waiting:
             job()
+
+
+@cache
+def empty_books() -> bytes:
+    """A database that nobody has used yet: a copy of it is there sooner than one made by all the migrations."""
+
+    def make() -> bytes:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "veo.db"
+            asyncio.run(open_store(f"sqlite:///{path}", executor=Inline()).close())
+            return path.read_bytes()
+
+    with ThreadPoolExecutor(1) as thread:  # where no other loop runs
+        return thread.submit(make).result()
+
+
+def store_at(path: Path, executor: Executor | None = None) -> SqliteStore:
+    """The store of the books there; where there are none, of new ones."""
+    if not path.exists():
+        path.write_bytes(empty_books())
+    return open_store(f"sqlite:///{path}", executor=executor)
 
 
 def wish(name: str, **changes: object) -> Wish:

@@ -21,11 +21,11 @@ import pytest
 from bot.ledger import period_at
 from bot.quota import Level
 from storage import open_store
-from tests.harness import ROOT, Scene, scene
+from tests.harness import ROOT, Scene, nursery, scene
 from tests.money import new_run
 
 
-async def bot(*arguments: str, folder: Path, **environment: str) -> tuple[int, str, str]:
+async def words(*arguments: str, folder: Path) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of `python -m bot`, away from any `.env`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -33,13 +33,18 @@ async def bot(*arguments: str, folder: Path, **environment: str) -> tuple[int, s
         "bot",
         *arguments,
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **environment},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     output, errors = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode(), errors.decode()
+
+
+async def bot(*arguments: str, folder: Path, **environment: str) -> tuple[int, str, str]:
+    """The same where the imports of the command would cost more than the command."""
+    return await nursery().run("bot", *arguments, folder=folder, environment={"PATH": "/usr/bin:/bin", **environment})
 
 
 def sentence(errors: str) -> str:
@@ -213,7 +218,7 @@ async def test_the_ledger_without_a_database_says_so(task: str, tmp_path: Path) 
 )
 async def test_a_wrong_argument_gets_one_line(arguments: tuple[str, ...], start: str, tmp_path: Path) -> None:
     """What is wrong and where the help is, in one line."""
-    code, output, errors = await bot(*arguments, folder=tmp_path)
+    code, output, errors = await words(*arguments, folder=tmp_path)
     assert (code, output) == (2, "")
     assert errors.startswith(start)
     assert errors.count("\n") == 1
@@ -223,6 +228,6 @@ async def test_another_package_of_our_names_is_noticed(tmp_path: Path) -> None:
     """`storage` is a common name: one that hides ours is said, not run."""
     (tmp_path / "storage").mkdir()
     (tmp_path / "storage" / "__init__.py").write_text("")
-    code, _, errors = await bot("settings", folder=tmp_path)
+    code, _, errors = await words("settings", folder=tmp_path)
     assert code == 2
     assert sentence(errors).startswith("The package storage is not the one beside bot/; run this from")

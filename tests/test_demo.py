@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +17,25 @@ import pytest
 
 from bot.runflow import unsound_mp4
 from sandbox.demo import SCENARIOS
+from tests.forks import Nursery
 from tests.harness import ROOT
 
 CONTRACT = ("callback", "polling", "nsfw", "failed", "cancelled", "partial", "quota", "too-large", "slow")
 COST = {"delivered": "3.20", "nsfw": "3.20", "failed": None, "cancelled": None, "unknown": None, "refused": None}
 
 
+@cache
+def nursery() -> Nursery:
+    """Of the demos of this test process."""
+    return Nursery("sandbox.demo", environment={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
 async def demo(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
-    """Exit code, the JSON lines, and what went to standard error."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bot",
-        "demo",
-        "--headless",
-        *arguments,
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    """Exit code, the JSON lines, and what went to standard error; the demo starts its bot itself."""
+    code, output, errors = await nursery().run(
+        "bot", "demo", "--headless", *arguments, folder=ROOT, environment=os.environ
     )
-    output, errors = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, [json.loads(line) for line in output.splitlines()], errors.decode()
+    return code, [json.loads(line) for line in output.splitlines()], errors
 
 
 async def test_every_scenario_of_the_contract_exists() -> None:

@@ -13,14 +13,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bot.admission import Admission
-from bot.engine import GIVE_UP_TRIES, Engine, Limits
+from bot.delivery import GIVE_UP_TRIES
+from bot.engine import Engine
 from bot.ledger import PriceTable
 from bot.media import Link, Media
 from bot.ports import Accepted, ClipUnavailable, NotSent, PostFailed, Refused, Unclear, Unreadable, Wish
 from bot.quota import Policy, Standing
 from bot.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
 from bot.settings import Settings
-from storage import SqliteStore, check_books, open_store
+from storage import SqliteStore, check_books
+from tests.money import store_at
+from tests.parts import LIMITS, engine_of
 
 DAY_S = 86400.0
 
@@ -149,7 +152,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def started(folder: Path) -> AsyncIterator[Bench]:
     script, time, chance = Script(), Time(), random.Random(1)
     url = f"sqlite:///{folder / 'veo.db'}"
-    store = open_store(url)
+    store = store_at(folder / "veo.db")
     prices = Settings.model_validate({"discord_token": "a", "runflow_api_key": "b"}).price_usd_per_second
     policy = Policy(
         member_limit_u=1_000_000_000,
@@ -159,18 +162,11 @@ async def started(folder: Path) -> AsyncIterator[Bench]:
         zone=ZoneInfo("UTC"),
         runs_per_member=100,
     )
-    engine = Engine(
+    engine = engine_of(
         store=store,
         provider=script,
         policy=policy,
-        limits=Limits(
-            runs_total=100,
-            poll_first_s=3.0,
-            poll_longest_s=15.0,
-            deadline_s=3600.0,
-            settle_s=120.0,
-            steps_per_s=10_000.0,
-        ),
+        limits=replace(LIMITS, runs_total=100),
         clock=time,
         chance=chance,
         media=Media(folder / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=time.now),

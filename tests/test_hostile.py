@@ -10,7 +10,6 @@ import io
 import json
 import logging
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, fields
@@ -34,7 +33,7 @@ from bot.settings import Settings, load_settings
 from bot.telemetry import MaskingFormatter
 from cogs import buttons
 from sandbox.discord import Interaction
-from tests.harness import API_KEY, ROOT, SECRET, WAIT_S, Scene, scene
+from tests.harness import API_KEY, SECRET, WAIT_S, Scene, nursery, scene
 
 Json = dict[str, Any]
 QUERY = "X-Sig=presigned0123456789"
@@ -861,16 +860,12 @@ def test_any_environment_gives_settings_or_one_line_that_tells_no_secret(
 )
 async def test_no_setting_makes_a_traceback(tmp_path: Path, name: str, value: bytes) -> None:
     """`python -m bot run` with bytes that no setting takes: exit code 2, one line, nothing of a secret."""
-    environment = {b"PYTHONPATH": os.fsencode(ROOT), b"PATH": b"/usr/bin:/bin", b"DISCORD_TOKEN": b"abc.def"}
-    environment |= {b"RUNFLOW_API_KEY": b"rf_live_1", b"WEB_PORT": b"0", b"RUNFLOW_API_URL": b"http://127.0.0.1:9"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bot", "run", cwd=tmp_path, env=environment | {name.encode(): value},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    environment = {"PATH": "/usr/bin:/bin", "DISCORD_TOKEN": "abc.def", "RUNFLOW_API_KEY": "rf_live_1"}
+    environment |= {"WEB_PORT": "0", "RUNFLOW_API_URL": "http://127.0.0.1:9", name: os.fsdecode(value)}
     async with asyncio.timeout(WAIT_S):
-        output, errors = await process.communicate()
-    assert (process.returncode, output) == (2, b""), errors.decode(errors="replace")
-    assert b"Traceback" not in errors
-    assert len(errors.decode().splitlines()) == 1, errors.decode()
-    assert name in errors.decode()
-    assert MARK not in errors.decode()
+        code, output, errors = await nursery().run("bot", "run", folder=tmp_path, environment=environment)
+    assert (code, output) == (2, ""), errors
+    assert "Traceback" not in errors
+    assert len(errors.splitlines()) == 1, errors
+    assert name in errors
+    assert MARK not in errors

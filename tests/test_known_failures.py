@@ -29,7 +29,7 @@ import pytest
 from bot import runflow
 from bot.administration import Admin, Administration
 from bot.admission import Admission, Answer, AskFirst
-from bot.engine import Engine, Limits
+from bot.engine import Engine
 from bot.errors import BadRequest, OfferGone, SettingsError, StoreDown
 from bot.ledger import USD_U, PeriodKind, PriceTable, to_micro, usd
 from bot.media import Link, Media
@@ -53,9 +53,10 @@ from cogs import words
 from sandbox.runflow import RunflowSandbox
 from sandbox.runflow import Switches as RunflowSwitches
 from sandbox.runflow.switches import Fault
-from storage import SqliteStore, books, check_books, open_store
+from storage import SqliteStore, books, check_books
 from tests.harness import API_KEY, ROOT, RUN, Scene, scene
-from tests.money import Inline, Result, dump, wish
+from tests.money import Inline, Result, dump, store_at, wish
+from tests.parts import engine_of
 
 FAILURES: dict[str, tuple[str, ...]] = {
     "a limit looked at in one step and counted in another": (
@@ -333,7 +334,7 @@ async def till(
     """The core with a limit for each member; afterwards the books are checked."""
     script, wall, time = Script(), Wall(), Time()
     path = folder / "veo.db"
-    store = open_store(f"sqlite:///{path}", executor=executor)
+    store = store_at(path, executor)
     rules = Policy(
         member_limit_u=to_micro(Decimal(limit)),
         server_ceiling_u=None,
@@ -343,18 +344,10 @@ async def till(
         runs_per_member=1000,
     )
     rules = replace(rules, **policy)  # type: ignore[arg-type]  # a test names the fields that matter to it
-    engine = Engine(
+    engine = engine_of(
         store=store,
         provider=provider or script,
         policy=rules,
-        limits=Limits(
-            runs_total=1000,
-            poll_first_s=3.0,
-            poll_longest_s=15.0,
-            deadline_s=3600.0,
-            settle_s=120.0,
-            steps_per_s=10_000.0,
-        ),
         clock=time,
         chance=random.Random(1),
         media=Media(folder / "media", key=b"k" * 32, keep_s=86400.0, public_url=None, now=time.now),
@@ -1162,7 +1155,7 @@ async def test_a_video_without_a_place_is_kept(tmp_path: Path) -> None:
         run = await bench.live("1", BILLED["finished"])
         assert (run.delivery, run.charged_u) == (Delivery.UNDELIVERABLE, PRICE_U)
         assert "`/veo-show` tries it again" in words.status(run)
-        clip = await bench.engine.attachable(run, None)
+        clip = await bench.engine._deliverer.attachable(run, None)
         assert clip is not None
         assert clip.read_bytes() == b"clip"
         bench.wall.refusing = TooLarge()

@@ -27,9 +27,9 @@ from bot.ledger import PeriodKind, PriceTable, period_at
 from bot.ports import End, Offer, OfferState, RunChanges
 from bot.quota import Level, OverLimit, Plan, Policy, RuleKind, Spender, Standing, TooManyInFlight
 from bot.runs import RESOLUTIONS, Duration, Ending, Run, RunState, VeoRequest
-from storage import check_books, open_store
+from storage import check_books
 from storage.books import RESERVE
-from tests.money import PRICE_U, dump, new_run, wish
+from tests.money import PRICE_U, dump, new_run, store_at, wish
 
 Answered = TypeVar("Answered")
 UTC = ZoneInfo("UTC")
@@ -74,7 +74,7 @@ class Bot:
         self.open()
 
     def open(self) -> None:
-        self.store = open_store(f"sqlite:///{self.path}")
+        self.store = store_at(self.path)
         prices: dict[str, dict[str, Decimal]] = {
             name: dict.fromkeys(("silent", "audio"), Decimal(self.per_second)) for name in RESOLUTIONS
         }

@@ -9,7 +9,6 @@ import asyncio
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -40,7 +39,8 @@ from bot.ports import Act, End, RunChanges
 from bot.quota import EVERYWHERE, Level, OverLimit, Policy, Rule, RuleKind, Rules, Spender, TooManyInFlight
 from bot.runs import MOVES, STATE_OF_ENDING, TERMINAL, Ending, Run, RunState
 from storage import check_books, open_store
-from tests.money import Inline, dump, new_run
+from tests.forks import Nursery
+from tests.money import Inline, dump, empty_books, new_run
 
 S = RunState
 ZONE = ZoneInfo("Europe/Berlin")
@@ -245,15 +245,6 @@ class Wire:
             statement()
             self.committed = sql == "COMMIT"
         raise Crash
-
-
-@cache
-def empty_books() -> bytes:
-    """A database that nobody has used yet."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "veo.db"
-        asyncio.run(open_store(f"sqlite:///{path}", executor=Inline()).close())
-        return path.read_bytes()
 
 
 class MoneyMachine(RuleBasedStateMachine):
@@ -737,7 +728,7 @@ def copy_of_the_code(folder: Path, cuts: Sequence[tuple[str, str, str]]) -> None
     for package in ("bot", "storage"):
         shutil.copytree(HERE / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "tests").mkdir()
-    for name in ("__init__.py", "money.py", Path(__file__).name):
+    for name in ("__init__.py", "forks.py", "money.py", Path(__file__).name):
         shutil.copy(HERE / "tests" / name, folder / "tests" / name)
     for name, old, new in cuts:
         path = folder / name
@@ -746,41 +737,40 @@ def copy_of_the_code(folder: Path, cuts: Sequence[tuple[str, str, str]]) -> None
         path.write_text(text.replace(old, new))
 
 
-def told_in(folder: Path) -> subprocess.CompletedProcess[str]:
-    """The machine, run on the copy alone."""
-    return subprocess.run(
-        [sys.executable, "-m", f"tests.{Path(__file__).stem}"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+@cache
+def nursery() -> Nursery:
+    """Of the copies: it has imported what they need and is no part of them."""
+    return Nursery("hypothesis.stateful", "pytest", "sqlite_utils", environment=os.environ)
 
 
-@pytest.mark.timeout(180)  # alone it takes about ten seconds
-def test_an_untouched_copy_tells_the_same_stories_well(tmp_path: Path) -> None:
-    """What the copies below are caught at is what was taken out of them."""
+async def told_in(folder: Path, stories: int) -> tuple[int, str]:
+    """The machine, run on the copy alone: exit code and standard error."""
+    module = f"tests.{Path(__file__).stem}"
+    code, _, errors = await nursery().run(module, str(stories), folder=folder, environment=os.environ)
+    return code, errors
+
+
+@pytest.mark.timeout(180)
+async def test_an_untouched_copy_tells_its_stories_well(tmp_path: Path) -> None:
+    """What the copies below are caught at is what was taken out of them: whole, a copy is as good as the code."""
     copy_of_the_code(tmp_path, [])
-    told = told_in(tmp_path)
-    assert (told.returncode, told.stderr) == (0, "")
+    assert await told_in(tmp_path, stories=5) == (0, "")
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("without", GUARDS, ids=str)
-def test_without_any_one_guard_the_machine_fails(tmp_path: Path, without: Guard) -> None:
+async def test_without_any_one_guard_the_machine_fails(tmp_path: Path, without: Guard) -> None:
     """Each guard taken out of the code alone is noticed within the first stories."""
     copy_of_the_code(tmp_path, without.cuts)
-    told = told_in(tmp_path)
-    assert told.returncode == 1, f"nothing was noticed without {without.name}"
-    assert "state = MoneyMachine()" in told.stderr, told.stderr  # a story that went wrong, not a copy that is broken
+    code, errors = await told_in(tmp_path, stories=80)
+    assert code == 1, f"nothing was noticed without {without.name}"
+    assert "state = MoneyMachine()" in errors, errors  # a story that went wrong, not a copy that is broken
 
 
-def prove() -> None:
+def prove(stories: int) -> None:
     """The same stories each time, up to the first that goes wrong."""
     same = settings(
-        max_examples=80,
+        max_examples=stories,
         stateful_step_count=30,
         deadline=None,
         derandomize=True,
@@ -793,4 +783,4 @@ def prove() -> None:
 
 
 if __name__ == "__main__":
-    prove()
+    prove(int(sys.argv[1]))

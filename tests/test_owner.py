@@ -25,8 +25,8 @@ from bot.errors import StoreDown
 from bot.ledger import period_at
 from bot.quota import Level
 from storage import SqliteStore, check_books, open_store
-from tests.harness import ROOT, RUN, Scene, scene
-from tests.money import Inline, dump, new_run
+from tests.harness import ROOT, RUN, Scene, nursery, scene
+from tests.money import Inline, dump, new_run, store_at
 
 FOX = "a red fox"
 LEVEL = Level(scope="member:discord:1", period=period_at(0.0, "month", ZoneInfo("UTC")), limit_u=None)
@@ -55,12 +55,15 @@ async def bot(
         if bytes_max is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, bytes_max))
 
+    folder, environment = database.parent, {**environment, "DATABASE_URL": url(database)}
+    if not wrapped and bytes_max is None:
+        return await nursery().run("bot", *arguments, folder=folder, environment=environment)
     surroundings = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
     process = await asyncio.create_subprocess_exec(
         *wrapped,
         *(sys.executable, "-m", "bot", *arguments),
-        cwd=database.parent,
-        env={**surroundings, **environment, "DATABASE_URL": url(database)},
+        cwd=folder,
+        env={**surroundings, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         preexec_fn=fill_disk,
@@ -86,7 +89,7 @@ async def admit(store: SqliteStore, name: str) -> None:
 async def books(tmp_path: Path) -> Path:
     """A database of three runs, whose bot was stopped."""
     path = tmp_path / "veo.db"
-    store = open_store(url(path))
+    store = store_at(path)
     for name in "abc":
         await admit(store, name)
     await store.close()

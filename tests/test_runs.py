@@ -80,6 +80,7 @@ def a_run(**changes: object) -> Run:
         delivery=Delivery.NONE,
         delivery_tries=0,
         first_try_at=None,
+        last_try_at=None,
         direct=False,
         message=None,
         reply_to=None,

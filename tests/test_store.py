@@ -56,7 +56,7 @@ from bot.runs import (
     VeoRequest,
 )
 from storage import SqliteStore, check_books, open_store
-from tests.money import PRICE_U, Dump, Inline, dump, new_run
+from tests.money import PRICE_U, Dump, Inline, dump, empty_books, new_run
 
 S = RunState
 NOVEMBER = Period(kind="month", key="2026-11", starts_at=0.0, resets_at=1000.0)
@@ -93,6 +93,7 @@ class SqliteShelf:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "veo.db"
         self.url = f"sqlite:///{self.path}"
+        self.path.write_bytes(empty_books())
 
     def open(self, executor: Executor) -> Ledger:
         return open_store(self.url, executor=executor)

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from bot import runflow, web
 from bot.admission import Admission
-from bot.engine import Engine, Limits
+from bot.engine import Engine
 from bot.errors import PortError
 from bot.ledger import PriceTable
 from bot.media import Media
@@ -34,7 +34,9 @@ from bot.quota import Policy
 from bot.runs import Delivery, Ending, Run, RunState, VeoRequest
 from bot.settings import PRICES_USD_PER_SECOND
 from bot.web import CALLBACK_BYTES_MAX, WebServer
-from storage import SqliteStore, open_store
+from storage import SqliteStore
+from tests.money import store_at
+from tests.parts import engine_of
 
 START = 1_800_000_000.0
 KEEP_S = 1000.0
@@ -136,7 +138,7 @@ class Site:
 @asynccontextmanager
 async def site(folder: Path, secrets: list[str]) -> AsyncIterator[Site]:
     clock, chance = Hand(), random.Random(7)
-    store = open_store(f"sqlite:///{folder / 'veo.db'}")
+    store = store_at(folder / "veo.db")
     media = Media(
         folder / "media",
         key=await store.media_key(),
@@ -158,18 +160,10 @@ async def site(folder: Path, secrets: list[str]) -> AsyncIterator[Site]:
         runflow.connect(api_url="http://127.0.0.1:1", api_key="k", public_url=None, clip_bytes_max=1) as provider,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
     ):
-        engine = Engine(
+        engine = engine_of(
             store=store,
             provider=provider,
             policy=policy,
-            limits=Limits(
-                runs_total=1000,
-                poll_first_s=3.0,
-                poll_longest_s=15.0,
-                deadline_s=3600.0,
-                settle_s=120.0,
-                steps_per_s=10_000.0,
-            ),
             clock=clock,
             chance=chance,
             media=media,

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -59,13 +59,14 @@ from bot.quota import Level, Policy, Standing
 from bot.runs import UNCLEAR_POSTS_MAX, Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
 from storage import SqliteStore, check_books, open_store
 from tests.money import Inline, new_run
+from tests.parts import engine_of
 from tests.virtual import Died, Timeline, VirtualLoop
 
 Result = TypeVar("Result")
 
 EPOCH = 1_796_082_000.0  # 30 November 2026, 23:40 UTC: a month ends soon
 SETTLE_S = 120.0
-DEADLINE_S = 900.0
+DEADLINE_S = 1500.0
 SUBMIT_TIMEOUT_S = 60.0
 DAY_S = 86400.0
 MEMBERS = ("ada", "bo", "cem")
@@ -102,7 +103,7 @@ class Job:
     seen_from: float  # before that its own record answers 404
     hidden: tuple[float, float]  # and in between again
     clip: str  # "fine", "large" for an upload, "huge" for our disk
-    no_hiccup_before: float = 0.0
+    hiccup: bool = False  # whether the list has left it out once, although it had it
 
     @property
     def billed_u(self) -> int:
@@ -195,11 +196,13 @@ class World:
         self.calm_at = draw.uniform(900, 4000)
         self.kills_left = draw.randrange(6)
         self.list_lag = draw.choice(("fresh", "fresh", "fresh", "slow", "never"))
+        self.hiccups = draw.choice((0.0, 0.2, 0.9))  # how likely the list gives one old answer
+        self.post_trouble = draw.choice((0.05, 0.2, 0.7))
         self.callbacks = draw.choice((True, True, True, False))
         self.nonce_window_s = draw.uniform(NONCE_S, 300)
         self.outages = [
-            (who, start, start + draw.expovariate(1 / 500))
-            for who in ("runflow", "runflow list", "discord", "disk")
+            (who, start, start + draw.expovariate(1 / 900 if who == "runflow orders" else 1 / 500))
+            for who in ("runflow", "runflow orders", "runflow list", "discord", "disk")
             for start in (draw.uniform(0, self.calm_at),)
             if draw.random() < 0.3
         ]
@@ -211,13 +214,13 @@ class World:
         self.runs_total = draw.choice((1, 3, 20, 20))
         self.policy = Policy(
             member_limit_u=draw.choice((8_000_000, 20_000_000, 1_000_000_000)),
-            server_ceiling_u=draw.choice((None, 20_000_000)),
-            total_ceiling_u=draw.choice((None, 25_000_000)),
+            server_ceiling_u=draw.choice((None, None, 20_000_000)),
+            total_ceiling_u=draw.choice((None, None, 25_000_000)),
             period=draw.choice(("day", "month")),
             zone=ZoneInfo("UTC"),
             runs_per_member=draw.choice((2, 5)),
         )
-        for number in range(draw.randrange(2, 8)):
+        for number in range(8 if self.list_lag == "slow" else draw.randrange(2, 8)):
             self._plan_wish(number)
 
     def _sometime(self, likely: float) -> float:
@@ -271,7 +274,7 @@ class World:
         there_s, back_s = (draw.uniform(0.01, 8.0 if slow else 0.5) for _ in range(2))
         fate = "fine"
         if self.out(to):
-            fate = draw.choice(("refused", "lost"))
+            fate = draw.choice(("refused", "lost", "lost"))
         elif self.bad(trouble):
             fate = draw.choice(("refused", "lost", "late", "mute", "mute"))
         if fate == "late":
@@ -474,14 +477,15 @@ class Life:
             public_url=self.chance.choice((None, "https://veo.example")),
             now=self.now,
         )
-        self.engine = Engine(
+        provider = Runflow(world)
+        self.engine = engine_of(
             store=self.store,
-            provider=Runflow(world),
+            provider=provider,
             policy=world.policy,
             limits=Limits(
                 runs_total=world.runs_total,
-                poll_first_s=3.0,
-                poll_longest_s=15.0,
+                poll_first_s=5.0,
+                poll_longest_s=40.0,
                 deadline_s=DEADLINE_S,
                 settle_s=SETTLE_S,
                 steps_per_s=25.0,
@@ -602,7 +606,13 @@ class Runflow:
             return Accepted(observation=self._observation(job))
 
         try:
-            return await world.send(order, to="runflow", late_max_s=SETTLE_S, give_up_s=SUBMIT_TIMEOUT_S, trouble=0.2)
+            return await world.send(
+                order,
+                to="runflow" if world.out("runflow") else "runflow orders",
+                late_max_s=SETTLE_S,
+                give_up_s=SUBMIT_TIMEOUT_S,
+                trouble=world.post_trouble,
+            )
         except NeverSent:
             return NotSent(reason="refused")
         except Broken as error:
@@ -613,11 +623,13 @@ class Runflow:
     def _make(self, run: Run) -> Job:
         world, draw = self._world, self._world.chance
         now = world.now
-        takes_s = draw.choice((0.3, *(draw.uniform(5, 200) for _ in range(4)), draw.uniform(200, 2000)))
+        takes_s = draw.uniform(0, 100) + draw.choice(
+            (0.3, *(draw.uniform(5, 200) for _ in range(4)), draw.uniform(200, 2000))
+        )
         ending = draw.choice((Ending.VIDEO,) * 6 + tuple(Ending))
         lag_s = {
             "fresh": draw.uniform(0, 0.49 * SETTLE_S),
-            "slow": draw.uniform(1.2, 40) * SETTLE_S,
+            "slow": draw.choice((draw.uniform(0.55, 1.0), draw.uniform(2.0, 5.0))) * SETTLE_S,
             "never": 1e12,
         }[world.list_lag]
         cost_u: int | None = run.price_u
@@ -693,8 +705,8 @@ class Runflow:
         def listed() -> list[Observation]:
             jobs = [job for job in world.jobs.values() if job.run.client_ref == client_ref]
             shown = [job for job in jobs if world.now >= job.listed_at]
-            if shown and world.now >= shown[0].no_hiccup_before and world.bad(0.1):
-                shown[0].no_hiccup_before = world.now + 10 * SETTLE_S  # now and then one answer is an old one
+            if shown and not shown[0].hiccup and world.bad(world.hiccups):
+                shown[0].hiccup = True
                 return []
             return [self._observation(job) for job in shown]
 
@@ -914,15 +926,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if outcome.breaches else 0
     first = random.SystemRandom().randrange(10**9) if options.first is None else options.first
     began, told = time.monotonic(), Tally()
-    with ProcessPoolExecutor(options.jobs) as pool:
-        for outcome in pool.map(live, range(first, first + options.worlds), chunksize=10):
-            told.add(outcome)
-            if outcome.breaches:
-                print(*outcome.story, f"seed {outcome.seed}: {outcome.breaches}", sep="\n")
-                pool.shutdown(cancel_futures=True)
-                return 1
+    for outcome in lived(range(first, first + options.worlds), options.jobs):
+        told.add(outcome)
+        if outcome.breaches:
+            print(*outcome.story, f"seed {outcome.seed}: {outcome.breaches}", sep="\n")
+            return 1
     print(told.line(time.monotonic() - began))
     return 0
+
+
+def lived(seeds: Iterable[int], jobs: int) -> Iterator[Outcome]:
+    """The worlds of these seeds in turn, so many at a time."""
+    if jobs == 1:
+        yield from map(live, seeds)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        try:
+            yield from pool.map(live, seeds, chunksize=20)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @dataclass

@@ -2,8 +2,8 @@
 
 It knows neither gateway payloads nor rules across fields; those are written by hand elsewhere. Three differences
 are allowed: in requests ``attachments[].id`` as a number (docs, Uploading Files) and the ids of
-``allowed_mentions`` as numbers (discord.py sends them so), and texts as the codes in an ``errors`` tree (docs,
-Error Messages).
+``allowed_mentions`` and ``recipient_id`` as numbers (discord.py sends them so), and texts as the codes in an
+``errors`` tree (docs, Error Messages).
 """
 
 import json
@@ -141,6 +141,8 @@ def _ids_as_text(body: Any) -> Any:
     changed = dict(body)
     if isinstance(body.get("data"), dict):
         changed["data"] = _ids_as_text(body["data"])
+    if type(body.get("recipient_id")) is int:
+        changed["recipient_id"] = str(body["recipient_id"])
     if isinstance(body.get("attachments"), list):
         changed["attachments"] = [
             each | {"id": str(each["id"])} if isinstance(each, dict) and type(each.get("id")) is int else each

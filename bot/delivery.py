@@ -1,0 +1,224 @@
+"""Delivers what there is to tell of a run, once: the clip fetched, posted, looked for, given up only for good reasons.
+
+A message that may have been posted is looked for before it is posted again, and repeated unseen only while the front
+itself would see the repeat. A place that is gone, or closed for long, is replaced by the member's direct messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.media import Link, Media
+from bot.ports import (
+    NONCE_S,
+    ClipTooBig,
+    ClipUnavailable,
+    Clock,
+    Front,
+    HistoryClosed,
+    PlaceClosed,
+    PlaceGone,
+    PostFailed,
+    Provider,
+    RunChanges,
+    Store,
+    TooLarge,
+    Unreadable,
+)
+from bot.runs import Delivery, Notice, Run, growing_pause, jittered
+
+log = logging.getLogger("veo.delivery")
+
+TRANSFERS_AT_ONCE = 4  # clips on their way from Runflow to disk, or from disk to Discord
+PAUSE_MAX_S = 900.0
+GIVE_UP_S = 7 * 86400.0  # a message that could not be posted for so long; /veo-show is what is left
+CLIP_GIVE_UP_S = 86400.0  # a clip that Runflow did not give out for so long is told as lost
+GIVE_UP_TRIES = 20  # and neither before so many tries: time that the bot itself was down proves nothing
+CLOSED_S = 600.0  # so long a place that takes no messages may open again; then the member is written to
+REPEAT_S = NONCE_S / 2  # a repeat that is begun so soon arrives while the front still sees that it is one
+
+
+@dataclass(kw_only=True)
+class _Try:
+    """One try to deliver: the run as it stands now, and what is known of the tries before."""
+
+    run: Run
+    doubtful: bool  # an earlier post may stand, or may still arrive
+    unseen: bool = False  # and it could not be looked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Posted:
+    """A message that stands, and what it means for the clip."""
+
+    message: str
+    keep: bool = False  # the clip is still needed on disk
+    lost: bool = False  # the message could only say that the clip cannot be had
+
+
+class Deliverer:
+    """Brings clips from Runflow to disk and notices to the front. `first_pause_s`: after the first try in vain."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        provider: Provider,
+        media: Media,
+        clock: Clock,
+        chance: random.Random,
+        first_pause_s: float,
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._media = media
+        self._clock = clock
+        self._chance = chance
+        self._first_pause_s = first_pause_s
+        self._transfers = asyncio.Semaphore(TRANSFERS_AT_ONCE)
+
+    # Clips, also for whoever asks for one again
+
+    async def attachable(self, run: Run, limit_bytes: int | None) -> Path | None:
+        """The clip of a finished run on disk, if it is no larger than that. Raises Unreadable, ClipUnavailable."""
+        path = self._media.path(run.file_name)
+        if not path.exists():
+            if run.provider_id is None or not run.shows_video:
+                raise ClipUnavailable("the run has no clip")
+            try:
+                async with self._transfers:
+                    if not path.exists():  # another call may have fetched it meanwhile
+                        await self._provider.fetch(run.provider_id, path)
+            except ClipTooBig as error:
+                log.warning("only a link can be given run=%s: %s", run.run_id, error)
+                return None
+        return path if limit_bytes is None or path.stat().st_size <= limit_bytes else None
+
+    def holds(self, run: Run) -> bool:
+        """Whether the run's clip lies on disk already."""
+        return self._media.path(run.file_name).exists()
+
+    def discard(self, run: Run) -> None:
+        """Throw a clip away that was fetched for one post and attached."""
+        if not run.delivery_open:
+            self._media.discard(run.file_name)
+
+    async def link(self, run: Run) -> Link:
+        """A fresh link to a clip: our own where it lies on disk and we have an address, else Runflow's."""
+        if self.holds(run) and (ours := self._media.link(run.file_name)):
+            return ours
+        if run.provider_id is None:
+            raise ClipUnavailable("the run has no clip")
+        return Link(url=await self._provider.link(run.provider_id), expires_at=None)
+
+    # Notices
+
+    async def deliver(self, front: Front, run: Run) -> Run | None:
+        """Try once to post what there is to tell; the run after it, or None where somebody else moved it."""
+        now = self._clock.now()
+        if run.notice == Notice.RESULT and run.shows_video and self._transfers.locked():
+            # Waiting here would take the place of a step that submits or settles.
+            changes = RunChanges(due_at=now + jittered(self._chance, self._first_pause_s))
+            return await self._store.advance(run, run.state, now=now, changes=changes)
+        changes = RunChanges(first_try_at=run.first_try_at or now, delivery_tries=run.delivery_tries + 1)
+        begun = await self._store.advance(run, run.state, now=now, changes=changes)
+        if begun is None:
+            return None
+        attempt = _Try(run=begun, doubtful=begun.delivery == Delivery.SENDING)
+        try:
+            posted = await self._found(front, attempt) or await self._post(front, attempt)
+        except (PlaceGone, PlaceClosed, HistoryClosed, PostFailed, Unreadable, ClipUnavailable) as error:
+            log.warning("not delivered run=%s try=%d: %s", run.run_id, begun.delivery_tries, error)
+            return await self._advance(attempt, self._after_failure(attempt, error))
+        log.info("delivered run=%s notice=%s message=%s", run.run_id, run.notice, posted.message)
+        end = Delivery.UNDELIVERABLE if posted.lost else Delivery.DELIVERED
+        changes = RunChanges(delivery=end, message=posted.message, due_at=self._next_look(begun), tries=0)
+        delivered = await self._advance(attempt, changes)
+        if not posted.keep:
+            self._media.discard(run.file_name)
+        return delivered
+
+    async def _advance(self, attempt: _Try, changes: RunChanges) -> Run | None:
+        return await self._store.advance(attempt.run, attempt.run.state, now=self._clock.now(), changes=changes)
+
+    async def _found(self, front: Front, attempt: _Try) -> _Posted | None:
+        """The message that an earlier try made; None where there is none, or where a repeat is safe unseen."""
+        if not attempt.doubtful:
+            return None
+        begun_at, last_try_at = self._clock.now(), attempt.run.last_try_at
+        try:
+            message = await front.find(attempt.run)
+        except HistoryClosed:
+            if not self._repeat_is_seen(attempt.run):
+                raise
+            attempt.unseen = True
+            return None
+        # What is not shown so long after the last try does not arrive any more.
+        attempt.doubtful = last_try_at is None or begun_at - last_try_at < NONCE_S
+        return None if message is None else _Posted(message=message, keep=True)
+
+    async def _post(self, front: Front, attempt: _Try) -> _Posted:
+        """The notice with its clip: as a file, else as a link, else with the word that it is lost."""
+        run = attempt.run
+        if run.notice != Notice.RESULT or not run.shows_video:
+            return _Posted(message=await self._send(front, attempt, None))
+        try:
+            clip = await self.attachable(run, run.upload_limit_bytes)
+        except ClipUnavailable:
+            if not self._tried_for(run, CLIP_GIVE_UP_S):
+                raise
+            log.error("the clip of run=%s cannot be had; its member is told", run.run_id)
+            return _Posted(message=await self._send(front, attempt, None), lost=True)
+        if clip is not None:
+            try:
+                async with self._transfers:
+                    return _Posted(message=await self._send(front, attempt, clip))
+            except TooLarge:
+                log.info("too large to attach run=%s bytes=%d", run.run_id, clip.stat().st_size)
+        link = await self.link(run)
+        return _Posted(message=await self._send(front, attempt, link), keep=link.expires_at is not None)
+
+    async def _send(self, front: Front, attempt: _Try, clip: Path | Link | None) -> str:
+        """Post, with the intent on disk before it."""
+        now = self._clock.now()
+        if attempt.unseen and not self._repeat_is_seen(attempt.run):  # to get the clip took its time
+            raise HistoryClosed("too late to be seen as a repeat")
+        sending = await self._advance(attempt, RunChanges(delivery=Delivery.SENDING, last_try_at=now))
+        if sending is None:
+            raise PostFailed("somebody else moved the run")
+        attempt.run = sending
+        return await front.post(sending, clip)
+
+    def _repeat_is_seen(self, run: Run) -> bool:
+        """Whether the front would see now that a post is a repeat."""
+        return run.first_try_at is not None and self._clock.now() - run.first_try_at < REPEAT_S
+
+    def _after_failure(self, attempt: _Try, error: Exception) -> RunChanges:
+        """What is next after a try that came to nothing."""
+        now, run = self._clock.now(), attempt.run
+        doubtful = attempt.doubtful or isinstance(error, PostFailed)
+        gone, closed = isinstance(error, PlaceGone), isinstance(error, PlaceClosed)
+        closed_for_long = closed and not doubtful and now - (run.first_try_at or now) >= CLOSED_S
+        if not run.direct and (gone or closed_for_long):
+            log.warning("written to its member run=%s: its place takes no messages", run.run_id)
+            return RunChanges(direct=True, delivery=Delivery.PENDING, delivery_tries=0, first_try_at=None, due_at=now)
+        if gone or (closed and run.direct) or self._tried_for(run, GIVE_UP_S):
+            log.error("given up run=%s: its message cannot be posted", run.run_id)
+            return RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(run))
+        pause = growing_pause(self._first_pause_s, run.delivery_tries - 1, PAUSE_MAX_S)
+        return RunChanges(
+            delivery=Delivery.SENDING if doubtful else Delivery.PENDING, due_at=now + jittered(self._chance, pause)
+        )
+
+    def _tried_for(self, run: Run, seconds: float) -> bool:
+        """Whether the delivery was tried for so long, and often enough for that to mean something."""
+        since = self._clock.now() if run.first_try_at is None else run.first_try_at
+        return run.delivery_tries >= GIVE_UP_TRIES and self._clock.now() - since >= seconds
+
+    def _next_look(self, run: Run) -> float | None:
+        """When a run whose notice is out, or given up, needs attention again."""
+        return run.cost_due_at if run.terminal else self._clock.now()
