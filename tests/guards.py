@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from tests.forks import Nursery
 
 HERE = Path(__file__).resolve().parent.parent
 Cut = tuple[str, str, str]  # file, old text, new text
@@ -39,3 +43,14 @@ def copy_of_the_code(folder: Path, cuts: Sequence[Cut], tests: Sequence[str]) ->
         text = path.read_text()
         assert text.count(old) == 1, f"{name} has {text.count(old)} times {old!r}: name the guard as it reads now"
         path.write_text(text.replace(old, new))
+
+
+@cache
+def nursery() -> Nursery:
+    """Of the copies: it has imported what they need and is no part of them."""
+    return Nursery("hypothesis.stateful", "pytest", "sqlite_utils", "zoneinfo", environment=os.environ)
+
+
+async def run_copy(folder: Path, module: str, *arguments: str) -> tuple[int, str, str]:
+    """A module of a copy, run on that copy alone: exit code, standard output and standard error."""
+    return await nursery().run(module, *arguments, folder=folder, environment=os.environ)

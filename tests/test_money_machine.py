@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sqlite3
 import sys
 import tempfile
@@ -15,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -39,7 +37,7 @@ from bot.ports import Act, End, RunChanges
 from bot.quota import EVERYWHERE, Level, OverLimit, Policy, Rule, RuleKind, Rules, Spender, TooManyInFlight
 from bot.runs import MOVES, STATE_OF_ENDING, TERMINAL, Ending, Run, RunState
 from storage import check_books, open_store
-from tests.forks import Nursery
+from tests.guards import Guard, copy_of_the_code, guard, run_copy
 from tests.money import Inline, dump, empty_books, new_run
 
 S = RunState
@@ -641,22 +639,6 @@ def test_any_story_keeps_the_books() -> None:
 # Its teeth
 
 
-@dataclass(frozen=True)
-class Guard:
-    """One thing that keeps the money right, and how the code reads without it: file, old text, new text."""
-
-    name: str
-    cuts: tuple[tuple[str, str, str], ...]
-
-    def __str__(self) -> str:
-        return self.name.replace(" ", "-")
-
-
-def guard(name: str, *cut: str) -> Guard:
-    return Guard(name, tuple((cut[at], cut[at + 1], cut[at + 2]) for at in range(0, len(cut), 3)))
-
-
-HERE = Path(__file__).resolve().parent.parent
 APART = """    db.execute("COMMIT")
     db.execute("BEGIN IMMEDIATE")
     books.resolve_holds(db, run.run_id, end, succ"""
@@ -723,37 +705,19 @@ GUARDS = [
 ]
 
 
-def copy_of_the_code(folder: Path, cuts: Sequence[tuple[str, str, str]]) -> None:
-    """The packages and the machine, with each old text, which is there exactly once, in place of the new one."""
-    for package in ("bot", "storage"):
-        shutil.copytree(HERE / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "tests").mkdir()
-    for name in ("__init__.py", "forks.py", "money.py", Path(__file__).name):
-        shutil.copy(HERE / "tests" / name, folder / "tests" / name)
-    for name, old, new in cuts:
-        path = folder / name
-        text = path.read_text()
-        assert text.count(old) == 1, f"{name} has {text.count(old)} times {old!r}: name the guard as it reads now"
-        path.write_text(text.replace(old, new))
-
-
-@cache
-def nursery() -> Nursery:
-    """Of the copies: it has imported what they need and is no part of them."""
-    return Nursery("hypothesis.stateful", "pytest", "sqlite_utils", environment=os.environ)
+TESTS = ("forks.py", "guards.py", "money.py", Path(__file__).name)
 
 
 async def told_in(folder: Path, stories: int) -> tuple[int, str]:
     """The machine, run on the copy alone: exit code and standard error."""
-    module = f"tests.{Path(__file__).stem}"
-    code, _, errors = await nursery().run(module, str(stories), folder=folder, environment=os.environ)
+    code, _, errors = await run_copy(folder, f"tests.{Path(__file__).stem}", str(stories))
     return code, errors
 
 
 @pytest.mark.timeout(180)
 async def test_an_untouched_copy_tells_its_stories_well(tmp_path: Path) -> None:
     """What the copies below are caught at is what was taken out of them: whole, a copy is as good as the code."""
-    copy_of_the_code(tmp_path, [])
+    copy_of_the_code(tmp_path, [], TESTS)
     assert await told_in(tmp_path, stories=5) == (0, "")
 
 
@@ -761,7 +725,7 @@ async def test_an_untouched_copy_tells_its_stories_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize("without", GUARDS, ids=str)
 async def test_without_any_one_guard_the_machine_fails(tmp_path: Path, without: Guard) -> None:
     """Each guard taken out of the code alone is noticed within the first stories."""
-    copy_of_the_code(tmp_path, without.cuts)
+    copy_of_the_code(tmp_path, without.cuts, TESTS)
     code, errors = await told_in(tmp_path, stories=80)
     assert code == 1, f"nothing was noticed without {without.name}"
     assert "state = MoneyMachine()" in errors, errors  # a story that went wrong, not a copy that is broken

@@ -24,9 +24,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
@@ -56,7 +57,7 @@ from bot.ports import (
     Wish,
 )
 from bot.quota import Level, Policy, Standing
-from bot.runs import UNCLEAR_POSTS_MAX, Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
+from bot.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
 from storage import SqliteStore, check_books, open_store
 from tests.money import Inline, new_run
 from tests.parts import engine_of
@@ -69,6 +70,7 @@ SETTLE_S = 120.0
 DEADLINE_S = 1500.0
 SUBMIT_TIMEOUT_S = 60.0
 DAY_S = 86400.0
+THEMES = ("orders", "list", "posting")
 MEMBERS = ("ada", "bo", "cem")
 CHANNELS = ("lab", "den")
 PRICES = PriceTable(
@@ -172,8 +174,9 @@ class Disk(Executor):
 class World:
     """Everything outside of the process, and the processes one after the other."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, theme: str | None = None) -> None:
         self.seed = seed
+        self._theme = theme
         self.folder = folder
         self.chance = random.Random(seed)
         self.timeline = Timeline()
@@ -187,7 +190,7 @@ class World:
         self.path = folder / "veo.db"
         self.url = f"sqlite:///{self.path}"
         self._draw()
-        self.path.write_bytes(books(proven=self.list_lag == "fresh" and self.chance.random() < 0.7))
+        self.path.write_bytes(books(proven=self.list_lag == "fresh" and self.chance.random() < 0.8))
 
     def _draw(self) -> None:
         """What kind of world this is."""
@@ -195,9 +198,13 @@ class World:
         self.rough = draw.choice((0.3, 1.0, 1.0, 2.0))
         self.calm_at = draw.uniform(900, 4000)
         self.kills_left = draw.randrange(6)
+        # Some worlds are about one sort of trouble, and have little of any other.
+        self.theme = draw.choice((*("any",) * len(THEMES), *THEMES))
+        self.theme = self._theme or self.theme
         self.list_lag = draw.choice(("fresh", "fresh", "fresh", "slow", "never"))
         self.hiccups = draw.choice((0.0, 0.2, 0.9))  # how likely the list gives one old answer
-        self.post_trouble = draw.choice((0.05, 0.2, 0.7))
+        self.order_trouble = draw.choice((0.05, 0.2, 0.7))
+        self.post_trouble = 0.2
         self.callbacks = draw.choice((True, True, True, False))
         self.nonce_window_s = draw.uniform(NONCE_S, 300)
         self.outages = [
@@ -220,8 +227,26 @@ class World:
             zone=ZoneInfo("UTC"),
             runs_per_member=draw.choice((2, 5)),
         )
-        for number in range(8 if self.list_lag == "slow" else draw.randrange(2, 8)):
+        if self.theme != "any":
+            self._narrow()
+        for number in range(draw.randrange(2, 8) if self.theme == "any" else 7):
             self._plan_wish(number)
+
+    def _narrow(self) -> None:
+        """Leave this world little trouble but that of its theme, and no limits."""
+        self.rough, self.kills_left, self.order_trouble, self.post_trouble = 1.0, self.kills_left % 2, 0.05, 0.05
+        self.policy = replace(
+            self.policy, member_limit_u=None, server_ceiling_u=None, total_ceiling_u=None, runs_per_member=5
+        )
+        self.outages, self.runs_total = [], 20
+        if self.theme == "orders":
+            start = self.chance.uniform(0, 1000)
+            self.outages = [("runflow orders", start, start + 3000)] if self.chance.random() < 0.5 else []
+            self.list_lag, self.order_trouble, self.hiccups = "fresh", 0.8, 0.9
+        elif self.theme == "list":
+            self.list_lag, self.order_trouble, self.hiccups = "slow", 0.3, 0.0
+        else:
+            self.post_trouble = 0.7
 
     def _sometime(self, likely: float) -> float:
         return self.chance.uniform(60, 3000) if self.chance.random() < likely else 1e12
@@ -264,7 +289,7 @@ class World:
         return None, False, False
 
     async def send(
-        self, effect: Callable[[], Result], *, to: str, late_max_s: float, give_up_s: float, trouble: float = 0.12
+        self, effect: Callable[[], Result], *, to: str, late_max_s: float, give_up_s: float, trouble: float
     ) -> Result:
         """A request: what it does happens there in its own time, whoever waits. Raises NeverSent, Broken."""
         loop = asyncio.get_running_loop()
@@ -423,7 +448,7 @@ class World:
                 if row["charged_u"] != job.billed_u:
                     self.breach(f"run {run_id} was billed {job.billed_u} and is charged {row['charged_u']}")
             self._check_messages(row)
-            if self.posts_of[run_id] > UNCLEAR_POSTS_MAX:
+            if self.posts_of[run_id] > 3:
                 self.breach(f"run {run_id} had {self.posts_of[run_id]} POSTs without a clear answer")
 
     def _check_messages(self, row: dict[str, Any]) -> None:
@@ -611,7 +636,7 @@ class Runflow:
                 to="runflow" if world.out("runflow") else "runflow orders",
                 late_max_s=SETTLE_S,
                 give_up_s=SUBMIT_TIMEOUT_S,
-                trouble=world.post_trouble,
+                trouble=world.order_trouble,
             )
         except NeverSent:
             return NotSent(reason="refused")
@@ -623,13 +648,13 @@ class Runflow:
     def _make(self, run: Run) -> Job:
         world, draw = self._world, self._world.chance
         now = world.now
-        takes_s = draw.uniform(0, 100) + draw.choice(
+        takes_s = draw.uniform(0, 200 if world.theme == "list" else 50) + draw.choice(
             (0.3, *(draw.uniform(5, 200) for _ in range(4)), draw.uniform(200, 2000))
         )
         ending = draw.choice((Ending.VIDEO,) * 6 + tuple(Ending))
         lag_s = {
             "fresh": draw.uniform(0, 0.49 * SETTLE_S),
-            "slow": draw.choice((draw.uniform(0.55, 1.0), draw.uniform(2.0, 5.0))) * SETTLE_S,
+            "slow": draw.choice((draw.uniform(0.55, 0.8), draw.uniform(0.55, 0.8), draw.uniform(2.0, 5.0))) * SETTLE_S,
             "never": 1e12,
         }[world.list_lag]
         cost_u: int | None = run.price_u
@@ -650,7 +675,7 @@ class Runflow:
             listed_at=now + lag_s,
             seen_from=now + (draw.uniform(0, 20) if draw.random() < 0.2 else 0.0),
             hidden=(hidden_at, hidden_at + 100) if draw.random() < 0.03 else (0.0, 0.0),
-            clip=draw.choice(("fine", "fine", "fine", "fine", "large", "huge")),
+            clip="huge" if world.theme == "posting" else draw.choice(("fine", "fine", "fine", "fine", "large", "huge")),
         )
         world.jobs[job.job_id] = job
         self._plan_callbacks(job)
@@ -717,7 +742,8 @@ class Runflow:
         if world.out("runflow"):
             to = "runflow"
         try:
-            return await world.send(effect, to=to, late_max_s=1.0, give_up_s=30.0)
+            trouble = 0.4 if world.theme == "posting" else 0.12
+            return await world.send(effect, to=to, late_max_s=1.0, give_up_s=30.0, trouble=trouble)
         except (NeverSent, Broken):
             raise Unreadable("no answer", world.chance.choice((None, None, 30.0))) from None
 
@@ -750,7 +776,7 @@ class Front:
         if world.bad(0.02):
             raise TypeError("not what the library expected")
         with suppress(NeverSent, Broken):
-            await world.send(lambda: None, to="discord", late_max_s=5.0, give_up_s=300.0)
+            await world.send(lambda: None, to="discord", late_max_s=5.0, give_up_s=300.0, trouble=0.12)
 
     def _place(self, run: Run) -> str:
         return run.member if run.direct else run.channel
@@ -806,7 +832,9 @@ class Front:
 
     async def _ask(self, effect: Callable[[], Result]) -> Result:
         try:
-            return await self._world.send(effect, to="discord", late_max_s=60.0, give_up_s=60.0, trouble=0.2)
+            return await self._world.send(
+                effect, to="discord", late_max_s=60.0, give_up_s=60.0, trouble=self._world.post_trouble
+            )
         except (NeverSent, Broken) as error:
             raise PostFailed(str(error)) from None
 
@@ -873,10 +901,10 @@ class Outcome:
     bought: int
 
 
-def live(seed: int) -> Outcome:
-    """One world, from its seed to its end."""
+def live(seed: int, theme: str | None = None) -> Outcome:
+    """One world, from its seed to its end; a theme makes another one of it."""
     with home() as folder:
-        world = World(seed, folder)
+        world = World(seed, folder, theme)
         witness = Witness(world)
         log = logging.getLogger("veo")
         log.addHandler(witness)
@@ -919,14 +947,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=None, help="the first seed; by default another one each time")
     parser.add_argument("--seed", type=int, default=None, help="this one alone, with its story")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
+    parser.add_argument("--theme", choices=THEMES, default=None, help="only worlds about this sort of trouble")
     options = parser.parse_args(arguments)
     if options.seed is not None:
-        outcome = live(options.seed)
+        outcome = live(options.seed, options.theme)
         print(*outcome.story, *outcome.breaches, sep="\n")
         return 1 if outcome.breaches else 0
     first = random.SystemRandom().randrange(10**9) if options.first is None else options.first
     began, told = time.monotonic(), Tally()
-    for outcome in lived(range(first, first + options.worlds), options.jobs):
+    for outcome in lived(range(first, first + options.worlds), options.theme, options.jobs):
         told.add(outcome)
         if outcome.breaches:
             print(*outcome.story, f"seed {outcome.seed}: {outcome.breaches}", sep="\n")
@@ -935,14 +964,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def lived(seeds: Iterable[int], jobs: int) -> Iterator[Outcome]:
+def lived(seeds: Iterable[int], theme: str | None, jobs: int) -> Iterator[Outcome]:
     """The worlds of these seeds in turn, so many at a time."""
     if jobs == 1:
-        yield from map(live, seeds)
+        yield from map(live, seeds, repeat(theme))
         return
     with ProcessPoolExecutor(jobs) as pool:
         try:
-            yield from pool.map(live, seeds, chunksize=20)
+            yield from pool.map(live, seeds, repeat(theme), chunksize=20)
         finally:
             pool.shutdown(cancel_futures=True)
 
