@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Both set up .venv/ by themselves.
-.PHONY: demo test format lock clean
+.PHONY: demo test worlds kills format lock clean
 python = .venv/bin/python
 
 demo:
@@ -13,6 +13,15 @@ test:
 	$(python) -m mypy
 	.venv/bin/lint-imports --cache-dir .import_linter_cache
 	$(python) -m pytest -n 4 $(ARGS)
+
+# Many simulated worlds, and many kills of the real process: make worlds N=100000, make kills N=500.
+worlds:
+	@sh setup.sh test
+	$(python) -m tests.worlds --worlds $(or $(N),1000)
+
+kills:
+	@sh setup.sh test
+	$(python) -m tests.kills --kills $(or $(N),100)
 
 format:
 	@sh setup.sh test

@@ -105,5 +105,5 @@ def dump(path: Path) -> Dump:
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         connection.execute("BEGIN")
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
-        rows = {name: connection.execute(f"SELECT * FROM {name}") for (name,) in tables}  # noqa: S608 - our own tables
+        rows = {name: connection.execute(f"SELECT * FROM {name}") for (name,) in tables}
         return {name: sorted(found, key=repr) for name, found in rows.items()}

@@ -162,7 +162,7 @@ BREACHES = [
         Breach(
             f"{scope} lacks a run",
             SCOPES,
-            [f"DELETE FROM ledger_entry WHERE run_id = 'run-even' AND scope = '{scope}' AND period_key = '{key}'"],  # noqa: S608 - our own names
+            [f"DELETE FROM ledger_entry WHERE run_id = 'run-even' AND scope = '{scope}' AND period_key = '{key}'"],
         )
         for scope, key in [*((level.scope, "2026-11") for level in LEVELS), ("server:discord:2", "2026-11-01")]
     ),
@@ -239,7 +239,7 @@ BREACHES = [
     Breach("an offer's run is another's", OFFERS, ["UPDATE offer SET run_id = 'run-even' WHERE state = 'taken'"]),
     Breach("one run of two offers", OFFERS, [TWICE]),
     *(
-        Breach(f"another {name} than offered", OFFERS, [f"UPDATE run SET {name} = 'x' WHERE run_id = 'run-agreed'"])  # noqa: S608 - our own names
+        Breach(f"another {name} than offered", OFFERS, [f"UPDATE run SET {name} = 'x' WHERE run_id = 'run-agreed'"])
         for name in ("origin", "member", "server", "channel", "budget_channel")
     ),
     Breach("another price than offered", OFFERS, ["UPDATE run SET price_u = 2 WHERE run_id = 'run-agreed'"]),

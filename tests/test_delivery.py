@@ -59,7 +59,7 @@ async def delivered(world: Scene, *run_ids: str, end: str = "delivered") -> None
 
 def earlier(world: Scene, column: str, seconds: float) -> None:
     """Let so much time pass for a stopped bot's open runs, since what the column tells."""
-    world.change(f"UPDATE run SET {column} = {column} - {seconds} WHERE due_at IS NOT NULL")  # noqa: S608 - our own name
+    world.change(f"UPDATE run SET {column} = {column} - {seconds} WHERE due_at IS NOT NULL")
 
 
 def direct(world: Scene, member: str) -> list[dict[str, Any]]:

@@ -660,7 +660,7 @@ async def test_the_books_cannot_hold_less_than_nothing(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "veo.db")) as connection:
         for change in ("held_u = held_u - 1", "spent_u = spent_u - 1"):
             with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-                connection.execute(f"UPDATE budget SET {change}")  # noqa: S608 - our own names
+                connection.execute(f"UPDATE budget SET {change}")
         with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
             connection.execute(
                 "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason) "
@@ -850,9 +850,9 @@ async def test_the_database_takes_whole_amounts_only(tmp_path: Path) -> None:
                     continue
                 amounts += 1
                 assert (strict, kind) == (1, "INTEGER"), f"{table}.{column}"
-                assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() != (0,)  # noqa: S608 - ours
+                assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() != (0,)
                 with pytest.raises(sqlite3.IntegrityError, match=r"cannot store REAL|never changed"):
-                    connection.execute(f"UPDATE {table} SET {column} = 0.5")  # noqa: S608 - our own names
+                    connection.execute(f"UPDATE {table} SET {column} = 0.5")
     assert amounts >= 9
 
 

@@ -118,7 +118,7 @@ class TestMaking:
         with closing(sqlite3.connect(path)) as connection:
             for value in ("0.5", "'much'"):
                 with pytest.raises(sqlite3.IntegrityError):
-                    connection.execute(f"INSERT INTO budget (scope, period_key, limit_u) VALUES ('a', 'b', {value})")  # noqa: S608 - a constant
+                    connection.execute(f"INSERT INTO budget (scope, period_key, limit_u) VALUES ('a', 'b', {value})")
 
     async def test_the_tables_refuse_what_the_rules_forbid(self, tmp_path: Path) -> None:
         """Even raw SQL cannot pass a limit, go below zero, or change and remove what the ledger and the acts keep."""
@@ -266,7 +266,7 @@ def old_database(path: Path) -> None:
                 "due_at": None if over and delivery == "delivered" else at + 60,
             }
             columns, marks = ", ".join(row), ", ".join(f":{column}" for column in row)
-            connection.execute(f"INSERT INTO run ({columns}) VALUES ({marks})", row)  # noqa: S608 - the names above
+            connection.execute(f"INSERT INTO run ({columns}) VALUES ({marks})", row)
         connection.executemany("INSERT INTO budget VALUES (?, ?, ?, ?, ?, ?)", OLD_BUDGETS)
         connection.executemany(
             "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason) "
@@ -281,8 +281,7 @@ def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:
         connection.row_factory = sqlite3.Row
         names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {
-            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name} ORDER BY rowid")]  # noqa: S608 - our own tables
-            for name in names
+            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name} ORDER BY rowid")] for name in names
         }
 
 
