@@ -121,7 +121,7 @@ async def _serve(settings: Settings) -> None:
             return {"discord": client.is_ready(), "database": await _keeps(store)}
 
         keys = [secret.get_secret_value() for secret in settings.runflow_callback_secrets]
-        web = WebServer(engine=engine, media=media, secrets=keys, ready=ready)
+        web = WebServer(engine=engine, media=media, secrets=keys, ready=ready, figures=store.figures)
         port = await stack.enter_async_context(web.listening(settings.web_host, settings.web_port))
         log.info("web server listens on %s:%d", settings.web_host, port)
         await provider.check_key()

@@ -141,6 +141,15 @@ class RunChanges(TypedDict, total=False):
     empty_answers: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What an operator watches; `unknown` should be zero."""
+
+    open: int  # runs that wait for their turn or are at Runflow
+    unknown: int  # runs of which nobody can tell whether Runflow took them; their money is held
+    lookup_proven: bool  # whether an order without a clear answer may be sent again
+
+
 class Store(Protocol):
     """What survives a restart. Each verb is one durable transaction; StoreDown where it cannot be had.
 
@@ -195,6 +204,10 @@ class Store(Protocol):
 
     async def lookup_proven(self) -> bool:
         """Whether the look-up showed each of the last three runs that were asked for soon after their POSTs."""
+        ...
+
+    async def figures(self) -> Figures:
+        """What an operator watches."""
         ...
 
     async def get(self, run_id: str) -> Run | None: ...

@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from bot.engine import Engine
 from bot.errors import PortError, StoreDown
 from bot.media import Media
+from bot.ports import Figures
 from bot.runflow import named_run, signed_by
 
 log = logging.getLogger("veo.web")
@@ -41,12 +42,19 @@ class WebServer:
     """The routes, with what they need handed in. `ready` tells whether `/veo` would work now."""
 
     def __init__(
-        self, *, engine: Engine, media: Media, secrets: Sequence[str], ready: Callable[[], Awaitable[dict[str, bool]]]
+        self,
+        *,
+        engine: Engine,
+        media: Media,
+        secrets: Sequence[str],
+        ready: Callable[[], Awaitable[dict[str, bool]]],
+        figures: Callable[[], Awaitable[Figures]],
     ) -> None:
         self._engine = engine
         self._media = media
         self._secrets = secrets
         self._ready = ready
+        self._figures = figures
 
     @asynccontextmanager
     async def listening(self, host: str, port: int) -> AsyncIterator[int]:
@@ -57,6 +65,7 @@ class WebServer:
                 web.post("/callbacks/runflow/{token}", self._callback, expect_handler=_expected),
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics),
                 web.get("/media/{token}/{name}", self._clip),
             ]
         )
@@ -107,6 +116,15 @@ class WebServer:
         parts = await self._ready()
         return web.json_response(parts, status=200 if all(parts.values()) else 503)
 
+    async def _metrics(self, _: web.Request) -> web.Response:
+        """Gauges in Prometheus' text format (its docs, Exposition formats)."""
+        try:
+            figures = await self._figures()
+        except StoreDown:
+            return web.Response(status=503)
+        lines = [f"# TYPE veo_{name} gauge\nveo_{name} {int(value)}\n" for name, value in _gauges(figures)]
+        return web.Response(body="".join(lines).encode(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
     async def _clip(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         path = self._media.find(request.match_info["token"], name)
@@ -114,6 +132,14 @@ class WebServer:
             return web.Response(status=404, text="This link has expired. Post the video again with /veo-show.\n")
         headers = {"Content-Type": "video/mp4", "Cache-Control": "private", "X-Content-Type-Options": "nosniff"}
         return web.FileResponse(path, headers=headers)
+
+
+def _gauges(figures: Figures) -> list[tuple[str, int]]:
+    return [
+        ("runs_open", figures.open),
+        ("runs_unknown", figures.unknown),
+        ("lookup_proven", figures.lookup_proven),
+    ]
 
 
 async def _expected(request: web.Request) -> None:

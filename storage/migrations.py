@@ -230,6 +230,7 @@ ALTER TABLE run ADD COLUMN last_try_at REAL;
 ALTER TABLE run ADD COLUMN direct INTEGER NOT NULL DEFAULT 0 CHECK (direct IN (0, 1));
 UPDATE run SET unclear_posts = 1 WHERE state IN ('ambiguous', 'unknown') AND provider_id IS NULL;
 CREATE INDEX run_lookup ON run (posted_at) WHERE lookup_fresh IS NOT NULL;
+CREATE INDEX run_unknown ON run (state_at) WHERE state = 'unknown';
 
 CREATE VIEW run_view AS
     SELECT run.*,

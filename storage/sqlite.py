@@ -17,7 +17,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.errors import OfferGone, StoreDown
-from bot.ports import Act, Choice, End, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
+from bot.ports import Act, Choice, End, Figures, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
 from bot.quota import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
 from bot.report import RunFact
 from bot.runs import (
@@ -329,6 +329,15 @@ class SqliteStore:
             "ORDER BY posted_at DESC LIMIT 3"
         )
         return await self._writer.read(lambda db: db.execute(sql).fetchall() == [(1,)] * 3)
+
+    async def figures(self) -> Figures:
+        def job(db: Database) -> tuple[int, int]:
+            (flying,) = db.execute(f"SELECT count(*) FROM run WHERE state IN ({_OPEN})").fetchone()
+            sql = "SELECT count(*) FROM run WHERE state = 'unknown' AND state_at > 0"
+            return flying, db.execute(sql).fetchone()[0]
+
+        flying, unknown = await self._writer.read(job)
+        return Figures(open=flying, unknown=unknown, lookup_proven=await self.lookup_proven())
 
     # Reading
 

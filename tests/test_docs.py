@@ -15,6 +15,7 @@ from bot.ledger import PriceTable, usd
 from bot.runs import DURATIONS, Resolution, VeoRequest
 from bot.settings import PRICES_USD_PER_SECOND, Settings
 from tests.harness import ROOT
+from tests.test_worlds import GUARDS
 
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted(path.name for path in ROOT.glob("*.md"))
@@ -52,6 +53,18 @@ def test_the_readme_holds_the_commands_that_are_tested_here() -> None:
         "docker build -t veo-bot .",
         "docker run --env-file .env -v veo-data:/data -p 8080:8080 veo-bot",
     ]
+
+
+def test_every_fault_in_the_docs_has_its_test() -> None:
+    """Each row of the table of faults names tests that are there."""
+    text = (ROOT / "docs" / "faults.md").read_text()
+    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", text)
+    assert len(named) > 30
+    for file, name in named:
+        assert re.search(rf"def {name}\(", (ROOT / file).read_text()), f"{file} has no {name}"
+    assert f"{len(GUARDS)} guards" in text.replace("Twenty-two", "22")
+    for row in re.findall(r"^\|.*\|$", text.split("## When")[0], re.MULTILINE):
+        assert row.count("|") == 5, row
 
 
 def test_the_headless_demo_writes_the_clip(clone: Path) -> None:

@@ -1149,7 +1149,7 @@ async def sqlite_store(tmp_path: Path) -> AsyncIterator[tuple[SqliteStore, Sqlit
     await store.close()
 
 
-READERS = ("offer_of", "rules", "acts", "facts", "standings", "next_due", "get", "latest", "lookup_proven")
+READERS = ("offer_of", "rules", "acts", "facts", "standings", "next_due", "get", "latest", "lookup_proven", "figures")
 WRITERS = (
     *("admit", "offer", "keep", "asked", "take", "deny", "set_rule", "lift_rule", "grant", "refund", "release"),
     *("claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct", "looked_up", "check"),
@@ -1204,6 +1204,7 @@ class TestSqlite:
             lambda: store.get("run-1"),
             lambda: store.looked_up("run-1", fresh=True),
             store.lookup_proven,
+            store.figures,
             lambda: store.latest("bo", 9),
             lambda: stand(store, member_level()),
             lambda: store.release(replace(run, state=S.UNKNOWN), ACT, End(ending=Ending.FAILED)),
@@ -1361,6 +1362,7 @@ class TestSqlite:
             "looked_up": lambda: store.looked_up("run-1", fresh=True),
             "lookup_proven": store.lookup_proven,
             "check": store.check,
+            "figures": store.figures,
             "latest": lambda: store.latest("bo", 9),
         }
         statements: list[str] = []

@@ -184,9 +184,9 @@ async def site(folder: Path, secrets: list[str]) -> AsyncIterator[Site]:
             return made.parts
 
         try:
-            async with WebServer(engine=engine, media=media, secrets=secrets, ready=ready).listening(
-                "127.0.0.1", 0
-            ) as made.port:
+            async with WebServer(
+                engine=engine, media=media, secrets=secrets, ready=ready, figures=store.figures
+            ).listening("127.0.0.1", 0) as made.port:
                 yield made
         finally:
             await store.close()
@@ -531,6 +531,24 @@ async def test_readiness_is_told_part_by_part(signed: Site, discord: bool, datab
     assert json.loads(body) == {"discord": discord, "database": database}
 
 
+async def test_the_figures_are_told_as_gauges(signed: Site) -> None:
+    """`/metrics` counts what is open and what is unknown, which should be zero, and says what the look-up is worth."""
+    run: Run | None = await signed.a_run()
+    await signed.a_run()
+    for state in (RunState.AMBIGUOUS, RunState.UNKNOWN):
+        assert run is not None
+        if state == RunState.AMBIGUOUS:
+            run = await signed.store.begin_submit(run, now=signed.clock.now(), total_max=9)
+            assert run is not None
+        run = await signed.store.advance(run, state, now=signed.clock.now(), changes=RunChanges())
+    status, headers, body = await signed.request("GET", "/metrics")
+    assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4")
+    gauges = [line for line in body.decode().splitlines() if not line.startswith("#")]
+    assert gauges == ["veo_runs_open 1", "veo_runs_unknown 1", "veo_lookup_proven 0"]
+    with store_down(signed.folder):
+        assert (await signed.request("GET", "/metrics"))[0] == 503
+
+
 # Clips.
 
 FILM = bytes(range(256)) * 4
@@ -630,7 +648,9 @@ async def test_no_path_leads_out_of_the_shelf(signed: Site, path: bytes) -> None
 
 async def test_a_taken_port_is_told_in_a_sentence(signed: Site) -> None:
     """The error names the address and the settings to change."""
-    server = WebServer(engine=signed.engine, media=signed.media, secrets=[], ready=dict_of_nothing)
+    server = WebServer(
+        engine=signed.engine, media=signed.media, secrets=[], ready=dict_of_nothing, figures=signed.store.figures
+    )
     with pytest.raises(PortError) as told:
         async with server.listening("127.0.0.1", signed.port):
             pass
@@ -649,7 +669,9 @@ async def dict_of_nothing() -> dict[str, bool]:
 
 async def test_the_port_is_free_again_afterwards(signed: Site) -> None:
     """Leaving the block closes the listener, also with a connection open."""
-    server = WebServer(engine=signed.engine, media=signed.media, secrets=[], ready=dict_of_nothing)
+    server = WebServer(
+        engine=signed.engine, media=signed.media, secrets=[], ready=dict_of_nothing, figures=signed.store.figures
+    )
     async with server.listening("127.0.0.1", 0) as port:
         open_one = socket.create_connection(("127.0.0.1", port))
     open_one.close()
