@@ -11,14 +11,14 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from bot.engine import STEPS_AT_ONCE, Engine
 from bot.media import Link, Media
-from bot.ports import Accepted, NotSent, PostFailed, Refused, RunChanges, Unclear, Unreadable
-from bot.quota import Policy, Standing
-from bot.runs import Ending, Notice, Observation, Run, RunState
+from bot.ports import Accepted, NotSent, PostFailed, Refused, Unclear, Unreadable
+from bot.quota import Standing
+from bot.runs import Ending, Notice, Observation, Run
 from storage import check_books, open_store
+from tests.long_runs import EPOCH, HOUR_S, POLICY, in_flight
 from tests.money import PRICE_U, Inline, empty_books, new_run
 from tests.parts import LIMITS, engine_of
 from tests.virtual import Timeline, VirtualLoop
@@ -26,16 +26,7 @@ from tests.virtual import Timeline, VirtualLoop
 IN_FLIGHT = 10_000
 LETTERS = str.maketrans("0123456789", "abcdefghij")  # a run id has no digits below 2
 STEPS_PER_S = 25.0
-EPOCH = 1_795_000_000.0
-HOUR_S, DAY_S = 3600.0, 86400.0
-POLICY = Policy(
-    member_limit_u=None,
-    server_ceiling_u=None,
-    total_ceiling_u=None,
-    period="month",
-    zone=ZoneInfo("UTC"),
-    runs_per_member=100_000,
-)
+DAY_S = 86400.0
 
 
 @dataclass
@@ -112,38 +103,6 @@ class Front:
         return None
 
 
-def ten_thousand(path: Path) -> None:
-    """Books with that many runs in flight, each with its hold: one that was admitted, and copies of it."""
-
-    async def first() -> None:
-        store = open_store(f"sqlite:///{path}", executor=Inline())
-        new = new_run("00000", now=EPOCH)
-        run: Run | None = await store.admit(new, POLICY.levels(new.wish.spender, EPOCH))
-        assert run is not None
-        run = await store.begin_submit(run, now=EPOCH - HOUR_S / 2, total_max=1)
-        assert run is not None
-        changes = RunChanges(provider_id="job-run-00000", due_at=EPOCH)
-        await store.advance(run, RunState.RUNNING, now=EPOCH, changes=changes)
-        await store.close()
-
-    path.write_bytes(empty_books())
-    asyncio.run(first())
-    with closing(sqlite3.connect(path)) as connection, connection:
-        names = [row[1] for row in connection.execute("PRAGMA table_info(run)")]
-        own = {"run_id", "origin", "callback_token", "provider_id"}
-        columns = ", ".join(f"replace({name}, '00000', n)" if name in own else name for name in names)
-        numbers = f"WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < {IN_FLIGHT - 1}), "
-        numbers += "number (n) AS (SELECT printf('%05d', i) FROM c) "
-        connection.execute(f"{numbers} INSERT INTO run ({', '.join(names)}) SELECT {columns} FROM run, number")
-        entry = "scope, period_key, kind, amount_u, at, actor, reason, act_id"
-        connection.execute(
-            f"{numbers} INSERT INTO ledger_entry (run_id, {entry}) "
-            f"SELECT replace(run_id, '00000', n), {entry} FROM ledger_entry, number"
-        )
-        connection.execute(f"UPDATE budget SET held_u = held_u * {IN_FLIGHT}")
-    assert check_books(f"sqlite:///{path}") == []
-
-
 @dataclass
 class Process:
     """One bot on virtual time."""
@@ -186,7 +145,7 @@ def most_in(times: list[float], window_s: float) -> int:
 def test_ten_thousand_runs_cost_no_more_than_a_few(tmp_path: Path) -> None:
     """No task and no memory for each, the due ones found by the index, and no more steps a second than allowed."""
     path = tmp_path / "veo.db"
-    ten_thousand(path)
+    in_flight(path, IN_FLIGHT)
     outside = Outside(Timeline(), ends_at={})
     process = Process(outside, path)
     tasks: list[int] = []
