@@ -321,7 +321,7 @@ class Engine:
         except Unreadable as error:  # a hint, perhaps a forged one: the list may show the run all the same
             trouble = error
         found = await self._provider.find(run.client_ref)
-        if found and run.lookup_fresh is None:
+        if found and run.lookup_fresh is None and run.unclear_posts == 1:  # of several nobody knows which it is
             age_s = self._clock.now() - (run.posted_at or run.created_at)
             await self._store.looked_up(run.run_id, fresh=age_s <= FRESH_SHARE * self._limits.settle_s)
         if not found and trouble is not None:

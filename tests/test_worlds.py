@@ -12,7 +12,7 @@ import pytest
 from tests.guards import Guard, copy_of_the_code, guard, run_copy
 from tests.worlds import Tally, live
 
-TESTS = ("forks.py", "guards.py", "money.py", "parts.py", "virtual.py", "worlds.py")
+TESTS = ("forks.py", "guards.py", "money.py", "outside.py", "parts.py", "virtual.py", "worlds.py")
 SECONDS = 60.0
 WORLDS_MIN = 300
 # Worlds in which something was found once, and what.
