@@ -59,7 +59,7 @@ class Writer:
             ) from error
 
     async def close(self) -> None:
-        await self.read(lambda db: db.close())
+        await self._behind_all(self.db.close)
         self._executor.shutdown()
         os.close(self._lock)
 
@@ -85,9 +85,12 @@ class Writer:
 
     async def read(self, work: Callable[[Database], Result]) -> Result:
         """Run one reading behind everything that was asked for before it. Raises StoreDown."""
+        return await self._behind_all(lambda: work(self._between_transactions()))
+
+    async def _behind_all(self, work: Callable[[], Result]) -> Result:
         if self._jobs:  # they wait for the end of this turn of the loop; a drain too many finds nothing to do
             self._executor.submit(self._drain)
-        answer = asyncio.wrap_future(self._executor.submit(work, self.db))
+        answer = asyncio.wrap_future(self._executor.submit(work))
         # An error whose caller was cancelled meanwhile is nobody's any more, and nothing to complain about.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await self._spoken(asyncio.shield(answer))
@@ -111,10 +114,17 @@ class Writer:
 
     def _verdicts(self, works: list[Callable[[Database], Any]]) -> list[Verdict]:
         try:
+            self._between_transactions()
             together = self._together(works) if len(works) > 1 else None
             return together or [self._alone(work) for work in works]
         except BaseException as error:  # noqa: BLE001 - whatever it was, nobody is left waiting
             return [(None, error)] * len(works)
+
+    def _between_transactions(self) -> Database:
+        """The database with no transaction open: one that the disk did not even let undo is undone now."""
+        if self.db.conn.in_transaction:
+            self.db.conn.execute("ROLLBACK")
+        return self.db
 
     def _alone(self, work: Callable[[Database], Any]) -> Verdict:
         try:

@@ -16,14 +16,15 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
 
-from bot.errors import StoreDown
+from bot.errors import NotAllowed, StoreDown
 from bot.ledger import period_at
-from bot.quota import Level
+from bot.quota import Level, Rules
 from storage import SqliteStore, check_books, open_store
 from tests.harness import ROOT, RUN, Scene, nursery, scene
 from tests.money import Inline, dump, new_run, store_at
@@ -520,6 +521,42 @@ async def test_a_disk_that_turns_read_only_is_noticed(store: SqliteStore, books:
     await store.check()
     await admit(store, "d")
     assert check_books(url(books)) == []
+
+
+async def test_what_could_not_be_undone_is_undone_before_anything_else(tmp_path: Path) -> None:
+    """A disk that fails at the end of a refused wish leaves no transaction open: the next one is as any other."""
+    store = store_at(tmp_path / "veo.db", Inline())
+    real = store._writer.db.conn
+    torn = Torn(real)
+    store._writer.db.conn = cast("sqlite3.Connection", torn)
+
+    def refuse(rules: Rules) -> list[Level]:
+        raise NotAllowed("no")
+
+    with pytest.raises(NotAllowed):
+        await store.admit(new_run("1", now=1.0), refuse)
+    assert (torn.failures, real.in_transaction) == (1, True)
+    assert await store.next_due() is None
+    assert not real.in_transaction
+    await store.check()
+    await store.close()
+
+
+class Torn:
+    """A connection whose first ROLLBACK does not get through."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.failures = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if sql == "ROLLBACK" and not self.failures:
+            self.failures += 1
+            raise sqlite3.OperationalError("disk I/O error")
+        return self.connection.execute(sql, *values)
 
 
 async def test_a_check_is_really_written(store: SqliteStore, books: Path) -> None:

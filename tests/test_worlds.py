@@ -20,6 +20,7 @@ KEPT = {
     0: "a run left unknown for want of a proof, in a world whose list shows everything",
     128: "a store that goes down between an order and its answer",
     204: "death while the store is being closed",
+    788305749: "a disk that fails at the end of a refused wish, so that its transaction stayed open",
     1296: "an order that arrives late, is listed later still, and one old answer of the list",
 }
 
