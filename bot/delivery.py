@@ -49,6 +49,7 @@ class _Try:
     run: Run
     doubtful: bool  # an earlier post may stand, or may still arrive
     unseen: bool = False  # and it could not be looked for
+    looked_at: float | None = None  # when it was looked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ class Deliverer:
         attempt = _Try(run=begun, doubtful=begun.delivery == Delivery.SENDING)
         try:
             posted = await self._found(front, attempt) or await self._post(front, attempt)
-        except (PlaceGone, PlaceClosed, HistoryClosed, PostFailed, Unreadable, ClipUnavailable) as error:
+        except (PlaceGone, PlaceClosed, HistoryClosed, TooLarge, PostFailed, Unreadable, ClipUnavailable) as error:
             log.warning("not delivered run=%s try=%d: %s", run.run_id, begun.delivery_tries, error)
             return await self._advance(attempt, self._after_failure(attempt, error))
         log.info("delivered run=%s notice=%s message=%s", run.run_id, run.notice, posted.message)
@@ -158,6 +159,7 @@ class Deliverer:
             attempt.unseen = True
             return None
         # What is not shown so long after the last try does not arrive any more.
+        attempt.looked_at = begun_at
         attempt.doubtful = last_try_at is None or begun_at - last_try_at < NONCE_S
         return None if message is None else _Posted(message=message, keep=True)
 
@@ -187,6 +189,8 @@ class Deliverer:
         now = self._clock.now()
         if attempt.unseen and not self._repeat_is_seen(attempt.run):  # to get the clip took its time
             raise HistoryClosed("too late to be seen as a repeat")
+        if attempt.doubtful and attempt.looked_at is not None and now - attempt.looked_at >= REPEAT_S:
+            raise PostFailed("it was looked for too long ago")  # the clip is on disk by now: the next try is quicker
         sending = await self._advance(attempt, RunChanges(delivery=Delivery.SENDING, last_try_at=now))
         if sending is None:
             raise PostFailed("somebody else moved the run")

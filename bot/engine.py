@@ -322,8 +322,9 @@ class Engine:
             trouble = error
         found = await self._provider.find(run.client_ref)
         if found and run.lookup_fresh is None and run.unclear_posts == 1:  # of several nobody knows which it is
-            age_s = self._clock.now() - (run.posted_at or run.created_at)
-            await self._store.looked_up(run.run_id, fresh=age_s <= FRESH_SHARE * self._limits.settle_s)
+            fresh = self._is_fresh(run)
+            if fresh or run.tries > 0:  # a first look may have been too late to tell
+                await self._store.looked_up(run.run_id, fresh=fresh)
         if not found and trouble is not None:
             raise trouble
         return found

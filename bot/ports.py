@@ -127,7 +127,6 @@ class RunChanges(TypedDict, total=False):
     provider_request_id: str | None
     provider_status: str
     provider_status_at: float
-    candidate_id: str | None
     overdue: bool
     cost_checks: int
     notice: Notice

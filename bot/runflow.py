@@ -44,6 +44,7 @@ FILE_TIMEOUT = aiohttp.ClientTimeout(total=1800, sock_connect=10, sock_read=30)
 REPLY_BYTES_MAX = 8 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 RETRY_AFTER_MAX_S = 120.0
+LISTED_MAX = 100  # runs in one answer of the list; a full answer without ours proves nothing
 REDIRECTS_MAX = 3
 NEW_ADDRESSES_MAX = 3  # how often an expired clip address is asked for anew in one try
 
@@ -135,12 +136,15 @@ class Runflow:
     async def find(self, client_ref: str) -> list[Observation]:
         """By the list's filter; where that is refused, among the newest hundred (order of ids is by time)."""
         wanted = quote(f"client_ref.EQ:'{client_ref}'", safe="")
-        status, headers, body = await self._get(f"/v1/runs?q={wanted}&limit=100")
+        status, headers, body = await self._get(f"/v1/runs?q={wanted}&limit={LISTED_MAX}")
         if status in (400, 422):
-            status, headers, body = await self._get("/v1/runs?limit=100")
+            status, headers, body = await self._get(f"/v1/runs?limit={LISTED_MAX}")
         if not 200 <= status < 300:
             raise Unreadable(f"the list answered HTTP {status}", _retry_after(headers))
-        records = [record for record in _items(_parsed(body)) if _is_ours(record, client_ref)]
+        listed = _items(_parsed(body))
+        records = [record for record in listed if _is_ours(record, client_ref)]
+        if not records and len(listed) >= LISTED_MAX:
+            raise Unreadable("the list is cut off before it could show the run")
         records.sort(key=lambda record: str(record.get("created_at") or ""))
         return [seen for seen in map(observe, records) if seen is not None]
 

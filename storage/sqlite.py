@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.errors import OfferGone, StoreDown
+from bot.errors import OfferGone
 from bot.ports import Act, Choice, End, Figures, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
 from bot.quota import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
 from bot.report import RunFact
@@ -223,8 +223,6 @@ class SqliteStore:
         )
 
     async def check(self) -> None:
-        if self._writer.damage is not None:
-            raise StoreDown from self._writer.damage
         # SQLite does not write a value that is there already, so each check has a value of its own.
         sql = (
             "INSERT INTO installation (name, value) VALUES ('checked', randomblob(8)) "

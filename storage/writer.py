@@ -64,7 +64,12 @@ class Writer:
         os.close(self._lock)
 
     async def write(self, work: Callable[[Database], Result]) -> Result:
-        """Run one transaction; a cancelled caller never interrupts it. Raises StoreDown, and then nothing was kept."""
+        """Run one transaction; a cancelled caller never interrupts it. Raises StoreDown, and then nothing was kept.
+
+        Once the file has shown to be corrupt, nothing is written into it any more.
+        """
+        if self.damage is not None:
+            raise StoreDown from self.damage
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
         with self._asking:
