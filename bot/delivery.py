@@ -214,9 +214,12 @@ class Deliverer:
             log.error("given up run=%s: its message cannot be posted", run.run_id)
             return RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(run))
         pause = growing_pause(self._first_pause_s, run.delivery_tries - 1, PAUSE_MAX_S)
-        return RunChanges(
-            delivery=Delivery.SENDING if doubtful else Delivery.PENDING, due_at=now + jittered(self._chance, pause)
-        )
+        changes = RunChanges(delivery=Delivery.PENDING, due_at=now + jittered(self._chance, pause))
+        if doubtful:
+            changes["delivery"] = Delivery.SENDING
+        if isinstance(error, PostFailed):  # the front may have repeated it by itself until now
+            changes["last_try_at"] = now
+        return changes
 
     def _tried_for(self, run: Run, seconds: float) -> bool:
         """Whether the delivery was tried for so long, and often enough for that to mean something."""

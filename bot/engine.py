@@ -33,7 +33,7 @@ from bot.ports import (
 from bot.quota import Policy, Spender
 from bot.runs import (
     ABSENT_S,
-    EMPTY_ANSWERS_MIN,
+    EMPTY_APART_SHARE,
     EMPTY_COUNTS_SHARE,
     FRESH_SHARE,
     LOOKUP_SHARES,
@@ -286,6 +286,8 @@ class Engine:
             provider_status=seen.status,
             provider_status_at=now,
         )
+        if run.notice == Notice.UNKNOWN and run.delivery == Delivery.PENDING:  # it is known before it was told
+            changes["delivery"] = Delivery.NONE
         return await self._store.advance(run, RunState.RUNNING, now=now, changes=changes)
 
     # Finding out what an unclear submission bought
@@ -342,9 +344,10 @@ class Engine:
         posted_at = run.posted_at or run.created_at
         later = [share for share in LOOKUP_SHARES if posted_at + share * settle_s > now]
         changes = RunChanges(due_at=now + self._pause(run, None), tries=run.tries + 1)
-        if now >= posted_at + EMPTY_COUNTS_SHARE * settle_s:
-            changes["empty_answers"] = run.empty_answers + 1
-        absent = changes.get("empty_answers", 0) >= EMPTY_ANSWERS_MIN
+        since = run.empty_since
+        if since is None and now >= posted_at + EMPTY_COUNTS_SHARE * settle_s:
+            since = changes["empty_since"] = now
+        absent = run.empty_since is not None and now - run.empty_since >= EMPTY_APART_SHARE * settle_s
         if run.state == RunState.UNKNOWN:
             if absent and now - posted_at >= ABSENT_S and await self._store.lookup_proven():
                 log.error("given up run=%s: it never arrived at Runflow", run.run_id)
@@ -352,8 +355,8 @@ class Engine:
                 end = End(ending=Ending.FAILED, cost_u=0, failure_code="NEVER_ARRIVED", failure_message=reason)
                 return await self._store.settle(run, end, now=now)
         elif not absent:
-            changes["due_at"] = posted_at + later[0] * settle_s if later else now + settle_s / 2
-        elif run.unclear_posts < UNCLEAR_POSTS_MAX and not self._is_late(run) and await self._store.lookup_proven():
+            changes["due_at"] = posted_at + later[0] * settle_s if since is None else since + FRESH_SHARE * settle_s
+        elif self._may_be_sent_again(run) and await self._store.lookup_proven():
             log.warning("sent again run=%s: not found %.0f s after its POST", run.run_id, now - posted_at)
             changes |= RunChanges(due_at=now, tries=0)
             return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
@@ -361,6 +364,10 @@ class Engine:
             log.error("run=%s is unknown: not found %.0f s after its POST; its hold stays", run.run_id, now - posted_at)
             return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN, changes)
         return await self._store.advance(run, run.state, now=now, changes=changes)
+
+    def _may_be_sent_again(self, run: Run) -> bool:
+        """Not too often, not too late, and not where a callback says that some order did arrive."""
+        return run.unclear_posts < UNCLEAR_POSTS_MAX and not self._is_late(run) and run.candidate_id is None
 
     async def _prove_look_up(self, run: Run) -> None:
         """Ask whether the look-up shows a run that is surely there: its silence is worth what this says.
@@ -456,7 +463,7 @@ class Engine:
         """Something to tell the channel although the run is not over."""
         now = self._clock.now()
         changes = beside or RunChanges()
-        if run.notice == notice and not run.delivery_open:  # told before
+        if run.notice == notice and run.delivery in (Delivery.DELIVERED, Delivery.UNDELIVERABLE):  # told before
             changes["due_at"] = now + self._pause(run, None)
             return await self._store.advance(run, state, now=now, changes=changes)
         changes |= RunChanges(

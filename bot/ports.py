@@ -137,7 +137,7 @@ class RunChanges(TypedDict, total=False):
     direct: bool
     message: str
     unclear_posts: int
-    empty_answers: int
+    empty_since: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ LOOKUP_SHARES = (1 / 8, 1 / 2, 1.0, 1.5, 2.0)  # of the settle delay, counted fr
 COST_CHECKS_S = (60.0, 600.0, 3600.0, 86400.0)  # after the end of a run whose cost was not given yet
 FRESH_SHARE = 1 / 2  # a look-up that has proven itself shows a run so much of the settle delay after it arrived
 EMPTY_COUNTS_SHARE = 1.0 + FRESH_SHARE  # an empty one counts from then on: what arrived late is to be seen as well
-EMPTY_ANSWERS_MIN = 2  # so many of them, for one may be an old answer
+EMPTY_APART_SHARE = 1 / 4  # and it takes another one so much later, for one may be an old answer
 UNCLEAR_POSTS_MAX = 3  # POSTs without a clear answer that one run may have
 ABSENT_S = 86400.0  # after the last of them: so long it may still turn up before it is given back
 LOOKUP_SAMPLE = 20  # of so many runs one goes on asking whether a look-up that has proven itself still shows runs
@@ -137,7 +137,7 @@ class Run:
     posts: int  # how often the POST to Runflow was begun
     posted_at: float | None  # when the last of them was
     unclear_posts: int  # how many of them had no clear answer
-    empty_answers: int  # clean look-ups since the last of them that did not show it, when they should have
+    empty_since: float | None  # when a clean look-up first did not show it although it should have
     lookup_fresh: bool | None  # whether the look-up showed it soon after its POST; None: not asked
     callback_token: str
     candidate_id: str | None  # the Runflow id that a callback named; a hint, proven only by our own reading

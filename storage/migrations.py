@@ -224,7 +224,7 @@ CREATE VIEW run_view AS
 SCHEMA_3 = """
 DROP VIEW run_view;
 ALTER TABLE run ADD COLUMN unclear_posts INTEGER NOT NULL DEFAULT 0 CHECK (unclear_posts >= 0);
-ALTER TABLE run ADD COLUMN empty_answers INTEGER NOT NULL DEFAULT 0 CHECK (empty_answers >= 0);
+ALTER TABLE run ADD COLUMN empty_since REAL;
 ALTER TABLE run ADD COLUMN lookup_fresh INTEGER CHECK (lookup_fresh IN (0, 1));
 ALTER TABLE run ADD COLUMN last_try_at REAL;
 ALTER TABLE run ADD COLUMN direct INTEGER NOT NULL DEFAULT 0 CHECK (direct IN (0, 1));

@@ -57,7 +57,7 @@ _UNTOUCHED: dict[str, Any] = dict.fromkeys(
     _RUN_FIELDS
 ) | {  # what a run is at first, beside what is given: the columns' defaults
     **dict.fromkeys(("charged_u", "refunded_u", "tries", "posts", "cost_checks", "delivery_tries"), 0),
-    **dict.fromkeys(("unclear_posts", "empty_answers"), 0),
+    "unclear_posts": 0,
     "overdue": False,
     "direct": False,
     "delivery": Delivery.NONE,
@@ -282,7 +282,7 @@ class SqliteStore:
                 db,
                 run,
                 RunState.SUBMITTING,
-                {"state_at": now, "posted_at": now, "posts": run.posts + 1, "empty_answers": 0},
+                {"state_at": now, "posted_at": now, "posts": run.posts + 1, "empty_since": None},
                 # A callback may have named the run of an earlier POST meanwhile: that is looked at first.
                 "AND coalesce(candidate_id, '') = coalesce(:seen_candidate, '') "
                 # Those that asked earlier go first: each older one that still waits counts as a taken place.

@@ -302,6 +302,8 @@ async def test_a_run_that_turns_up_while_its_order_waits_to_be_sent_again_is_ado
         limits = bench.engine._limits
         bench.engine._limits = replace(limits, runs_total=0)  # so it waits for its turn when it is to be sent again
         bench.time.at += EMPTY_COUNTS_SHARE * limits.settle_s
+        await bench.until(run, lambda row: row.empty_since is not None)
+        bench.time.at += limits.settle_s
         await bench.until(run, lambda row: row.state == RunState.RESERVED and row.tries > 0)
         assert await bench.engine.wake(run.callback_token, f"rf-{run.run_id}")
         bench.engine._limits = limits

@@ -17,7 +17,7 @@ from bot.delivery import GIVE_UP_TRIES
 from bot.engine import Engine
 from bot.ledger import PriceTable
 from bot.media import Link, Media
-from bot.ports import Accepted, ClipUnavailable, NotSent, PostFailed, Refused, Unclear, Unreadable, Wish
+from bot.ports import Accepted, ClipUnavailable, NotSent, PlaceClosed, PostFailed, Refused, Unclear, Unreadable, Wish
 from bot.quota import Policy, Standing
 from bot.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
 from bot.settings import Settings
@@ -333,3 +333,38 @@ async def test_a_reply_address_is_dropped_when_it_dies(bench: Bench) -> None:
     bench.time.at += 901
     forgotten = await bench.until(run, lambda row: row.reply_to is None)
     assert (forgotten.state, forgotten.reply_until) == (RunState.RUNNING, None)
+
+
+async def test_answers_at_one_moment_count_as_one(bench: Bench) -> None:
+    """However often a run is woken, an empty look-up says that it is absent only together with a later one."""
+    for number in range(3):
+        old = await bench.until(await bench.admit(f"old {number}"), lambda row: row.state == RunState.RUNNING)
+        await bench.store.looked_up(old.run_id, fresh=True)
+    assert await bench.store.lookup_proven()
+    bench.script.answers = [Unclear(reason="HTTP 500")]
+    run = await bench.until(await bench.admit(), lambda row: row.state == RunState.AMBIGUOUS)
+    bench.time.at += 1.5 * 120.0
+    first = await bench.until(run, lambda row: row.empty_since is not None)
+    again = await bench.until(run, lambda row: row.tries >= first.tries + 3)
+    assert (again.state, again.posts) == (RunState.AMBIGUOUS, 1)
+    bench.time.at += 60.0
+    await bench.until(run, lambda row: row.state == RunState.RUNNING)
+    assert bench.script.submitted == 5
+
+
+async def test_what_is_known_by_now_is_not_told_as_unknown(bench: Bench) -> None:
+    """A notice that could not be posted yet is dropped where the run is found meanwhile."""
+    bench.script.answers = [Unclear(reason="HTTP 500")]
+    bench.script.posting = PlaceClosed("missing permission")
+    run = await bench.until(await bench.admit(), lambda row: row.state == RunState.AMBIGUOUS)
+    bench.time.at += 1.5 * 120.0
+    await bench.until(run, lambda row: row.empty_since is not None)
+    bench.time.at += 60.0
+    await bench.until(run, lambda row: row.state == RunState.UNKNOWN and row.delivery == Delivery.PENDING)
+    bench.script.listed = [seen(run, "running")]
+    bench.script.record = lambda name: seen(name.removeprefix("rf-"), "running")
+    found = await bench.until(run, lambda row: row.state == RunState.RUNNING)
+    assert found.delivery == Delivery.NONE
+    bench.script.posting = None
+    await bench.until(run, lambda row: row.tries > found.tries)
+    assert bench.script.posts == []

@@ -303,6 +303,8 @@ class Till:
             await self.until(run, lambda row: row.posts > 0 and row.state != RunState.SUBMITTING)
             self.time.at += way.later_s
         if way.released:
+            await self.until(run, lambda row: row.empty_since is not None)
+            self.time.at += way.later_s
             await self.until(run, lambda row: row.state == RunState.UNKNOWN and not row.delivery_open)
             await self.administration.refund(ADA, run.run_id, "nobody can tell")
         return await self.until(run, lambda row: row.terminal and not row.delivery_open)
@@ -987,6 +989,8 @@ async def test_time_alone_ends_no_run_and_frees_no_money(tmp_path: Path) -> None
         late = await bench.until(await bench.ask("late"), lambda row: row.state == RunState.RUNNING)
         bench.script.way = Way(answer=lambda run: Unclear(reason="no answer within 60 s"))
         unclear = await bench.until(await bench.ask("unclear"), lambda row: row.state == RunState.AMBIGUOUS)
+        bench.time.at += 86400.0
+        await bench.until(unclear, lambda row: row.empty_since is not None)  # one empty answer says nothing
         for days in (1, 30, 365):
             bench.time.at += days * 86400.0
             for run in (late, unclear):

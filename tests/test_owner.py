@@ -539,6 +539,10 @@ async def test_what_could_not_be_undone_is_undone_before_anything_else(tmp_path:
     assert await store.next_due() is None
     assert not real.in_transaction
     await store.check()
+    store._writer.damage = sqlite3.DatabaseError("database disk image is malformed")
+    with pytest.raises(StoreDown):  # nothing is written into a file that has shown to be corrupt
+        await store.admit(new_run("2", now=1.0), lambda _: [LEVEL])
+    assert await store.get("run-2") is None
     await store.close()
 
 

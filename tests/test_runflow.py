@@ -725,6 +725,9 @@ async def test_a_second_list_that_fails_proves_nothing(lab: Lab) -> None:
         ({"items": [a_record(client_ref="veo-other", metadata={"client_ref": REF})]}, []),
         ({"items": [a_record(client_ref=[REF], metadata=[REF])]}, []),
         ({"items": []}, []),
+        ([a_record(client_ref="veo-other", metadata=None)] * 99, []),
+        ([a_record(client_ref="veo-other", metadata=None)] * 100, None),
+        ([a_record(client_ref="veo-other", metadata=None)] * 99 + [a_record()], [ID]),
         (
             {"items": [a_record(id="b", created_at="2026-01-15T10:00:01Z"),
                        a_record(id="a", created_at="2026-01-15T10:00:00.5+00:00")]},
@@ -738,7 +741,7 @@ async def test_a_second_list_that_fails_proves_nothing(lab: Lab) -> None:
     ],
 )  # fmt: skip
 async def test_both_forms_of_a_list_are_read(body: object, found: list[str] | None) -> None:
-    """A bare array or a page; entries that are none are passed over; what has no entries is no empty list."""
+    """A bare array or a page; entries that are none are passed over; a full page without ours is no empty list."""
     async with replying(reply(200, json.dumps(body).encode())) as server, connected(server.url) as client:
         if found is None:
             with pytest.raises(Unreadable):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bot.runs import (
     COST_CHECKS_S,
-    EMPTY_ANSWERS_MIN,
+    EMPTY_APART_SHARE,
     EMPTY_COUNTS_SHARE,
     IN_FLIGHT,
     LOOKUP_SHARES,
@@ -59,7 +59,7 @@ def a_run(**changes: object) -> Run:
         posts=0,
         posted_at=None,
         unclear_posts=0,
-        empty_answers=0,
+        empty_since=None,
         lookup_fresh=None,
         callback_token="token",
         candidate_id=None,
@@ -241,5 +241,6 @@ class TestPauses:
     def test_looks_that_follow_a_plan_come_in_order(self) -> None:
         """The look-ups of an unclear POST and the later questions for a cost each lie behind the one before."""
         assert list(LOOKUP_SHARES) == sorted(set(LOOKUP_SHARES))
-        assert sum(share >= EMPTY_COUNTS_SHARE for share in LOOKUP_SHARES) >= EMPTY_ANSWERS_MIN
+        assert LOOKUP_SHARES[-1] - LOOKUP_SHARES[-2] > EMPTY_APART_SHARE
+        assert LOOKUP_SHARES[-2] == EMPTY_COUNTS_SHARE
         assert COST_CHECKS_S == (60.0, 600.0, 3600.0, 86400.0)

@@ -48,8 +48,8 @@ GUARDS = [
     guard(
         "the settle delay",
         ENGINE,
-        "        if now >= posted_at + EMPTY_COUNTS_SHARE * settle_s:\n",
-        "        if True:\n",
+        "        if since is None and now >= posted_at + EMPTY_COUNTS_SHARE * settle_s:\n",
+        "        if since is None:\n",
     ),
     guard(
         "what arrives late is to be seen too",
@@ -57,12 +57,17 @@ GUARDS = [
         "EMPTY_COUNTS_SHARE = 1.0 + FRESH_SHARE",
         "EMPTY_COUNTS_SHARE = 0.5",
     ),
-    guard("one empty answer is not enough", RUNS, "EMPTY_ANSWERS_MIN = 2", "EMPTY_ANSWERS_MIN = 1"),
+    guard(
+        "one empty answer is not enough",
+        ENGINE,
+        "absent = run.empty_since is not None and now - run.empty_since >= EMPTY_APART_SHARE * settle_s",
+        "absent = since is not None",
+    ),
     guard(
         "only a proven look-up repeats a post",
         ENGINE,
-        "and not self._is_late(run) and await self._store.lookup_proven():",
-        "and not self._is_late(run):",
+        "        elif self._may_be_sent_again(run) and await self._store.lookup_proven():\n",
+        "        elif self._may_be_sent_again(run):\n",
     ),
     guard(
         "only a proven look-up gives back",
