@@ -862,6 +862,49 @@ async def test_default_member_permissions_and_contexts_hide_a_command(raw: Raw) 
         await sandbox.invoke(world.member("Bo"), world.channel("lobby"), "veo", {"prompt": "x"})
 
 
+async def test_a_servers_admins_give_a_command_to_members_and_roles(raw: Raw) -> None:
+    """What Integrations allow goes before the default permissions, in that server alone."""
+    await raw.register({"name": "admin", "description": "x", "default_member_permissions": 32})
+    sandbox, world = raw.sandbox, raw.sandbox.world
+    general, editors = world.channel("general"), world.member("Cem").roles[0]
+    for name in ("Bo", "Cem"):
+        with pytest.raises(CommandRefused):
+            await sandbox.invoke(world.member(name), general, "admin", {})
+    world.servers[0].command_permissions["admin"] = {world.member("Bo").id, editors.id}
+    for name in ("Bo", "Cem"):
+        used = await sandbox.invoke(world.member(name), general, "admin", {})
+        assert not int(used.payload["member"]["permissions"]) & 32
+    with pytest.raises(CommandRefused):
+        await sandbox.invoke(world.member("Eli"), world.channel("lobby"), "admin", {})
+
+
+async def test_options_name_roles_and_channels_of_the_server_alone(raw: Raw) -> None:
+    """Anybody may be named as a user, and is resolved as a member only of the server; the rest is the server's own."""
+    kinds = {"who": 6, "where": 7, "what": 8}
+    options = [{"type": kind, "name": name, "description": "x"} for name, kind in kinds.items()]
+    await raw.register({"name": "name", "description": "x", "options": options})
+    sandbox, world = raw.sandbox, raw.sandbox.world
+    bo, lobby = world.member("Bo"), world.channel("lobby")
+    assert lobby.server is not None
+    for foreign in ({"where": lobby.id}, {"what": lobby.server.roles[1].id}):
+        with pytest.raises(CommandRefused):
+            await sandbox.invoke(bo, world.channel("general"), "name", foreign)
+    used = await sandbox.invoke(bo, world.channel("general"), "name", {"who": world.member("Eli").id})
+    assert set(used.payload["data"]["resolved"]) == {"users"}
+
+
+async def test_an_application_may_belong_to_a_team(raw: Raw) -> None:
+    """Its owner is a stand-in then; each member comes with role and state."""
+    world = raw.sandbox.world
+    team = world.make_team(Bo="admin", Cem="read_only")
+    team.members[-1].accepted = False
+    told = (await raw("GET", "/oauth2/applications/@me")).json
+    members = [(each["user"]["username"], each["role"], each["membership_state"]) for each in told["team"]["members"]]
+    assert members == [("ada", "admin", 2), ("bo", "admin", 2), ("cem", "read_only", 1)]
+    assert (told["owner"]["id"], told["team"]["owner_user_id"]) == (team.id, world.owner.id)
+    assert raw.sandbox.violations == []
+
+
 async def test_sub_commands_arrive_nested(raw: Raw) -> None:
     """``name sub`` reaches the bot as an option of type 1 with its own options."""
     number = {"type": 10, "name": "usd", "description": "x", "required": True}

@@ -9,7 +9,7 @@ from sandbox.discord.errors import ApiError
 from sandbox.discord.interactions import Interaction, InteractionExpired
 from sandbox.discord.server import DiscordSandbox
 from sandbox.discord.switches import RecordedRequest, Switches
-from sandbox.discord.world import Channel, Member, Overwrite, Role, Server, User, World
+from sandbox.discord.world import Channel, Member, Overwrite, Role, Server, Team, TeamMember, User, World
 
 __all__ = [
     "ApiError",
@@ -24,6 +24,8 @@ __all__ = [
     "Role",
     "Server",
     "Switches",
+    "Team",
+    "TeamMember",
     "User",
     "World",
 ]

@@ -5,19 +5,20 @@ Limits: docs, Application Commands. Integers: -(2^53)+1 to 2^53-1.
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from sandbox.clock import Clock
 from sandbox.discord.errors import ApiError, JsonObject, Path, Problems, invalid
 from sandbox.discord.events import Events, Snowflakes
 from sandbox.discord.switches import Switches
-from sandbox.discord.world import ADMINISTRATOR, ALL_PERMISSIONS, Channel, Member, Server, World
+from sandbox.discord.world import ADMINISTRATOR, ALL_PERMISSIONS, Channel, Member, Role, Server, World
 
 CHAT_INPUT = 1
 CHAT_INPUT_AND_MENUS = (1, 2, 3, 4)
 SUB_COMMAND, SUB_GROUP, STRING, INTEGER, BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(1, 12)
 CHAT_COMMANDS_MAX, OPTIONS_MAX, CHOICES_MAX, COMMAND_MAX = 100, 25, 25, 8000
 INTEGER_MAX = 2**53 - 1
+Named = TypeVar("Named", Channel, Role)
 NAME = re.compile(r"^[-_'\w]{1,32}$", re.UNICODE)
 
 
@@ -82,7 +83,7 @@ class Commands:
         if contexts is not None and context not in contexts:
             raise CommandRefused(f"/{command['name']} cannot be used in this kind of channel.")
         needed = command.get("default_member_permissions")
-        if channel.server and needed is not None:
+        if channel.server and needed is not None and not _permitted(command["name"], member):
             administrator = permissions == ALL_PERMISSIONS or permissions & ADMINISTRATOR
             wanted = int(needed)
             if not administrator and (wanted == 0 or permissions & wanted != wanted):
@@ -120,6 +121,12 @@ class Commands:
             "contexts": wanted.get("contexts"),
             "integration_types": wanted.get("integration_types") or [0],
         }
+
+
+def _permitted(name: str, member: Member) -> bool:
+    """Whether the server's admins gave the command to this member or one of the member's roles."""
+    given = member.server.command_permissions.get(name, set())
+    return not given.isdisjoint({member.id, *(role.id for role in member.roles)})
 
 
 def _option_form(option: JsonObject) -> JsonObject:
@@ -328,7 +335,10 @@ def _check_value(option: JsonObject, value: object) -> None:
 
 
 def _resolve(option: JsonObject, value: str, world: World, server: Server | None, resolved: JsonObject) -> None:
-    """Add the object that an id stands for to ``resolved`` (docs: Resolved Data Structure)."""
+    """Add the object that an id stands for to ``resolved`` (docs: Resolved Data Structure).
+
+    Users may be anybody; channels and roles are those of the server.
+    """
     kind, name = option["type"], option["name"]
     user = world.user(value) if kind in (USER, MENTIONABLE) else None
     if user:
@@ -337,15 +347,14 @@ def _resolve(option: JsonObject, value: str, world: World, server: Server | None
         if member:
             bits = str(member.server.roles[0].permissions)
             resolved.setdefault("members", {})[value] = member.partial_json() | {"permissions": bits}
-    elif kind == CHANNEL and (channel := next((each for each in world.channels() if each.id == value), None)):
+    elif kind == CHANNEL and (channel := _named(server.channels if server else [], value)):
         form = channel.to_json() | {"permissions": str(channel.server.roles[0].permissions if channel.server else 0)}
         resolved.setdefault("channels", {})[value] = form
-    elif kind in (ROLE, MENTIONABLE) and (role := _role(world, value)):
-        resolved.setdefault("roles", {})[value] = role
+    elif kind in (ROLE, MENTIONABLE) and (role := _named(server.roles if server else [], value)):
+        resolved.setdefault("roles", {})[value] = role.to_json()
     elif kind in (USER, CHANNEL, ROLE, MENTIONABLE, ATTACHMENT):
         raise CommandRefused(f"{value} names nothing that {name} takes.", name)
 
 
-def _role(world: World, role_id: str) -> JsonObject | None:
-    roles = (role for server in world.servers for role in server.roles)
-    return next((role.to_json() for role in roles if role.id == role_id), None)
+def _named(things: list[Named], wanted: str) -> Named | None:
+    return next((each for each in things if each.id == wanted), None)

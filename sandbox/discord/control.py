@@ -112,6 +112,7 @@ class Control:
             "roles": [role.to_json() for role in server.roles],
             "channels": [channel.to_json() for channel in server.channels],
             "members": [self._member(member) for member in server.members],
+            "command_permissions": {name: sorted(given) for name, given in server.command_permissions.items()},
         }
 
     def _member(self, member: Member) -> JsonObject:

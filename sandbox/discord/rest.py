@@ -94,6 +94,7 @@ class BotRoutes:
 
     def _application(self, _: Call) -> Reply:
         world = self._world
+        owner = world.team.pseudo_owner() if world.team else world.owner
         return Reply(
             payload={
                 "id": world.application_id,
@@ -111,7 +112,7 @@ class BotRoutes:
                 "redirect_uris": [],
                 "interactions_endpoint_url": None,
                 "role_connections_verification_url": None,
-                "owner": world.owner.to_json(),
+                "owner": owner.to_json(),
                 "approximate_guild_count": len(world.servers),
                 "approximate_user_install_count": 0,
                 "approximate_user_authorization_count": 0,
@@ -119,7 +120,7 @@ class BotRoutes:
                 "event_webhooks_status": 1,
                 "event_webhooks_types": [],
                 "explicit_content_filter": 0,
-                "team": None,
+                "team": world.team.to_json() if world.team else None,
                 "eligible_oauth2_scopes": [],
             }
         )

@@ -10,6 +10,7 @@ from typing import NoReturn
 from sandbox.discord.errors import JsonObject
 
 ADMINISTRATOR = 1 << 3
+MANAGE_SERVER = 1 << 5
 ADD_REACTIONS = 1 << 6
 VIEW_CHANNEL = 1 << 10
 SEND_MESSAGES = 1 << 11
@@ -244,6 +245,8 @@ class Server:
     roles: list[Role] = field(default_factory=list)
     channels: list[Channel] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
+    # What its admins allowed under Integrations: command name -> ids of members and roles (docs: Permissions).
+    command_permissions: dict[str, set[str]] = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
         """What REST and gateway say alike of a server (docs: Guild)."""
@@ -294,15 +297,57 @@ class Server:
         }
 
 
+@dataclass(eq=False, kw_only=True)
+class TeamMember:
+    """Somebody in the application's team; ``role`` is ``admin``, ``developer`` or ``read_only`` (docs: Teams)."""
+
+    user: User
+    role: str
+    accepted: bool = True
+
+
+@dataclass(eq=False, kw_only=True)
+class Team:
+    """Who owns the application together. The owner is a member too."""
+
+    id: str
+    owner: User
+    members: list[TeamMember] = field(default_factory=list)
+
+    def to_json(self) -> JsonObject:
+        """The team object (docs: Teams)."""
+        return {
+            "id": self.id,
+            "icon": None,
+            "name": f"The team of {self.owner.name}",
+            "owner_user_id": self.owner.id,
+            "members": [
+                {
+                    "user": each.user.to_json(),
+                    "team_id": self.id,
+                    "membership_state": 2 if each.accepted else 1,
+                    "role": each.role,
+                    "permissions": ["*"],
+                }
+                for each in self.members
+            ],
+        }
+
+    def pseudo_owner(self) -> User:
+        """Whom Discord names as the owner of an application that belongs to a team."""
+        return User(id=self.id, name=f"team{self.id}")
+
+
 class World:
     """Everything that exists before the first message.
 
     One server "Aurora Studio" owned by Ada, who owns the application too, and a second one, "Elsewhere",
-    owned by Dana. The bot is in both.
+    owned by Dana, with Eli. The bot is in both.
     """
 
     def __init__(self) -> None:
         self._serial = 0
+        self.team: Team | None = None  # that owns the application, in the place of its owner
         self.bot = User(id=self._id(), name="Veo Bot", bot=True)
         self.owner = self._person("Ada", 0xE67E22)
         bo, cem = self._person("Bo", 0x3498DB), self._person("Cem", 0x2ECC71)
@@ -321,7 +366,7 @@ class World:
         self._channel(aurora, "takes", parent=lab)
 
         elsewhere = self._server("Elsewhere", dana)
-        elsewhere.members.append(Member(user=dana, server=elsewhere))
+        elsewhere.members += [Member(user=each, server=elsewhere) for each in (dana, self._person("Eli", 0xF1C40F))]
         self._channel(elsewhere, "lobby")
         self.servers = [aurora, elsewhere]
 
@@ -329,6 +374,23 @@ class World:
     def application_id(self) -> str:
         """The application's id, which is the bot's too."""
         return self.bot.id
+
+    def make_team(self, **roles: str) -> Team:
+        """Give the application to a team of its owner's, with these members, each by name with their role."""
+        members = [TeamMember(user=self.member(name).user, role=role) for name, role in roles.items()]
+        owner = TeamMember(user=self.owner, role="admin")
+        self.team = Team(id=self._id(), owner=self.owner, members=[owner, *members])
+        return self.team
+
+    def join(self, name: str, server: Server, *, permissions: int = 0) -> Member:
+        """Somebody new in ``server``, with a role of their own where they have permissions beside everybody's."""
+        member = Member(user=self._person(name, 0x95A5A6), server=server)
+        if permissions:
+            own = Role(id=self._id(), name=f"{name}'s", permissions=permissions, position=3)
+            server.roles.append(own)
+            member.roles.append(own)
+        server.members.append(member)
+        return member
 
     def channels(self) -> Iterator[Channel]:
         """Every channel, thread and open direct conversation."""

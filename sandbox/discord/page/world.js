@@ -68,11 +68,12 @@ export class World {
     return { text: names.join(" · ") || "Member", colour: roles.find((role) => role.color)?.color };
   }
 
-  /** Whether a command is shown to this member: by its default permissions (Discord docs, Application Commands). */
+  /** Whether a command is shown to this member: by its default permissions, or given by the server's admins. */
   shows(command, server, id) {
     const needed = command.default_member_permissions;
     if (!server || needed === null || needed === undefined || server.owner_id === id) return true;
     const worn = [server.id, ...(this.memberIn(server, id)?.roles ?? [])];
+    if (server.command_permissions[command.name]?.some((given) => given === id || worn.includes(given))) return true;
     const bits = server.roles.filter((role) => worn.includes(role.id)).reduce((all, role) => all | BigInt(role.permissions), 0n);
     return Boolean(bits & ADMINISTRATOR) || (needed !== "0" && (bits & BigInt(needed)) === BigInt(needed));
   }
