@@ -7,13 +7,13 @@ those whose `Admin.server` is EVERYWHERE, and the front lets only the applicatio
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
-from bot.errors import BadAmount, BadRequest, NotAllowed
+from bot.errors import BadAmount, BadRequest
 from bot.ledger import AMOUNT_MAX_U, PeriodKind, parse_amount, usd
-from bot.ports import Act, Books, Clock, End
+from bot.ports import Act, Admin, Books, Clock, End
 from bot.quota import EVERYWHERE, TOTAL, Level, Policy, Rule, RuleKind, Rules, Spender, Standing, server_scope
 from bot.report import Report, RunFact, make_report
 from bot.runs import Ending, Run, RunState
@@ -24,15 +24,6 @@ DAY_S = 86400.0
 REASON_CHARS_MAX = 300
 _LENGTH: dict[PeriodKind, int] = {"day": 1, "week": 2, "month": 3}
 NO_LIMIT = frozenset({"none", "no limit", "unlimited"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Admin:
-    """Who acts, and over what: one server, or EVERYWHERE."""
-
-    server: str
-    actor: str
-    name: str
 
 
 class Administration:
@@ -77,7 +68,10 @@ class Administration:
         await self._lift(admin, subject, kind, f"{_NOUN[kind]} lifted")
 
     async def grant(self, admin: Admin, subject: str, spender: Spender | None, amount: str, reason: str) -> Standing:
-        """Allow so much more in the present period. `spender`: the member, where the subject is one."""
+        """Allow so much more in the present period, for what is asked for in the admin's server.
+
+        `spender`: the member, where the subject is one.
+        """
         amount_u = parse_amount(amount)
         if amount_u == 0:
             raise BadAmount("A grant of nothing changes nothing; name an amount above 0.")
@@ -170,7 +164,7 @@ class Administration:
         if not run.terminal:
             raise BadRequest("That run is still under way; it is charged only what Runflow bills in the end.")
         now = self._clock.now()
-        act = self._act(admin, "refund", f"run:{run_id}", usd(run.charged_u), reason)
+        act = self._act(admin, "refund", f"run:{run_id}", usd(run.charged_u), reason, member=run.member)
         refunded = await self._books.refund(
             run_id,
             _charge_of,
@@ -182,7 +176,8 @@ class Administration:
 
     async def _release(self, admin: Admin, run: Run, reason: str) -> Run:
         end = End(ending=Ending.FAILED, failure_code="RELEASED", failure_message="an admin gave it up")
-        act = self._act(admin, "release", f"run:{run.run_id}", f"{usd(run.price_u)} held", reason)
+        held = f"{usd(run.price_u)} held"
+        act = self._act(admin, "release", f"run:{run.run_id}", held, reason, member=run.member)
         released = await self._books.release(run, act, end)
         if released is None:
             raise BadRequest("Something became known of that run at this moment; look at it again.")
@@ -190,19 +185,16 @@ class Administration:
         self._look()
         return released
 
-    async def report(
-        self, admin: Admin, days: int, *, without_roles: Collection[str] = ()
-    ) -> tuple[Report, Sequence[RunFact]]:
+    async def report(self, admin: Admin, days: int) -> tuple[Report, Sequence[RunFact]]:
         """What was spent in the last `days` calendar days, today included, and the runs themselves."""
         until = self._clock.now()
         today = self._policy.period_of("day", until)
         since = self._policy.period_of("day", today.starts_at - (days - 1) * DAY_S + DAY_S / 2).starts_at
         facts = await self._books.facts(None if admin.server == EVERYWHERE else admin.server, since, until + 1.0)
-        facts = [replace(fact, roles=tuple(role for role in fact.roles if role not in without_roles)) for fact in facts]
         return make_report(facts, since=since, until=until, zone=self._policy.zone), facts
 
     async def acts(self, admin: Admin, limit: int) -> list[Act]:
-        """What was done here, newest first."""
+        """What was done here, newest first; to the operator also what was done to members in any server."""
         return await self._books.acts(admin.server, limit)
 
     # Small helpers
@@ -233,7 +225,10 @@ class Administration:
         if not await self._books.lift_rule(admin.server, subject, kind, self._act(admin, verb, subject)):
             raise BadRequest("There is nothing to lift; nothing was changed.")
 
-    def _act(self, admin: Admin, verb: str, subject: str, detail: str = "", reason: str = "") -> Act:
+    def _act(
+        self, admin: Admin, verb: str, subject: str, detail: str = "", reason: str = "", *, member: str = ""
+    ) -> Act:
+        """`member`: whose affairs it touches, where the subject does not say so."""
         log.info("act verb=%r server=%s actor=%s subject=%s", verb, admin.server, admin.actor, subject)
         return Act(
             at=self._clock.now(),
@@ -244,6 +239,8 @@ class Administration:
             subject=subject,
             detail=detail,
             reason=reason[:REASON_CHARS_MAX],
+            server_name=admin.server_name,
+            member=member or (subject.removeprefix("member:") if subject.startswith("member:") else ""),
         )
 
 
@@ -270,9 +267,3 @@ def _said(rule: Rule) -> str:
         else [f"{'no limit' if rule.limit_u is None else usd(rule.limit_u)} per {rule.period}"]
     )
     return ", ".join(parts + ([] if rule.in_flight is None else [f"{rule.in_flight} runs at a time"]))
-
-
-def require_owner(*, is_owner: bool) -> None:
-    """Raise NotAllowed for anybody but the application's owner and team."""
-    if not is_owner:
-        raise NotAllowed("That belongs to whoever runs this bot: the owner of the application or its team.")

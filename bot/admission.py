@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, TooManyRuns
 from bot.ledger import PriceTable, usd
-from bot.ports import Act, Books, Choice, Clock, NewRun, Offer, OfferKind, Wish
+from bot.ports import Act, Admin, Books, Choice, Clock, NewRun, Offer, OfferKind, Wish
 from bot.quota import OverLimit, Policy, RuleKind, Rules, Spender, Standing
 from bot.runs import Run, VeoRequest
 
@@ -115,10 +115,10 @@ class Admission:
         """The scope of the channel in which the server's admins take requests; None: they take none."""
         return desk_of(await self._books.rules(server))
 
-    async def approve(self, offer_id: str, server: str, actor: str, actor_name: str) -> Run:
+    async def approve(self, offer_id: str, admin: Admin) -> Run:
         """An admin's yes: what is missing is granted, and exactly what was asked for runs, once. Raises a Refusal."""
-        offer = await self._request(offer_id, server)
-        act = self._act(offer, "request approved", actor, actor_name)
+        offer = await self._request(offer_id, admin)
+        act = self._act(offer, "request approved", admin)
         try:
             return await self._take(offer, Answer(offer_id=offer_id), approval=act)
         except NotAllowed:
@@ -128,10 +128,10 @@ class Admission:
         except OverLimit as refusal:
             raise OverQuota(f"{refusal} The operator's ceiling leaves no room for it; nothing was changed.") from None
 
-    async def deny(self, offer_id: str, server: str, actor: str, actor_name: str) -> Offer:
+    async def deny(self, offer_id: str, admin: Admin) -> Offer:
         """An admin's no. Raises OfferGone where it was answered before."""
-        offer = await self._request(offer_id, server)
-        return await self._books.deny(offer_id, self._act(offer, "request denied", actor, actor_name))
+        offer = await self._request(offer_id, admin)
+        return await self._books.deny(offer_id, self._act(offer, "request denied", admin))
 
     # Where a member stands
 
@@ -166,9 +166,10 @@ class Admission:
             run = await self._books.take(offer.offer_id, new, plan, approval=approval)
         return self._begun(run)
 
-    async def _request(self, offer_id: str, server: str) -> Offer:
+    async def _request(self, offer_id: str, admin: Admin) -> Offer:
+        """The request, to an admin of the server that it was made in. Raises OfferGone to any other."""
         offer = await self._books.offer_of(offer_id)
-        if offer is None or offer.kind != OfferKind.REQUEST or offer.wish.server != server:
+        if offer is None or offer.kind != OfferKind.REQUEST or offer.wish.server != admin.server:
             raise OfferGone("That request is not there any more; nothing was changed.")
         return offer
 
@@ -219,14 +220,16 @@ class Admission:
         self._look()
         return run
 
-    def _act(self, offer: Offer, verb: str, actor: str, actor_name: str) -> Act:
+    def _act(self, offer: Offer, verb: str, admin: Admin) -> Act:
         return Act(
             at=self._clock.now(),
-            server=offer.wish.server,
-            actor=actor,
-            actor_name=actor_name,
+            server=admin.server,
+            server_name=admin.server_name,
+            actor=admin.actor,
+            actor_name=admin.name,
             verb=verb,
             subject=f"member:{offer.wish.member}",
+            member=offer.wish.member,
             detail=f"{usd(offer.choices[0].price_u)}, request {offer.offer_id}",
         )
 

@@ -93,6 +93,16 @@ class Offer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Admin:
+    """Who acts, and over what: one server, or EVERYWHERE."""
+
+    server: str
+    actor: str
+    name: str
+    server_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Act:
     """Something that an admin did, as it is kept for ever."""
 
@@ -104,6 +114,8 @@ class Act:
     subject: str  # a scope, a run or an offer
     detail: str = ""
     reason: str = ""
+    server_name: str = ""  # as people read it; empty where nobody could tell
+    member: str = ""  # whose affairs it touched; empty: nobody's alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,13 +288,13 @@ class Books(Protocol):
         ...
 
     async def grant(self, server: str, plan: Callable[[Rules], Level], amount_u: int, act: Act) -> Standing:
-        """Allow so much more on a level in its present period."""
+        """Allow so much more on a level in its present period, for what is asked for in the act's server."""
         ...
 
     async def refund(self, run_id: str, amount: Callable[[Run], int], plan: Callable[[Rules], Level], act: Act) -> Run:
         """Give a member the charge of an ended run again, as an extra of the present period; once for each run.
 
-        Raises OfferGone where it was refunded before.
+        It counts for what is asked for in the act's server. Raises OfferGone where it was refunded before.
         """
         ...
 
@@ -291,7 +303,7 @@ class Books(Protocol):
         ...
 
     async def acts(self, server: str, limit: int) -> list[Act]:
-        """What admins did, newest first."""
+        """What admins did there, newest first; EVERYWHERE: on the whole bot, and to members in any server."""
         ...
 
     async def facts(self, server: str | None, since: float, until: float) -> list[RunFact]:

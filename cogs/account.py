@@ -38,9 +38,13 @@ class Account(commands.Cog):
         if await acknowledge(interaction, ephemeral=True) is None:
             return
         who = spender_of(interaction)
-        standings = await self._admission.standings(who)
-        runs = await self._admission.latest(who.member, QUOTA_RUNS)
-        await interaction.edit_original_response(content=words.quota(standings, runs)[: words.MESSAGE_CHARS_MAX])
+        try:
+            await self._servers.check(interaction)
+            standings = await self._admission.standings(who)
+            shown = words.quota(standings, await self._admission.latest(who.member, QUOTA_RUNS))
+        except Refusal as refusal:
+            shown = str(refusal)
+        await interaction.edit_original_response(content=shown[: words.MESSAGE_CHARS_MAX])
 
     @app_commands.command(name="veo-history", description="Your latest videos and what each cost")
     @app_commands.guild_only()

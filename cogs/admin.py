@@ -14,14 +14,15 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.administration import Admin, Administration, require_owner
+from bot.administration import Administration
 from bot.errors import BadRequest, Refusal
 from bot.ledger import PeriodKind, usd
-from bot.quota import EVERYWHERE, TOTAL, RuleKind, Spender, channel_scope, member_scope, role_scope, server_scope
+from bot.ports import Admin
+from bot.quota import TOTAL, RuleKind, Spender, channel_scope, member_scope, role_scope, server_scope
 from bot.report import Report, RunFact, report_csv
 from bot.runs import RunState
 from cogs import chart, words
-from cogs.servers import runs_the_bot
+from cogs.servers import Servers
 from cogs.veo import acknowledge
 
 ACTS_SHOWN = 20
@@ -70,8 +71,9 @@ class Admins(commands.Cog):
     access = app_commands.Group(name="access", description="Who may use /veo, and where", parent=admin)
     bot_ = app_commands.Group(name="bot", description="The whole bot: for whoever runs it", parent=admin)
 
-    def __init__(self, administration: Administration) -> None:
+    def __init__(self, administration: Administration, servers: Servers) -> None:
         self._administration = administration
+        self._servers = servers
 
     # Limits
 
@@ -347,23 +349,21 @@ class Admins(commands.Cog):
         if await acknowledge(interaction, ephemeral=True) is None:
             return
         try:
-            sentence = await do(await _admin_of(interaction, everywhere=everywhere))
+            sentence = await do(await self._servers.admin(interaction, everywhere=everywhere))
         except Refusal as refusal:
             sentence = str(refusal)
         await interaction.edit_original_response(content=sentence[: words.MESSAGE_CHARS_MAX])
 
     async def _acts(self, admin: Admin) -> str:
         acts = await self._administration.acts(admin, ACTS_SHOWN)
-        return "\n".join(map(words.act_line, acts)) or "Nothing was done here yet."
+        return "\n".join(words.act_line(act, admin.server) for act in acts) or "Nothing was done here yet."
 
     async def _report(self, interaction: discord.Interaction, days: int, *, everywhere: bool) -> None:
         if await acknowledge(interaction, ephemeral=True) is None:
             return
         try:
-            admin = await _admin_of(interaction, everywhere=everywhere)
-            # That everybody has the role of the same id as their server says nothing.
-            everyone = {f"discord:{guild.id}" for guild in interaction.client.guilds}
-            report, facts = await self._administration.report(admin, days, without_roles=everyone)
+            admin = await self._servers.admin(interaction, everywhere=everywhere)
+            report, facts = await self._administration.report(admin, days)
         except Refusal as refusal:
             await interaction.edit_original_response(content=str(refusal))
             return
@@ -391,16 +391,6 @@ def _name_of(client: discord.Client, name: str) -> str:
         (role for guild in client.guilds if (role := guild.get_role(number))), None
     )
     return getattr(found, "name", name)
-
-
-async def _admin_of(interaction: discord.Interaction, *, everywhere: bool) -> Admin:
-    if everywhere:
-        require_owner(is_owner=await runs_the_bot(interaction))
-    return Admin(
-        server=EVERYWHERE if everywhere else f"discord:{interaction.guild_id}",
-        actor=f"discord:{interaction.user.id}",
-        name=interaction.user.display_name,
-    )
 
 
 def subject_of(
@@ -432,10 +422,15 @@ def kind_of(role: discord.Role | None, *, pool: bool) -> Literal[RuleKind.LIMIT,
 
 
 def spender_for(interaction: discord.Interaction, member: User | None) -> Spender | None:
-    """A member as a spender in this server, with the roles that decide about the limit."""
+    """A member as a spender in this server, with the roles that decide about the limit.
+
+    Raises BadRequest for somebody who is not in it: Discord lets anybody be named, and their figures are not ours.
+    """
     if member is None:
         return None
-    roles = member.roles if isinstance(member, discord.Member) else []
+    if not isinstance(member, discord.Member):
+        raise BadRequest(f"{member.mention} is not a member of this server; nothing was changed.")
+    roles = member.roles
     return Spender(
         member=f"discord:{member.id}",
         server=f"discord:{interaction.guild_id}",

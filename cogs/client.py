@@ -205,11 +205,11 @@ async def serve(
     servers: Sequence[str],
 ) -> None:
     """Register the commands and answer members until cancelled. Raises SettingsError where the gateway refuses us."""
-    allowed = Servers(servers, administration)
+    allowed = Servers(client, servers, administration)
     await client.add_cog(Veo(admission, allowed))
     await client.add_cog(Presses(admission, allowed, front))
     await client.add_cog(Account(admission, deliverer, allowed, front))
-    await client.add_cog(Admins(administration))
+    await client.add_cog(Admins(administration, allowed))
     await _outlasting(client.sync_if_changed)
     log.info("invite the bot with %s", invite_link(client))
     await _stay_connected(client)

@@ -33,7 +33,7 @@ _TOO_FAST = 40003  # opening direct messages too fast: a verdict on the moment, 
 _TOO_LARGE = frozenset({40005, 50045})
 _UNKNOWN_MESSAGE = 10008
 _NOBODY = discord.AllowedMentions.none()
-_NETWORK_ERRORS = (
+NETWORK_ERRORS = (
     *(aiohttp.ClientError, TimeoutError, OSError, discord.RateLimited, discord.DiscordException),
     *(KeyError, IndexError, TypeError, ValueError, AttributeError),  # the library, of an answer that is not Discord's
 )
@@ -109,7 +109,7 @@ class DiscordFront:
         try:
             # In the place of a question its words and buttons go.
             await webhook.edit_message(reply.message_id, content=None, embed=card(run, standings), view=None)
-        except _NETWORK_ERRORS as error:
+        except NETWORK_ERRORS as error:
             log.info("card not updated run=%s: %s", run.run_id, _said(error))
 
     async def find(self, run: Run) -> str | None:
@@ -128,7 +128,7 @@ class DiscordFront:
                 empty = False
                 if message.author.id == self._client.user.id and message.content.rstrip().endswith(marker):
                     return _name_of(message)
-        except _NETWORK_ERRORS as error:
+        except NETWORK_ERRORS as error:
             raise _trouble(error) from error
         if empty and not self._shows_history(run):
             raise HistoryClosed("nothing is shown, and Read Message History is missing or not known yet")
@@ -142,7 +142,7 @@ class DiscordFront:
             if error.code == _UNKNOWN_MESSAGE:  # the nonce's message exists no more: posted, and then deleted
                 return f"discord:{place(run.channel)}/deleted"
             raise _trouble(error) from error
-        except _NETWORK_ERRORS as error:
+        except NETWORK_ERRORS as error:
             raise _trouble(error) from error
 
     async def _place_of(self, run: Run) -> discord.abc.Messageable:
@@ -193,7 +193,7 @@ class DiscordFront:
                     content, nonce=offer.offer_id, view=buttons.decision(offer), allowed_mentions=_NOBODY
                 )
             )
-        except _NETWORK_ERRORS as error:
+        except NETWORK_ERRORS as error:
             raise PostFailed(_said(error)) from error
 
     async def tell_denied(self, offer: Offer) -> None:
@@ -204,7 +204,7 @@ class DiscordFront:
         allowed = discord.AllowedMentions(everyone=False, roles=False, replied_user=False, users=[member])
         try:
             await channel.send(content, nonce=f"no-{offer.offer_id}", allowed_mentions=allowed)
-        except _NETWORK_ERRORS as error:
+        except NETWORK_ERRORS as error:
             log.warning("a denial could not be told offer=%s: %s", offer.offer_id, _said(error))
 
     async def posted_clip(self, run: Run) -> tuple[str, str] | None:
@@ -214,7 +214,7 @@ class DiscordFront:
         channel_id, message_id = run.message.removeprefix("discord:").split("/")
         try:
             message = await self._client.get_partial_messageable(int(channel_id)).fetch_message(int(message_id))
-        except _NETWORK_ERRORS as error:
+        except NETWORK_ERRORS as error:
             log.info("message not found again run=%s: %s", run.run_id, _said(error))
             return None
         for attachment in message.attachments:

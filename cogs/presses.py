@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import aiohttp
 import discord
@@ -14,7 +15,7 @@ from bot.errors import NotAllowed, OfferGone, Refusal
 from bot.ports import PostFailed
 from cogs import buttons, words
 from cogs.delivery import DiscordFront
-from cogs.servers import Servers
+from cogs.servers import CannotTell, NotHere, Servers
 from cogs.veo import TOKEN_LIFE, acknowledge, check_permissions, reply_of
 
 log = logging.getLogger("veo.discord")
@@ -77,6 +78,7 @@ class Presses(commands.Cog):
 
     async def _ask(self, interaction: discord.Interaction, about: list[str]) -> None:
         """A member over a limit asks the admins."""
+        await self._servers.check(interaction)
         offer = await self._admission.request_of(about[0], _caller(interaction))
         if offer.message is None:
             desk = await self._admission.desk(offer.wish.server)
@@ -94,16 +96,12 @@ class Presses(commands.Cog):
 
     async def _approve(self, interaction: discord.Interaction, about: list[str]) -> None:
         _require_admin(interaction)
-        run = await self._admission.approve(
-            about[0], f"discord:{interaction.guild_id}", _caller(interaction), interaction.user.display_name
-        )
+        run = await self._admission.approve(about[0], await self._servers.admin(interaction))
         await self._decided(interaction, f"Approved by <@{interaction.user.id}>: run `{run.run_id}`.")
 
     async def _deny(self, interaction: discord.Interaction, about: list[str]) -> None:
         _require_admin(interaction)
-        offer = await self._admission.deny(
-            about[0], f"discord:{interaction.guild_id}", _caller(interaction), interaction.user.display_name
-        )
+        offer = await self._admission.deny(about[0], await self._servers.admin(interaction))
         await self._decided(interaction, f"Denied by <@{interaction.user.id}>.")
         await self._front.tell_denied(offer)
 
@@ -116,12 +114,13 @@ class Presses(commands.Cog):
         )
 
     async def _receipt(self, interaction: discord.Interaction, about: list[str]) -> None:
-        """What a run cost, for its member and for who may manage the server."""
-        run = await self._admission.receipt_of(
-            about[0],
-            member=_caller(interaction),
-            server=f"discord:{interaction.guild_id}" if interaction.permissions.manage_guild else None,
-        )
+        """What a run cost, for its member, and for who may manage the server where it was asked for."""
+        server = None
+        if interaction.permissions.manage_guild:
+            with suppress(NotHere, CannotTell):  # then only as its member
+                await self._servers.check(interaction)
+                server = f"discord:{interaction.guild_id}"
+        run = await self._admission.receipt_of(about[0], member=_caller(interaction), server=server)
         await interaction.edit_original_response(content=words.receipt(run))
 
 

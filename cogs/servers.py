@@ -1,55 +1,130 @@
-"""In which servers `/veo` works, and who rules what: the operator pays, so the operator chooses."""
+"""Who rules what: in which servers `/veo` works, and who owns the bot. The operator pays, so the operator chooses."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 
 import discord
 
 from bot.administration import Administration
-from bot.errors import Refusal
+from bot.errors import NotAllowed, Refusal
+from bot.ports import Admin
+from bot.quota import EVERYWHERE
+from cogs.delivery import NETWORK_ERRORS
+
+log = logging.getLogger("veo.discord")
+
+ASK_AGAIN_S = 300.0  # so long it counts who owned the application
+_RULING = frozenset({discord.TeamMemberRole.admin, discord.TeamMemberRole.developer})
 
 
 class NotHere(Refusal):
     """The operator has not switched this server on."""
 
 
+class CannotTell(Refusal):
+    """Discord does not say now who owns what, so nothing is done on anybody's word."""
+
+    def __init__(self) -> None:
+        super().__init__("Discord does not say right now who runs this bot. Nothing was changed; try again soon.")
+
+
 class Servers:
     """The choice of `DISCORD_SERVERS`, empty meaning the servers of the application's owner, and those added later."""
 
-    def __init__(self, chosen: Sequence[str], administration: Administration) -> None:
+    def __init__(self, client: discord.Client, chosen: Sequence[str], administration: Administration) -> None:
+        self._client = client
         self._chosen = frozenset(chosen)
         self._administration = administration
+        self._application = client.application  # as the login was answered
+        self._asked_at = asyncio.get_running_loop().time()
+        self._asking = asyncio.Lock()
 
-    async def check(self, interaction: discord.Interaction) -> None:
-        """Raise NotHere where `/veo` is not switched on."""
+    async def check(self, interaction: discord.Interaction, *, now: bool = False) -> None:
+        """Raise NotHere where `/veo` is not switched on. `now`: by what Discord says at this moment."""
         if interaction.guild_id is None:  # Discord offers it in servers only; what it sends is checked all the same
             raise NotHere("`/veo` works in servers only. Nothing was charged.")
         if "*" in self._chosen or str(interaction.guild_id) in self._chosen:
             return
-        if not self._chosen and await _owned(interaction):
-            return
         if await self._administration.is_on(f"discord:{interaction.guild_id}"):
+            return
+        if not self._chosen and await self._is_the_owners(interaction.guild_id, now=now):
             return
         raise NotHere(
             "This bot is not switched on in this server. Whoever runs it can do that here with "
             f"`/veo-admin bot server`, or by adding {interaction.guild_id} to DISCORD_SERVERS. Nothing was charged."
         )
 
+    async def check_owner(self, interaction: discord.Interaction) -> None:
+        """Raise NotAllowed for anybody but those who own the application at this moment.
 
-async def runs_the_bot(interaction: discord.Interaction) -> bool:
-    """Whether the caller is the application's owner or in its team."""
-    client = interaction.client
-    application = client.application or await client.application_info()
-    if application.team:
-        return interaction.user.id in {member.id for member in application.team.members}
-    return interaction.user.id == application.owner.id
+        They are its owner, or the owner of its team with those members who have accepted and are admin or developer
+        there (Discord docs, Teams); the library's `Bot.is_owner` counts the invited, and keeps what it once read.
+        """
+        application = await self._application_info(now=True)
+        if interaction.user.id not in _rulers(application):
+            raise NotAllowed("That belongs to whoever runs this bot: the owner of the application or its team.")
+
+    async def admin(self, interaction: discord.Interaction, *, everywhere: bool = False) -> Admin:
+        """The caller as an admin of the interaction's server, or of the whole bot. Raises as the checks do.
+
+        That the caller may manage the server is Discord's to check for commands, and the caller's for presses.
+        """
+        if everywhere:
+            await self.check_owner(interaction)
+        else:
+            await self.check(interaction, now=True)
+        return Admin(
+            server=EVERYWHERE if everywhere else f"discord:{interaction.guild_id}",
+            server_name="" if everywhere else await self._name_of(interaction),
+            actor=f"discord:{interaction.user.id}",
+            name=interaction.user.display_name,
+        )
+
+    async def _is_the_owners(self, server_id: int, *, now: bool) -> bool:
+        application = await self._application_info(now=now)
+        owner_id = application.team.owner_id if application.team else application.owner.id
+        server = self._client.get_guild(server_id)
+        if server is not None and server.owner_id is not None:
+            return server.owner_id == owner_id
+        try:  # the gateway has not told of the server yet, or it is away
+            return (await self._client.fetch_guild(server_id, with_counts=False)).owner_id == owner_id
+        except NETWORK_ERRORS:
+            raise CannotTell from None
+
+    async def _application_info(self, *, now: bool) -> discord.AppInfo:
+        """The application as Discord shows it, at this moment or some minutes ago. Raises CannotTell."""
+        time = asyncio.get_running_loop().time
+        enough = time() if now else time() - ASK_AGAIN_S
+        async with self._asking:  # who waited here is served by an answer that was asked for meanwhile
+            if self._application is None or self._asked_at < enough:
+                begun_at = time()
+                try:
+                    self._application = await self._client.application_info()
+                    self._asked_at = begun_at
+                except NETWORK_ERRORS as error:
+                    log.warning("Discord does not say who owns the application (%s)", type(error).__name__)
+                    if self._application is None or now:
+                        raise CannotTell from None
+            return self._application
+
+    async def _name_of(self, interaction: discord.Interaction) -> str:
+        """What people call the server; empty where Discord does not say."""
+        assert interaction.guild_id is not None
+        if interaction.guild is not None and interaction.guild.name:
+            return interaction.guild.name
+        try:
+            return (await self._client.fetch_guild(interaction.guild_id, with_counts=False)).name
+        except NETWORK_ERRORS:
+            return ""
 
 
-async def _owned(interaction: discord.Interaction) -> bool:
-    client = interaction.client
-    assert interaction.guild_id is not None
-    server = client.get_guild(interaction.guild_id) or await client.fetch_guild(interaction.guild_id)
-    application = client.application or await client.application_info()
-    owner = application.team.owner_id if application.team else application.owner.id
-    return server.owner_id == owner
+def _rulers(application: discord.AppInfo) -> set[int]:
+    team = application.team
+    if team is None:
+        return {application.owner.id}
+    accepted = discord.TeamMembershipState.accepted
+    ruling = {each.id for each in team.members if each.membership_state == accepted and each.role in _RULING}
+    return ruling if team.owner_id is None else ruling | {team.owner_id}

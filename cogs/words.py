@@ -12,7 +12,7 @@ from bot.errors import Refusal
 from bot.ledger import PriceTable, usd
 from bot.media import Link
 from bot.ports import Act, Choice, Offer
-from bot.quota import OverLimit, Rule, RuleKind, Standing, WrongChannel
+from bot.quota import EVERYWHERE, OverLimit, Rule, RuleKind, Standing, WrongChannel
 from bot.report import Group, Report
 from bot.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest, blocked_by_policy
 
@@ -488,14 +488,23 @@ def standing_line(standing: Standing) -> str:
     )
 
 
-def act_line(act: Act) -> str:
-    """One act of the log: who did what when, and why."""
+def act_line(act: Act, home: str) -> str:
+    """One act of the log of `home`, a server or EVERYWHERE: who did what when, to whom, and why."""
     who = mention(f"member:{act.actor}")
-    about = f"`{act.subject.removeprefix('run:')}`" if act.subject.startswith("run:") else mention(act.subject)
-    about = {"total": "the whole bot", "server": "this server"}.get(act.subject.partition(":")[0], about)
-    detail = f" · {act.detail}" if act.detail else ""
-    reason = f" · {quoted(act.reason, 100)}" if act.reason else ""
-    return f"{when(act.at, 'f')} {who} {act.verb}: {about}{detail}{reason}"
+    sort, _, name = act.subject.partition(":")
+    about = f"`{name}`" + (f" of {mention(f'member:{act.member}')}" if act.member else "")
+    about = about if sort == "run" else mention(act.subject)
+    if sort == "total":
+        about = "the whole bot"
+    if sort == "server":
+        about = "this server" if name == home else f"the server {about}"
+    parts = [f"{when(act.at, 'f')} {who} {act.verb}: {about}"]
+    if act.server not in (home, EVERYWHERE):
+        number = act.server.rpartition(":")[2]
+        parts.append(f"in {quoted(act.server_name, 60)} ({number})" if act.server_name else f"in the server {number}")
+    parts += [act.detail] if act.detail else []
+    parts += [quoted(act.reason, 100)] if act.reason else []
+    return " · ".join(parts)
 
 
 def report_fields(report: Report) -> list[tuple[str, str]]:

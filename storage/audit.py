@@ -21,8 +21,7 @@ _REBUILT = """
                   AND done.period_key = entry.period_key AND done.kind IN ('post', 'void'))
                THEN amount_u END), 0) AS held_u,
            coalesce(sum(CASE WHEN kind IN ('post', 'adjust') THEN amount_u END), 0) AS spent_u,
-           coalesce(sum(CASE WHEN kind = 'adjust' THEN max(amount_u, 0) END), 0) AS excess_u,
-           coalesce(sum(CASE WHEN kind IN ('grant', 'refund') THEN amount_u END), 0) AS granted_u
+           coalesce(sum(CASE WHEN kind = 'adjust' THEN max(amount_u, 0) END), 0) AS excess_u
     FROM (SELECT scope, period_key FROM budget UNION SELECT scope, period_key FROM ledger_entry) AS level
     LEFT JOIN ledger_entry AS entry USING (scope, period_key) GROUP BY 1, 2"""
 _ENDED = "run.state IN ('succeeded', 'failed', 'cancelled')"
@@ -37,14 +36,14 @@ _BELONGS = """
 
 # Each query returns the rows that break the sentence.
 INVARIANTS = {
-    "each level's held, spent, excess and granted are what its entries add up to": f"""
+    "each level's held, spent and excess are what its entries add up to": f"""
         SELECT rebuilt.scope, rebuilt.period_key,
-               budget.held_u, budget.spent_u, budget.excess_u, budget.granted_u,
+               budget.held_u, budget.spent_u, budget.excess_u,
                rebuilt.held_u AS held_by_entries, rebuilt.spent_u AS spent_by_entries,
-               rebuilt.excess_u AS excess_by_entries, rebuilt.granted_u AS granted_by_entries
+               rebuilt.excess_u AS excess_by_entries
         FROM ({_REBUILT}) AS rebuilt LEFT JOIN budget USING (scope, period_key)
-        WHERE (budget.held_u, budget.spent_u, budget.excess_u, budget.granted_u)
-              IS NOT (rebuilt.held_u, rebuilt.spent_u, rebuilt.excess_u, rebuilt.granted_u)""",
+        WHERE (budget.held_u, budget.spent_u, budget.excess_u)
+              IS NOT (rebuilt.held_u, rebuilt.spent_u, rebuilt.excess_u)""",
     "held and spent stay within the limit and the recorded excess": """
         SELECT * FROM budget WHERE held_u + spent_u > limit_u + excess_u""",
     "an ended run has exactly one post or void for each of its holds, and any other run has none": f"""
@@ -103,6 +102,9 @@ INVARIANTS = {
         UNION ALL
         SELECT kind, rule.subject, rule.act_id, act.actor, limit_u FROM rule LEFT JOIN act USING (act_id)
         WHERE coalesce(act.actor, '') = ''""",
+    "every grant, refund and release is in the ledger": """
+        SELECT act_id, verb, subject, actor FROM act WHERE verb IN ('grant', 'refund', 'release')
+          AND NOT EXISTS (SELECT 1 FROM ledger_entry AS entry WHERE entry.act_id = act.act_id)""",
     "a refund is for its run's member, of an ended run, once, and at most what it was charged by then": f"""
         SELECT refund.*, run.state FROM ledger_entry AS refund JOIN run USING (run_id)
         WHERE refund.kind = 'refund' AND NOT (

@@ -3,6 +3,9 @@
 Every function takes the database of a transaction that has the write lock, and leaves budget and ledger in agreement.
 A budget row holds every run of its scope that was asked for in its period, whatever limits came and went meanwhile: a
 row that is opened late takes over the runs of before, and a row that is open is written until its period ends.
+
+What admins add on top of a limit, a grant or a refund, counts for what is asked for in their own server, in the period
+in which they did it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from sqlite_utils import Database
 
 from bot.ledger import Kind, settle
 from bot.ports import Act, End, NewRun
-from bot.quota import Level, OverLimit, Standing, TooManyInFlight
+from bot.quota import EVERYWHERE, Level, OverLimit, Standing, TooManyInFlight
 
 OPEN = "'ambiguous', 'reserved', 'running', 'submitting'"
 
@@ -55,36 +58,56 @@ def hold(db: Database, new: NewRun, scopes: Sequence[str], levels: Sequence[Leve
     Raises OverLimit with the first level that refused; the caller's transaction then undoes the rest.
     """
     current = _current(db, scopes, new.now)
+    extras_u = _extras_u(db, new.wish.server, levels)
     entry = _entry(run_id=new.run_id, kind=Kind.HOLD, amount_u=new.price_u, at=new.now, reason="admitted")
     entry["price_u"] = new.price_u
     rows = []
-    for level in levels:
+    for level, extra_u in zip(levels, extras_u, strict=True):
         key = (level.scope, level.period.key)
-        granted_u = current.pop(key, None)
-        if granted_u is None:
-            granted_u = open_period(db, level)
-        rows.append({**entry, "scope": key[0], "key": key[1], "bound_u": level.bound(granted_u)})
+        if key in current:
+            current.remove(key)
+        else:
+            open_period(db, level)
+        rows.append({**entry, "scope": key[0], "key": key[1], "bound_u": level.bound(extra_u)})
     rows += [{**entry, "scope": scope, "key": key, "bound_u": None} for scope, key in current]
     for place, row in enumerate(rows):
         if db.execute(RESERVE, row).rowcount == 0:
-            raise OverLimit(levels[place], new.price_u, standing(db, levels[place]))
+            raise OverLimit(levels[place], new.price_u, standing(db, levels[place], new.wish.server))
     db.conn.executemany(_ENTER, rows)
 
 
-def _current(db: Database, scopes: Sequence[str], now: float) -> dict[tuple[str, str], int]:
-    """The periods of these scopes that are open and contain this time, with what was granted on top in each.
+def _current(db: Database, scopes: Sequence[str], now: float) -> list[tuple[str, str]]:
+    """The periods of these scopes that are open and contain this time.
 
     A wish may be a moment late: another may have opened the next period already.
     """
     marks = ", ".join("?" * len(scopes))
+    sql = f"SELECT scope, period_key FROM budget WHERE scope IN ({marks}) AND starts_at <= ? AND resets_at > ?"
+    return db.execute(sql, [*scopes, now, now]).fetchall()
+
+
+def _extras_u(db: Database, server: str, levels: Sequence[Level]) -> list[int]:
+    """What this server's admins, and the operator, added on top of each level's limit in its period."""
+    marks = ", ".join("?" * len(levels))
     sql = (
-        f"SELECT scope, period_key, granted_u FROM budget WHERE scope IN ({marks}) AND starts_at <= ? AND resets_at > ?"
+        "SELECT entry.scope, act.at, entry.amount_u FROM ledger_entry AS entry JOIN act USING (act_id) "
+        f"WHERE entry.scope IN ({marks}) AND entry.at >= ? AND entry.kind IN ('grant', 'refund') "
+        "AND act.server IN (?, ?)"
     )
-    return {(scope, key): granted_u for scope, key, granted_u in db.execute(sql, [*scopes, now, now]).fetchall()}
+    since = min(level.period.starts_at for level in levels)
+    found = db.execute(sql, [*(level.scope for level in levels), since, server, EVERYWHERE]).fetchall()
+    return [
+        sum(
+            amount_u
+            for scope, at, amount_u in found
+            if scope == level.scope and level.period.starts_at <= at < level.period.resets_at
+        )
+        for level in levels
+    ]
 
 
-def open_period(db: Database, level: Level) -> int:
-    """Open a level's period, or open it again, with the runs that it lacks; what is granted on top of its limit."""
+def open_period(db: Database, level: Level) -> None:
+    """Open a level's period, or open it again, with the runs that it lacks."""
     scope, period = level.scope, level.period
     db.execute(
         "INSERT INTO budget (scope, period_key, starts_at, resets_at, limit_u) VALUES (:scope, :key, :starts, :resets, "
@@ -94,15 +117,14 @@ def open_period(db: Database, level: Level) -> int:
     )
     lacking = _of_period(db, level)
     sums = _sums(lacking)
-    (granted_u,) = db.execute(
+    db.execute(
         "UPDATE budget SET held_u = held_u + :held_u, spent_u = spent_u + :spent_u, excess_u = excess_u + :excess_u, "
         "limit_u = CASE WHEN limit_u IS NULL OR :bound_u IS NULL THEN NULL "
         "ELSE max(limit_u, :bound_u, held_u + spent_u + :held_u + :spent_u) END "
-        "WHERE scope = :scope AND period_key = :key RETURNING granted_u",
+        "WHERE scope = :scope AND period_key = :key",
         {"scope": scope, "key": period.key, "bound_u": level.bound(0), **sums},
-    ).fetchone()
+    )
     db.conn.executemany(_ENTER, [{**entry, "scope": scope, "key": period.key} for entry in lacking])
-    return int(granted_u)
 
 
 def _of_period(db: Database, level: Level) -> list[dict[str, Any]]:
@@ -138,23 +160,27 @@ def _sums(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {"held_u": sum(holds), "spent_u": sum(posts) + sum(adjusts), "excess_u": excess_u}
 
 
-def standing(db: Database, level: Level) -> Standing:
-    """Where a level stands; one that was not opened yet stands at what its runs of this period come to."""
+def standing(db: Database, level: Level, server: str) -> Standing:
+    """Where a level stands for what is asked for in this server.
+
+    One that was not opened yet stands at what its runs of this period come to.
+    """
     row = db.execute(
-        "SELECT held_u, spent_u, granted_u, resets_at FROM budget WHERE scope = :scope AND period_key = :key",
+        "SELECT held_u, spent_u, resets_at FROM budget WHERE scope = :scope AND period_key = :key",
         {"scope": level.scope, "key": level.period.key},
     ).fetchone()
-    held_u, spent_u, granted_u, resets_at = row or (0, 0, 0, 0)
+    held_u, spent_u, resets_at = row or (0, 0, 0)
+    (extra_u,) = _extras_u(db, server, [level])
     if not resets_at:  # a row of the first version's has none, and may lack runs as well
         sums = _sums(_of_period(db, level))
         held_u, spent_u = held_u + sums["held_u"], spent_u + sums["spent_u"]
     return Standing(
         scope=level.scope,
         period=level.period,
-        limit_u=level.bound(granted_u),
+        limit_u=level.bound(extra_u),
         held_u=held_u,
         spent_u=spent_u,
-        granted_u=granted_u,
+        granted_u=extra_u,
     )
 
 
@@ -204,15 +230,11 @@ def _adjust(db: Database, run_id: str, hold_: Mapping[str, Any], amount_u: int, 
 
 
 def grant(db: Database, level: Level, amount_u: int, act: Act, act_id: int, *, refund_of: str | None = None) -> None:
-    """Allow so much more on a level in its present period; as the refund of a run, or for nothing."""
+    """Allow so much more on a level, for what is asked for in the act's server; as a run's refund, or for nothing."""
     open_period(db, level)
     kind = Kind.GRANT if refund_of is None else Kind.REFUND
     entry = _entry(run_id=refund_of, kind=kind, amount_u=amount_u, at=act.at, reason=act.reason, actor=act.actor)
     db.execute(_ENTER, {**entry, "scope": level.scope, "key": level.period.key, "act_id": act_id})
-    db.execute(
-        "UPDATE budget SET granted_u = granted_u + :amount_u WHERE scope = :scope AND period_key = :key",
-        {"scope": level.scope, "key": level.period.key, "amount_u": amount_u},
-    )
 
 
 def _holds(db: Database, run_id: str) -> list[dict[str, Any]]:

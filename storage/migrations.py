@@ -244,6 +244,24 @@ CREATE VIEW run_view AS
 """
 
 
+SCHEMA_4 = """
+-- An extra counts where and when its act says, so a budget row has no sum of them.
+ALTER TABLE budget DROP COLUMN granted_u;
+CREATE INDEX extra_of_scope ON ledger_entry (scope, at) WHERE kind IN ('grant', 'refund');
+
+-- What was done to a member is in the operator's log, with the name of the server in which it was.
+DROP TRIGGER acts_only_grow;
+ALTER TABLE act ADD COLUMN server_name TEXT NOT NULL DEFAULT '';
+ALTER TABLE act ADD COLUMN member TEXT NOT NULL DEFAULT '';
+UPDATE act SET member = coalesce(
+    CASE WHEN subject LIKE 'member:%' THEN substr(subject, 8)
+         WHEN subject LIKE 'run:%' THEN (SELECT member FROM run WHERE run_id = substr(act.subject, 5)) END, '');
+CREATE TRIGGER acts_only_grow BEFORE UPDATE ON act
+    BEGIN SELECT RAISE(ABORT, 'acts are never changed'); END;
+CREATE INDEX act_on_member ON act (act_id) WHERE member != '';
+"""
+
+
 @steps()
 def step_1_runs_and_ledger(db: Database) -> None:
     """Runs, budgets, the ledger, and the key with which media links are signed."""
@@ -261,6 +279,12 @@ def step_2_levels_rules_and_acts(db: Database) -> None:
 def step_3_what_the_look_up_is_worth(db: Database) -> None:
     """What unclear POSTs and empty look-ups a run has had, and whether its messages go to its member alone."""
     db.executescript(SCHEMA_3)
+
+
+@steps()
+def step_4_extras_of_a_server(db: Database) -> None:
+    """What a server's admins add counts in their server; the operator's log names it."""
+    db.executescript(SCHEMA_4)
 
 
 def refuse_what_is_not_ours(db: Database, path: str) -> None:

@@ -129,7 +129,7 @@ class SqliteStore:
             if approval is not None:
                 act_id = _act(db, approval)
                 for level in plan(_rules_for(db, new.wish.server, new.wish.spender.scopes)):
-                    if (missing_u := _missing_u(db, level, new.price_u)) > 0:
+                    if (missing_u := _missing_u(db, level, new)) > 0:
                         books.grant(db, level, missing_u, approval, act_id)
             run = _admit(db, new, plan)
             db.execute(
@@ -178,7 +178,7 @@ class SqliteStore:
         def job(db: Database) -> Standing:
             level = plan(_rules(db, server))
             books.grant(db, level, amount_u, act, _act(db, act))
-            return books.standing(db, level)
+            return books.standing(db, level, server)
 
         return await self._writer.write(job)
 
@@ -206,7 +206,12 @@ class SqliteStore:
 
     async def acts(self, server: str, limit: int) -> list[Act]:
         names = ", ".join(field.name for field in fields(Act))
-        sql = f"SELECT {names} FROM act WHERE server = :server ORDER BY act_id DESC LIMIT :limit"
+        latest = "ORDER BY act_id DESC LIMIT :limit"
+        sql = f"SELECT {names} FROM act WHERE server = :server {latest}"
+        if server == EVERYWHERE:
+            here = f"SELECT * FROM (SELECT * FROM act WHERE server = :server {latest})"
+            elsewhere = f"SELECT * FROM (SELECT * FROM act WHERE member != '' AND server != :server {latest})"
+            sql = f"SELECT {names} FROM ({here} UNION ALL {elsewhere}) {latest}"
         return await self._writer.read(
             lambda db: [Act(**row) for row in db.query(sql, {"server": server, "limit": limit})]
         )
@@ -219,7 +224,7 @@ class SqliteStore:
 
     async def standings(self, who: Spender, plan: Plan) -> list[Standing]:
         return await self._writer.read(
-            lambda db: [books.standing(db, level) for level in plan(_rules_for(db, who.server, who.scopes))]
+            lambda db: [books.standing(db, level, who.server) for level in plan(_rules_for(db, who.server, who.scopes))]
         )
 
     async def check(self) -> None:
@@ -367,10 +372,12 @@ def _admit(db: Database, new: NewRun, plan: Plan) -> Run:
     return run
 
 
-def _missing_u(db: Database, level: Level, price_u: int) -> int:
+def _missing_u(db: Database, level: Level, new: NewRun) -> int:
     """How much more a level's own limit would have to be; also where more is spent by now than it allows."""
-    stands = books.standing(db, level)
-    return 0 if level.limit_u is None else stands.held_u + stands.spent_u + price_u - level.limit_u - stands.granted_u
+    if level.limit_u is None:
+        return 0
+    stands = books.standing(db, level, new.wish.server)
+    return stands.held_u + stands.spent_u + new.price_u - level.limit_u - stands.granted_u
 
 
 def _rules_for(db: Database, server: str, scopes: Sequence[str]) -> Rules:
@@ -529,8 +536,10 @@ def _settle(db: Database, run: Run, end: End, now: float, **by: Any) -> Run | No
 
 
 def _fact(run: Run) -> RunFact:
+    """A run for the report: without the role that everybody in its server has, which is named as the server is."""
     facts = {field.name: getattr(run, field.name) for field in fields(RunFact)}
-    return RunFact(**{**facts, "channel": run.budget_channel})
+    roles = tuple(role for role in run.roles if role != run.server)
+    return RunFact(**{**facts, "channel": run.budget_channel, "roles": roles})
 
 
 def _guarded(

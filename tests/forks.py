@@ -74,14 +74,22 @@ class Nursery:
         atexit.register(self._close)
 
     async def start(
-        self, module: str, *arguments: str, folder: Path, environment: Mapping[str, str], output: int, errors: int
+        self,
+        module: str,
+        *arguments: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        output: int,
+        errors: int,
+        before: str = "",
     ) -> Fork:
-        """`python -m MODULE ARGUMENTS` in that folder; what it prints goes to these open files."""
+        """`python -m MODULE ARGUMENTS` in that folder, and this code before it; what it prints goes to these files."""
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._control, [b"\n"], [theirs.fileno(), output, errors])
         ours.setblocking(False)
         order = {"module": module, "arguments": arguments, "folder": str(folder), "environment": dict(environment)}
+        order["before"] = before
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(ours, json.dumps(order).encode() + b"\n")
         (pid,) = NUMBER.unpack(await loop.sock_recv(ours, NUMBER.size))
@@ -92,8 +100,14 @@ class Nursery:
     ) -> tuple[int, str, str]:
         """The same from start to end: exit code, standard output and standard error."""
         with TemporaryFile() as output, TemporaryFile() as errors:
-            files = {"output": output.fileno(), "errors": errors.fileno()}
-            fork = await self.start(module, *arguments, folder=folder, environment=environment, **files)
+            fork = await self.start(
+                module,
+                *arguments,
+                folder=folder,
+                environment=environment,
+                output=output.fileno(),
+                errors=errors.fileno(),
+            )
             try:
                 code = await fork.wait()
             finally:
@@ -170,6 +184,7 @@ def live(order: Mapping[str, Any], files: list[int]) -> int:
     sys.path.insert(0, order["folder"])
     sys.argv[1:] = order["arguments"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    exec(order["before"], {})  # noqa: S102 - of our own tests
     code = run(order["module"])
     gc.collect()  # whatever was not closed says so now: the interpreter's own end, a fifth of a second, is left out
     sys.stdout.flush()

@@ -1,10 +1,17 @@
-"""Copies of the code without one of its guards: what notices them has teeth."""
+"""Code without one of its guards: what notices that has teeth.
+
+Money and delivery are tried on copies, each with a text cut out. Where the bot as a whole is tried, the guard is a
+function that is replaced in the process before it starts.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,3 +61,52 @@ def nursery() -> Nursery:
 async def run_copy(folder: Path, module: str, *arguments: str) -> tuple[int, str, str]:
     """A module of a copy, run on that copy alone: exit code, standard output and standard error."""
     return await nursery().run(module, *arguments, folder=folder, environment=os.environ)
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A guard by its name, the function that it is, as `module:Class.function`, and another in its place."""
+
+    name: str
+    of: str
+    by: str  # the whole function, as source
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+    @property
+    def code(self) -> str:
+        """What a process runs before it starts, to be without the guard."""
+        return f"from tests.guards import replace\nreplace({self.of!r}, {self.by!r})\n"
+
+
+def replace(of: str, by: str) -> list[tuple[object, str, object]]:
+    """Put another function in the place of one, also where it was imported by name; what was there before."""
+    module_name, _, path = of.partition(":")
+    module = importlib.import_module(module_name)
+    *way, name = path.split(".")
+    holder: object = module
+    for each in way:
+        holder = getattr(holder, each)
+    old = getattr(holder, name)
+    made: dict[str, object] = {}
+    exec(f"from __future__ import annotations\n{by}", {**vars(module)}, made)  # noqa: S102 - of our own tests
+    assert name in made, f"{by!r} is no {name}"
+    ours = [
+        each for each in sys.modules.values() if getattr(each, "__name__", "").startswith(("bot", "cogs", "storage"))
+    ]
+    places = [holder] if way else [each for each in ours if getattr(each, name, None) is old]
+    for place in places:
+        setattr(place, name, made[name])
+    return [(place, name, old) for place in places]
+
+
+@contextmanager
+def replaced(guard: Replaced) -> Iterator[None]:
+    """This process without the guard."""
+    before = replace(guard.of, guard.by)
+    try:
+        yield
+    finally:
+        for place, name, old in before:
+            setattr(place, name, old)

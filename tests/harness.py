@@ -22,6 +22,7 @@ from sandbox.runflow import RunflowSandbox
 from sandbox.runflow import Switches as RunflowSwitches
 from storage import check_books
 from tests.forks import Fork, Nursery
+from tests.guards import Replaced
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "whsec_test_0123456789"
@@ -56,10 +57,16 @@ def nursery() -> Nursery:
     return Nursery("bot.app", environment=INTERPRETER)
 
 
-async def started(folder: Path, environment: Mapping[str, str], log: int) -> asyncio.subprocess.Process | Fork:
+async def started(
+    folder: Path, environment: Mapping[str, str], log: int, without: Replaced | None = None
+) -> asyncio.subprocess.Process | Fork:
     """`python -m bot run`, from the very start where the surroundings tell the interpreter something of its own."""
     if not any(name.startswith("PYTHON") and INTERPRETER.get(name) != value for name, value in environment.items()):
-        return await nursery().start("bot", "run", folder=folder, environment=environment, output=log, errors=log)
+        before = "" if without is None else without.code
+        return await nursery().start(
+            "bot", "run", folder=folder, environment=environment, output=log, errors=log, before=before
+        )
+    assert without is None, "a cold start has all of its guards"
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "run", cwd=folder, env=environment, stderr=log, stdout=log
     )
@@ -74,6 +81,7 @@ class Scene:
     runflow: RunflowSandbox
     environment: dict[str, str]
     bot: asyncio.subprocess.Process | Fork | None = None
+    without: Replaced | None = None  # the guard that the bot lacks
     starts: int = field(default=0)
 
     @property
@@ -101,7 +109,7 @@ class Scene:
         self.environment |= changes
         identified, _ = self.discord.gateway_counts
         with (self.folder / "bot.log").open("ab") as log:
-            self.bot = await started(self.folder, self.environment, log=log.fileno())
+            self.bot = await started(self.folder, self.environment, log=log.fileno(), without=self.without)
         self.starts += 1
         async with asyncio.timeout(WAIT_S):
             while self.discord.gateway_counts[0] == identified:
@@ -126,16 +134,22 @@ class Scene:
         self.bot = None
         return code
 
-    async def veo(self, prompt: str = "a red fox", *, member: str = "Bo", **options: object) -> Interaction:
-        """`/veo` by a member, acknowledged in time."""
-        interaction = await self.discord.invoke(self.member(member), self.channel, "veo", {"prompt": prompt, **options})
+    async def veo(
+        self, prompt: str = "a red fox", *, member: str = "Bo", place: str = "video-lab", **options: object
+    ) -> Interaction:
+        """`/veo` by a member in a channel, acknowledged in time."""
+        interaction = await self.use("veo", by=member, place=place, prompt=prompt, **options)
         await interaction.acknowledged()
         return interaction
 
-    async def act(self, command: str, **options: object) -> str:
-        """`/veo-admin ...` by Ada, who owns server and bot; the answer, which only she sees."""
+    async def use(self, command: str, *, by: str, place: str = "video-lab", **options: object) -> Interaction:
+        """Any command by anybody in a channel; options may be things of the sandbox's."""
         values = {name: getattr(value, "id", value) for name, value in options.items()}
-        used = await self.discord.invoke(self.member("Ada"), self.channel, f"veo-admin {command}", values)
+        return await self.discord.invoke(self.member(by), self.discord.world.channel(place), command, values)
+
+    async def act(self, command: str, *, by: str = "Ada", place: str = "video-lab", **options: object) -> str:
+        """`/veo-admin ...`, by Ada who owns server and bot if nobody else; the answer, which the caller alone sees."""
+        used = await self.use(f"veo-admin {command}", by=by, place=place, **options)
         answer = await used.wait(lambda message: bool(message["content"]), timeout=WAIT_S)
         assert answer["flags"] & 64, "what an admin reads is for the admin alone"
         return str(answer["content"])
@@ -145,21 +159,22 @@ class Scene:
         return await interaction.wait(lambda message: bool(message["content"] or message["components"]), timeout=WAIT_S)
 
     async def press(self, message: Json, label: str, *, member: str = "Bo") -> Interaction:
-        """Press the button of that label under a message."""
+        """Press the button under a message that has the label, or begins with it."""
         named = {each["label"]: each["custom_id"] for row in message["components"] for each in row["components"]}
-        pressed = await self.discord.press(self.member(member), message["id"], named[label])
+        found = named.get(label) or next(named[each] for each in named if each.startswith(label))
+        pressed = await self.discord.press(self.member(member), message["id"], found)
         await pressed.acknowledged()
         return pressed
 
-    def whispers(self, member: str) -> list[str]:
+    def whispers(self, member: str, place: str = "video-lab") -> list[str]:
         """Everything that only this member sees in the channel, oldest first."""
-        shown = self.discord.messages(self.channel, self.member(member))
+        shown = self.discord.messages(self.discord.world.channel(place), self.member(member))
         return [each["content"] for each in shown if each["flags"] & 64]
 
-    async def whispered(self, member: str, text: str) -> None:
+    async def whispered(self, member: str, text: str, place: str = "video-lab") -> None:
         """Wait until the member was told so."""
         async with asyncio.timeout(WAIT_S):
-            while not any(text in each for each in self.whispers(member)):  # noqa: ASYNC110 - shown by the bot's reply
+            while not any(text in each for each in self.whispers(member, place)):  # noqa: ASYNC110 - shown by the bot
                 await asyncio.sleep(0.01)
 
     async def end_of(self, interaction: Interaction, *, kind: str | None = None, timeout: float = WAIT_S) -> Json:
@@ -237,6 +252,7 @@ async def scene(
     queue_s: float = 0.0,
     run_s: float = 0.05,
     start: bool = True,
+    without: Replaced | None = None,
     **environment: str,
 ) -> AsyncIterator[Scene]:
     """A world with its bot started; afterwards the books are checked and everything is gone."""
@@ -271,7 +287,7 @@ async def scene(
             "POLL_INTERVAL_MAX_S": "0.2",
             **environment,
         }
-        world = Scene(folder=folder, discord=chat, runflow=provider, environment=settings)
+        world = Scene(folder=folder, discord=chat, runflow=provider, environment=settings, without=without)
         try:
             if start:
                 await world.start()

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -15,7 +16,7 @@ from sandbox.discord import CommandRefused
 from tests.harness import Scene, scene
 
 FOX = "a red fox in falling snow"
-EVERY_ACT: dict[str, dict[str, object]] = {
+EVERY_ACT: dict[str, dict[str, Any]] = {
     "limit set": {"amount": "5"},
     "limit show": {},
     "limit lift": {},
@@ -40,7 +41,7 @@ EVERY_ACT: dict[str, dict[str, object]] = {
 }
 
 
-def named(world: Scene, options: dict[str, object]) -> dict[str, object]:
+def named(world: Scene, options: dict[str, Any]) -> dict[str, Any]:
     """Options with members and roles in the place of their names."""
     found = dict(options)
     if "member" in found:
@@ -54,7 +55,7 @@ def editors(world: Scene):  # type: ignore[no-untyped-def]  # the sandbox's own 
     return next(role for role in world.discord.world.servers[0].roles if role.name == "Editors")
 
 
-async def refusal(world: Scene, member: str = "Bo", **options: object) -> str:
+async def refusal(world: Scene, member: str = "Bo", **options: Any) -> str:
     return str((await world.answer_to(await world.veo(FOX, member=member, **options)))["content"])
 
 
@@ -90,7 +91,7 @@ async def test_each_level_can_be_limited_and_its_refusal_names_it_without_figure
     """Server, channel, pool, role and member: set, refused by name, lifted again."""
     await world.end_of(await world.veo(FOX, member="Cem"))
     role, channel = editors(world), world.channel
-    levels: list[tuple[dict[str, object], str]] = [
+    levels: list[tuple[dict[str, Any], str]] = [
         ({}, "over the limit of this server"),
         ({"channel": channel}, f"over the limit of <#{channel.id}>"),
         ({"role": role, "pool": True}, f"over the limit of the pool of <@&{role.id}>"),
@@ -103,7 +104,7 @@ async def test_each_level_can_be_limited_and_its_refusal_names_it_without_figure
         assert "$2.80" not in refused  # what is left there is other people's affair
         assert "What would fit: 4 s" in refused
         await world.act("limit lift", **options)
-    own: list[dict[str, object]] = [{"role": role}, {"member": world.member("Cem")}]
+    own: list[dict[str, Any]] = [{"role": role}, {"member": world.member("Cem")}]
     for options in own:
         await world.act("limit set", amount="6", **options)
         assert "$2.80 of your limit is left" in await refusal(world, "Cem")
@@ -145,7 +146,7 @@ async def test_runs_at_a_time_can_be_limited_on_every_level(tmp_path: Path) -> N
     """Beside the dollars a level may allow so many runs at a time; the refusal says which."""
     async with scene(tmp_path, runflow={"end": "never"}) as world:
         await world.card(await world.veo(FOX, member="Cem"), "Filming")
-        levels: list[tuple[dict[str, object], str]] = [
+        levels: list[tuple[dict[str, Any], str]] = [
             ({}, "1 runs at a time is the limit of this server"),
             ({"channel": world.channel}, "of this channel"),
             ({"role": editors(world), "pool": True}, "of a role that you have"),
@@ -306,7 +307,7 @@ async def admin_world(world: Scene) -> Scene:
 
 async def test_a_wrong_choice_of_options_gets_a_sentence(world: Scene) -> None:
     """Two subjects, none, a pool without a role, a period without an amount, nothing to lift."""
-    both = {"member": world.member(), "channel": world.channel}
+    both: dict[str, Any] = {"member": world.member(), "channel": world.channel}
     assert "Name only one of" in await world.act("limit set", amount="5", **both)
     assert "Name an amount" in await world.act("limit set")
     assert "Only a role has a pool" in await world.act("limit set", amount="5", pool=True)

@@ -43,7 +43,7 @@ ELSEWHERE = [
     for scope in ("total", "server:discord:8", "channel:discord:7", "member:discord:9")
 ]
 
-BALANCE = "each level's held, spent, excess and granted are what its entries add up to"
+BALANCE = "each level's held, spent and excess are what its entries add up to"
 LIMIT = "held and spent stay within the limit and the recorded excess"
 ENDS = "an ended run has exactly one post or void for each of its holds, and any other run has none"
 PAIRS = "every run holds its price once on each level, also its member's, and every entry but a grant has its run"
@@ -52,6 +52,7 @@ POSTS = "a post never exceeds its hold, and a void gives back all of it"
 STORY = "all levels of a run tell the same story: as many entries of each kind, over the same amounts"
 SCOPES = "a run is held on every level of its scopes in whose period it was asked for, and on none of other scopes"
 ACTS = "every grant and refund is above 0 and named in an act by the same actor, and every rule has its act"
+GIVEN = "every grant, refund and release is in the ledger"
 REFUNDS = "a refund is for its run's member, of an ended run, once, and at most what it was charged by then"
 OFFERS = "a taken offer has one run, of its own, for the same member, place and request, at a price that was offered"
 COST = "a run whose cost is known is charged exactly that"
@@ -78,12 +79,11 @@ BREACHES = [
     Breach("held too much", BALANCE, ["UPDATE budget SET held_u = held_u + 1 WHERE scope = 'total'"]),
     Breach("spent too little", BALANCE, ["UPDATE budget SET spent_u = spent_u - 1 WHERE scope LIKE 'member:%'"]),
     Breach("an excess without its entry", BALANCE, ["UPDATE budget SET excess_u = excess_u + 1"]),
-    Breach("an extra without its entry", BALANCE, ["UPDATE budget SET granted_u = granted_u + 1"]),
     Breach("a leaked hold", BALANCE, ["UPDATE budget SET held_u = held_u + 1000000"]),
     Breach("a level is lost", BALANCE, ["DELETE FROM budget WHERE scope = 'total'"]),
     Breach("an entry is lost", BALANCE, ["DELETE FROM ledger_entry WHERE kind = 'adjust' AND scope = 'total'"]),
-    Breach("a grant is lost", BALANCE, ["DELETE FROM ledger_entry WHERE kind = 'grant'"]),
-    Breach("a refund is lost", BALANCE, ["DELETE FROM ledger_entry WHERE kind = 'refund'"]),
+    Breach("a grant is lost", GIVEN, ["DELETE FROM ledger_entry WHERE kind = 'grant'"]),
+    Breach("a refund is lost", GIVEN, ["DELETE FROM ledger_entry WHERE kind = 'refund'"]),
     Breach("an entry is changed", BALANCE, ["UPDATE ledger_entry SET amount_u = 1 WHERE kind = 'post'"]),
     Breach(
         "an entry in another period",

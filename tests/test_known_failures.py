@@ -27,7 +27,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bot import runflow
-from bot.administration import Admin, Administration
+from bot.administration import Administration
 from bot.admission import Admission, Answer, AskFirst
 from bot.engine import Engine
 from bot.errors import BadRequest, OfferGone, SettingsError, StoreDown
@@ -35,6 +35,7 @@ from bot.ledger import USD_U, PeriodKind, PriceTable, to_micro, usd
 from bot.media import Link, Media
 from bot.ports import (
     Accepted,
+    Admin,
     End,
     NotSent,
     Offer,
@@ -467,7 +468,7 @@ async def test_every_limit_of_the_admins_is_felt_in_the_channel(world: Scene) ->
     """A limit of nothing on any level refuses the very next `/veo`, and only until it is lifted."""
     editors = next(role for role in world.discord.world.servers[0].roles if role.name == "Editors")
     cem = world.member("Cem")
-    levels: list[tuple[str, dict[str, object], str]] = [
+    levels: list[tuple[str, dict[str, Any], str]] = [
         ("limit", {}, "The limit of this server is $0.00"),
         ("limit", {"channel": world.channel}, f"The limit of <#{world.channel.id}> is $0.00"),
         ("limit", {"role": editors, "pool": True}, f"The limit of the pool of <@&{editors.id}> is $0.00"),
@@ -606,7 +607,7 @@ async def asked(bench: Till, verb: str, name: str) -> Any:
         return bench.admission.confirm(Answer(offer_id=offer.offer_id), "discord:1")
     with pytest.raises(AskFirst) as refused:
         await bench.admission.ask(wish(name))
-    return bench.admission.approve(refused.value.offer.offer_id, "discord:2", "discord:9", "Ada")
+    return bench.admission.approve(refused.value.offer.offer_id, ADA)
 
 
 async def test_a_cancelled_wish_spoils_nothing_for_those_beside_it(tmp_path: Path) -> None:
@@ -638,14 +639,14 @@ async def test_what_was_never_held_gives_nothing_back(tmp_path: Path) -> None:
         before = (await bench.standings(), bench.rows("SELECT * FROM ledger_entry"))
         with pytest.raises(AskFirst) as first:
             await bench.ask("2")
-        await bench.admission.deny(first.value.offer.offer_id, "discord:2", "discord:9", "Ada")
+        await bench.admission.deny(first.value.offer.offer_id, ADA)
         with pytest.raises(OfferGone):
-            await bench.admission.deny(first.value.offer.offer_id, "discord:2", "discord:9", "Ada")
+            await bench.admission.deny(first.value.offer.offer_id, ADA)
         with pytest.raises(AskFirst) as second:
             await bench.ask("3", request=VeoRequest(prompt=FOX, resolution="4k"))
         bench.time.at += 2 * 86400.0
         with pytest.raises(OfferGone):
-            await bench.admission.approve(second.value.offer.offer_id, "discord:2", "discord:9", "Ada")
+            await bench.admission.approve(second.value.offer.offer_id, ADA)
         with pytest.raises(BadRequest):
             await bench.administration.refund(ADA, "no-such-run", "a mistake")
         with pytest.raises(AssertionError):
@@ -711,7 +712,7 @@ async def test_a_broken_store_refuses_every_way_to_a_run(tmp_path: Path, fault: 
             bench.admission.ask(wish("3")),
             bench.admission.ask(wish("4", request=cheap)),
             bench.admission.confirm(Answer(offer_id=question.offer_id), "discord:1"),
-            bench.admission.approve(refused.value.offer.offer_id, "discord:2", "discord:9", "Ada"),
+            bench.admission.approve(refused.value.offer.offer_id, ADA),
         )
         for way in ways:
             with pytest.raises(StoreDown, match="nothing was started"):
@@ -855,7 +856,7 @@ async def test_the_database_takes_whole_amounts_only(tmp_path: Path) -> None:
                 assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() != (0,)
                 with pytest.raises(sqlite3.IntegrityError, match=r"cannot store REAL|never changed"):
                     connection.execute(f"UPDATE {table} SET {column} = 0.5")
-    assert amounts >= 9
+    assert amounts >= 8
 
 
 # Periods

@@ -10,9 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,26 +18,21 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.administration import Admin, Administration
-from bot.admission import CONFIRM_LIFE_S, REQUEST_LIFE_S, Admission, Answer, AskFirst
+from bot.admission import CONFIRM_LIFE_S, REQUEST_LIFE_S, Answer, AskFirst
 from bot.errors import BadAmount, BadRequest, NotAllowed, OfferGone, OverQuota, Refusal
-from bot.ledger import PeriodKind, PriceTable, period_at
-from bot.ports import End, Offer, OfferState, RunChanges
-from bot.quota import Level, OverLimit, Plan, Policy, RuleKind, Spender, Standing, TooManyInFlight
-from bot.runs import RESOLUTIONS, Duration, Ending, Run, RunState, VeoRequest
-from storage import check_books
+from bot.ledger import PeriodKind, period_at
+from bot.ports import Admin, End, Offer, OfferState
+from bot.quota import Level, OverLimit, Plan, RuleKind, Spender, TooManyInFlight
+from bot.runs import Duration, Ending, Run, RunState, VeoRequest
 from storage.books import RESERVE
-from tests.money import PRICE_U, dump, new_run, store_at, wish
+from tests.core import ADA, NOON, SERVER, UTC, Bot
+from tests.money import PRICE_U, dump, new_run, wish
 
 Answered = TypeVar("Answered")
-UTC = ZoneInfo("UTC")
-NOON = datetime(2026, 11, 10, 12, 0, tzinfo=UTC).timestamp()  # a Tuesday
 NOVEMBER = period_at(NOON, "month", UTC)
 DAY_S = 86400.0
 THREADS = 8
 BO, AL, CY = "discord:1", "discord:11", "discord:12"
-SERVER = "discord:2"
-ADA = Admin(server=SERVER, actor="discord:90", name="Ada")
 EVE = Admin(server=SERVER, actor="discord:91", name="Eve")
 SORTS = ("total", "server", "channel", "role", "member")
 SCOPES = {
@@ -48,106 +41,6 @@ SCOPES = {
     "role": "role:discord:4",
     "member": "member:discord:1",
 }
-
-
-@dataclass
-class Wall:
-    at: float = NOON
-
-    def now(self) -> float:
-        return self.at
-
-
-@dataclass
-class Bot:
-    """A bot without its front: the books on a file, who admits and who rules. A run of 4 s costs one dollar."""
-
-    path: Path
-    per_second: str = "0.25"
-    confirm_above_u: int = 10**12
-    member_limit_u: int | None = 100 * PRICE_U
-    server_ceiling_u: int | None = None
-    wall: Wall = field(default_factory=Wall)
-    asked: int = 0
-
-    def __post_init__(self) -> None:
-        self.open()
-
-    def open(self) -> None:
-        self.store = store_at(self.path)
-        prices: dict[str, dict[str, Decimal]] = {
-            name: dict.fromkeys(("silent", "audio"), Decimal(self.per_second)) for name in RESOLUTIONS
-        }
-        policy = Policy(
-            member_limit_u=self.member_limit_u,
-            server_ceiling_u=self.server_ceiling_u,
-            total_ceiling_u=None,
-            period="month",
-            zone=UTC,
-            runs_per_member=1000,
-        )
-        self.admission = Admission(
-            books=self.store,
-            prices=PriceTable(prices),
-            policy=policy,
-            clock=self.wall,
-            chance=random.Random(self.asked),
-            prompt_max_chars=100,
-            confirm_above_u=self.confirm_above_u,
-            look=lambda: None,
-        )
-        self.admins = Administration(books=self.store, policy=policy, clock=self.wall, look=lambda: None)
-
-    async def close(self) -> None:
-        await self.store.close()
-        assert check_books(f"sqlite:///{self.path}") == []
-
-    async def ask(self, duration: Duration = "4s", **changes: object) -> Run | Offer:
-        self.asked += 1
-        request = VeoRequest(prompt="a red fox", duration=duration)
-        return await self.admission.ask(wish(str(self.asked), **({"request": request} | changes)))
-
-    async def run(self, duration: Duration = "4s", **changes: object) -> Run:
-        run = await self.ask(duration, **changes)
-        assert isinstance(run, Run)
-        return run
-
-    async def ended(self, cost_u: int | None = None) -> Run:
-        run = await self.moved(await self.run(), RunState.SUBMITTING, RunState.RUNNING)
-        ended = await self.store.settle(run, End(ending=Ending.VIDEO, cost_u=cost_u), now=self.wall.at)
-        assert ended is not None
-        return ended
-
-    async def moved(self, run: Run, *way: RunState) -> Run:
-        for state in way:
-            changes = RunChanges(provider_id=f"job-{run.run_id}") if state == RunState.RUNNING else RunChanges()
-            if state == RunState.SUBMITTING:
-                moved = await self.store.begin_submit(run, now=self.wall.at, total_max=1000)
-            else:
-                moved = await self.store.advance(run, state, now=self.wall.at, changes=changes)
-            assert moved is not None
-            run = moved
-        return run
-
-    async def limit(
-        self, scope: str, dollars: str | None, period: PeriodKind | None = None, in_flight: int | None = None
-    ) -> None:
-        await self.admins.set_limit(ADA, scope, RuleKind.LIMIT, amount=dollars, period=period, in_flight=in_flight)
-
-    async def stands(self, scope: str, **changes: object) -> Standing:
-        """The level of this scope, as whoever asks so sees it."""
-        (found,) = [it for it in await self.admission.standings(wish("", **changes).spender) if it.scope == scope]
-        return found
-
-    async def request(self, duration: Duration = "4s") -> Offer:
-        """A wish over a limit, as it comes before the admins."""
-        with pytest.raises(AskFirst) as refusal:
-            await self.ask(duration)
-        return refusal.value.offer
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as connection:
-            return connection.execute(sql).fetchall()
 
 
 @pytest.fixture
@@ -454,7 +347,7 @@ async def desk(bot: Bot) -> Bot:
 
 
 def approving(bot: Bot, offer: Offer, admin: Admin) -> Callable[[], Coroutine[Any, Any, Run]]:
-    return lambda: bot.admission.approve(offer.offer_id, SERVER, admin.actor, admin.name)
+    return lambda: bot.admission.approve(offer.offer_id, admin)
 
 
 GRANTS = "SELECT scope, amount_u FROM ledger_entry WHERE kind = 'grant' ORDER BY entry_id"
@@ -513,12 +406,12 @@ async def test_what_was_denied_is_never_approved(desk: Bot) -> None:
     """After a no, a yes is refused as often as it comes, and so is another no; nothing is written."""
     await desk.limit(SCOPES["member"], "0")
     offer = await desk.request()
-    await desk.admission.deny(offer.offer_id, SERVER, ADA.actor, ADA.name)
+    await desk.admission.deny(offer.offer_id, ADA)
     before = dump(desk.path)
     answers = await at_once([approving(desk, offer, admin) for admin in (ADA, EVE) * 10])
     assert {type(each) for each in answers} == {OfferGone}
     with pytest.raises(OfferGone):
-        await desk.admission.deny(offer.offer_id, SERVER, EVE.actor, EVE.name)
+        await desk.admission.deny(offer.offer_id, EVE)
     assert dump(desk.path) == before
 
 
@@ -530,10 +423,10 @@ async def test_of_a_yes_and_a_no_at_once_one_counts(desk: Bot) -> None:
         before = len(desk.rows("SELECT 1 FROM run"))
 
         async def deny(offer_id: str = offer.offer_id) -> Offer | Run:
-            return await desk.admission.deny(offer_id, SERVER, EVE.actor, EVE.name)
+            return await desk.admission.deny(offer_id, EVE)
 
         async def approve(offer_id: str = offer.offer_id) -> Offer | Run:
-            return await desk.admission.approve(offer_id, SERVER, ADA.actor, ADA.name)
+            return await desk.admission.approve(offer_id, ADA)
 
         await at_once([approve, deny] * 4)
         kept = await desk.store.offer_of(offer.offer_id)
@@ -602,8 +495,8 @@ REFUSED: dict[str, tuple[Act, type[Refusal]]] = {
     "an empty prompt": (lambda bot: bot.ask(request=VeoRequest(prompt=" ")), BadRequest),
     "a long prompt": (lambda bot: bot.ask(request=VeoRequest(prompt="x" * 101)), BadRequest),
     "a yes to nothing": (lambda bot: bot.admission.confirm(Answer(offer_id="none"), BO), OfferGone),
-    "an approval of nothing": (lambda bot: bot.admission.approve("none", SERVER, ADA.actor, ADA.name), OfferGone),
-    "a denial of nothing": (lambda bot: bot.admission.deny("none", SERVER, ADA.actor, ADA.name), OfferGone),
+    "an approval of nothing": (lambda bot: bot.admission.approve("none", ADA), OfferGone),
+    "a denial of nothing": (lambda bot: bot.admission.deny("none", ADA), OfferGone),
     "an amount that is none": (lambda bot: bot.limit(SCOPES["member"], "ten"), BadAmount),
     "an amount that could be two": (lambda bot: bot.limit(SCOPES["member"], "1,000"), BadAmount),
     "a limit of nothing": (lambda bot: bot.limit(SCOPES["member"], None), BadRequest),

@@ -139,7 +139,6 @@ class TestMaking:
                 "UPDATE budget SET held_u = -1",
                 "UPDATE budget SET spent_u = -1",
                 "UPDATE budget SET excess_u = -1",
-                "UPDATE budget SET granted_u = -1",
                 "UPDATE ledger_entry SET amount_u = 2",
                 "DELETE FROM ledger_entry",
                 f"{copied.format(9, 'hold', 'NULL')} WHERE kind = 'hold'",

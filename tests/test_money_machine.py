@@ -10,7 +10,6 @@ import os
 import sqlite3
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -139,7 +138,7 @@ class Model:
         self.now = START
         self.runs: dict[str, Asked] = {}
         self.rules: dict[Subject, Rule] = {}
-        self.granted: Counter[tuple[str, str]] = Counter()
+        self.extras: list[tuple[str, str, float, int]] = []  # scope, in whose server, when and how much
 
     def books(self, scope: str, kind: PeriodKind, key: str) -> tuple[int, int]:
         """What a level holds and has spent: its runs of that period, whatever limits there were."""
@@ -172,9 +171,14 @@ class Model:
         kind, limit_u = (best[0].period or self.kind, best[0].limit_u) if best else (self.kind, self.member_u)
         return Line(f"member:{who.member}", kind, limit_u, None, most)
 
-    def stand(self, line: Line, at: float) -> tuple[str, str, int | None, int, int]:
+    def stand(self, line: Line, at: float, server: str) -> tuple[str, str, int | None, int, int]:
         key = key_of(at, line.kind)
-        bounds = [] if line.limit_u is None else [line.limit_u + self.granted[line.scope, key]]
+        extra_u = sum(
+            amount_u
+            for scope, place, given_at, amount_u in self.extras
+            if (scope, place, key_of(given_at, line.kind)) == (line.scope, server, key)
+        )
+        bounds = [] if line.limit_u is None else [line.limit_u + extra_u]
         bounds += [] if line.ceiling_u is None else [line.ceiling_u]
         return line.scope, key, min(bounds, default=None), *self.books(line.scope, line.kind, key)
 
@@ -196,7 +200,7 @@ class Model:
             ]
             if line.flights is not None and len(flying) >= line.flights:
                 return TooManyInFlight, line.scope
-        for scope, _, bound_u, held_u, spent_u in (self.stand(line, run.at) for line in self.lines(who)):
+        for scope, _, bound_u, held_u, spent_u in (self.stand(line, run.at, who.server) for line in self.lines(who)):
             if bound_u is not None and held_u + spent_u + run.price_u > bound_u:
                 return OverLimit, scope
         return None
@@ -535,7 +539,7 @@ class MoneyMachine(RuleBasedStateMachine):
                 assert not self.answers or isinstance(self.answers[0], OfferGone)
             else:
                 model.refunded_u = model.charged_u
-                self.model.granted[line.scope, key_of(now, line.kind)] += model.charged_u
+                self.model.extras.append((line.scope, view.server, now, model.charged_u))
             self.seen(view.run_id)
 
     @rule(target=views, limit=LIMIT_OF_SOMETHING, lifted=st.none() | st.integers(0, 9), asks=st.lists(ASK, max_size=3))
@@ -593,7 +597,7 @@ class MoneyMachine(RuleBasedStateMachine):
             return self.policy.level(scope, rules, now)[-1]
 
         if self.do(self.store.grant(server, level, amount_u, self.act(server, "grant"))):
-            self.model.granted[scope, key_of(now, lines[-1].kind)] += amount_u
+            self.model.extras.append((scope, server, now, amount_u))
 
     @rule(by=st.sampled_from([60.0, 3600.0, 6 * 3600.0, 86400.0, 7 * 86400.0, 17 * 86400.0]) | st.sampled_from(KINDS))
     def roll(self, by: float | PeriodKind) -> None:
@@ -617,7 +621,7 @@ class MoneyMachine(RuleBasedStateMachine):
             who = Spender(member=member, server=server, channel=channel, roles=ROLES[server])
             found = self.loop.run_until_complete(self.store.standings(who, self.policy.levels(who, now)))
             stands = [(it.scope, it.period.key, it.limit_u, it.held_u, it.spent_u) for it in found]
-            assert stands == [self.model.stand(line, now) for line in self.model.lines(who)]
+            assert stands == [self.model.stand(line, now, server) for line in self.model.lines(who)]
 
     @invariant()
     def every_row_counts_the_runs_of_its_period(self) -> None:
@@ -653,6 +657,7 @@ GUARDS = [
     ),
     guard("the operators ceiling", QUOTA, "*([] if self.ceiling_u is None else [self.ceiling_u])", ""),
     guard("what was granted", QUOTA, "[self.limit_u + granted_u]", "[self.limit_u]"),
+    guard("the server in which an extra counts", BOOKS, '"AND act.server IN (?, ?)"', '"AND ? != ?"'),
     guard("a ceiling of another period", QUOTA, "return [ceiling, own]", "return [own]"),
     guard("runs at a time", SQLITE, "    books.check_flights(db, levels)\n", ""),
     guard(
@@ -687,7 +692,6 @@ GUARDS = [
     guard("the start of a period that is open", BOOKS, "AND starts_at <= ? AND", "AND 0 <= ? AND"),
     guard("the end of a period that is open", BOOKS, "AND resets_at > ?", "AND 0 <= ?"),
     guard("the excess over a hold", BOOKS, '"excess_u": max(0, amount_u)}', '"excess_u": 0}'),
-    guard("a grant on its level", BOOKS, "SET granted_u = granted_u + :amount_u", "SET granted_u = granted_u"),
     guard(
         "giving back what failed for nothing",
         LEDGER,

@@ -290,8 +290,8 @@ class TestAdmission:
             Rule(server="2", subject="role:8", kind=RuleKind.ALLOW),
         ]
         for each in (*mine, *others):
-            await store.set_rule(replace(each, in_flight=9), ACT)  # replaced by the next
-            await store.set_rule(each, ACT)
+            await store.set_rule(replace(each, in_flight=9), replace(ACT, verb="set"))  # replaced by the next
+            await store.set_rule(each, replace(ACT, verb="set"))
         seen: list[list[Rule]] = []
 
         def plan(rules: Rules) -> list[Level]:
@@ -299,7 +299,7 @@ class TestAdmission:
             return [member_level()]
 
         await store.admit(wish(), plan)
-        assert await store.lift_rule("1", "member:bo", RuleKind.BLOCK, ACT)
+        assert await store.lift_rule("1", "member:bo", RuleKind.BLOCK, replace(ACT, verb="lift"))
         await store.standings(BO, plan)
         for found, expected in zip(seen, (mine, [each for each in mine if each.kind != RuleKind.BLOCK]), strict=True):
             assert sorted(found, key=repr) == sorted(expected, key=repr)
@@ -547,8 +547,9 @@ class TestLevelsThatComeAndGo:
         with pytest.raises(OverLimit):
             await admitted(store, "2", replace(level, ceiling_u=2 * PRICE_U - 1))
         await admitted(store, "2", level)
-        december = replace(level, period=DECEMBER)
-        assert (await stand(store, december)).limit_u == PRICE_U
+        october = Period(kind="month", key="2026-10", starts_at=-31.0, resets_at=NOVEMBER.starts_at)
+        for other in (DECEMBER, october):
+            assert (await stand(store, replace(level, period=other))).limit_u == PRICE_U
         assert await store.acts("1", 9) == [ACT]
         assert shelf.audit() == []
 

@@ -1,0 +1,145 @@
+"""Whose word counts where: two servers with their admins, the bot's owner and its team.
+
+Ada owns the bot and Aurora Studio, with Bo, Cem and Dana in it. Dana owns Elsewhere, with Eli in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.errors import BadRequest, NotAllowed, OfferGone
+from bot.ports import Admin
+from bot.quota import RuleKind, Spender
+from tests.core import ADA, Bot
+from tests.harness import Scene, scene
+from tests.money import PRICE_U
+from tests.test_admin import EVERY_ACT, FOX, named
+
+Start = Callable[..., AbstractAsyncContextManager[Scene]]
+OFF = "This bot is not switched on in this server."
+CHEAP: dict[str, Any] = {"duration": "4s", "generate_audio": False}  # $0.80
+DORA = Admin(server="discord:5", actor="discord:80", name="Dora")  # of another server than Ada
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """A world whose bot works in both servers, if nothing else is said."""
+    return partial(scene, tmp_path, DISCORD_SERVERS="*")
+
+
+@pytest.fixture
+async def bot(tmp_path: Path) -> AsyncIterator[Bot]:
+    opened = Bot(tmp_path / "books.db")
+    yield opened
+    await opened.close()
+
+
+async def said(world: Scene, command: str, *, by: str, place: str = "video-lab", **options: Any) -> str:
+    """What the caller of a command reads."""
+    return str((await world.answer_to(await world.use(command, by=by, place=place, **options)))["content"])
+
+
+async def refused(world: Scene, *, by: str, place: str = "video-lab") -> str:
+    return str((await world.answer_to(await world.veo(FOX, member=by, place=place, **CHEAP)))["content"])
+
+
+# A server's admin rules that server
+
+
+async def test_where_the_bot_is_off_nothing_can_be_administered(start: Start) -> None:
+    """Anybody may add the bot to a server of their own; each act there is refused, and nothing is kept of it."""
+    async with start(DISCORD_SERVERS="") as world:
+        for command, options in EVERY_ACT.items():
+            if not command.startswith("bot "):
+                values = named(world, options)
+                if "role" in values:
+                    values["role"] = world.discord.world.servers[1].roles[1].id
+                answer = await said(world, f"veo-admin {command}", by="Dana", place="lobby", **values)
+                assert answer.startswith(OFF), command
+        for command in ("veo-quota", "veo-show"):
+            assert (await said(world, command, by="Eli", place="lobby")).startswith(OFF)
+        assert world.rows("SELECT * FROM act") == []
+        assert world.rows("SELECT * FROM rule") == []
+
+
+async def test_an_extra_counts_in_the_server_whose_admin_gave_it(start: Start) -> None:
+    """Dana grants herself a fortune in her own server, and has nothing of it in Ada's."""
+    async with start(QUOTA_USER_USD="0.50") as world:
+        dana = world.member("Dana")
+        answer = await world.act("grant", by="Dana", place="lobby", amount="1000000", member=dana)
+        assert "$1000000.50 left" in answer
+        assert "Your limit is $0.50" in await refused(world, by="Dana")
+        assert "$0.50 left" in await said(world, "veo-quota", by="Dana")
+        made = await world.veo(FOX, member="Dana", place="lobby", **CHEAP)
+        await world.end_of(made)
+        run = await world.run_id(made)
+        # What she spent there counts here too, for a member has one limit; what is given back there does not.
+        await world.act("refund", by="Dana", place="lobby", run=run, reason="mine")
+        assert "**$0.00 left** of $0.50. Used $0.80" in await said(world, "veo-quota", by="Dana")
+        there = await said(world, "veo-quota", by="Dana", place="lobby")
+        assert "**$1000000.50 left** of $1000001.30, $1000000.80 of it extra. Used $0.80" in there
+
+
+async def test_figures_of_people_who_are_not_here_are_not_shown(start: Start) -> None:
+    """Discord lets anybody be named by id: what somebody spends in another server is not this admin's to read."""
+    async with start() as world:
+        await world.end_of(await world.veo(FOX, **CHEAP))
+        for command, options in (("limit show", {}), ("grant", {"amount": "1"})):
+            answer = await world.act(command, by="Dana", place="lobby", member=world.member("Bo"), **options)
+            assert "is not a member of this server" in answer
+            assert "$" not in answer
+        assert world.rows("SELECT * FROM act") == []
+        assert "used $0.80" in await world.act("limit show", member=world.member("Bo"))
+
+
+async def test_the_owners_log_names_the_server_in_which_something_was_done_to_a_member(start: Start) -> None:
+    """Grants, blocks and limits of members anywhere, and what was done to the whole bot; not a server's own affairs."""
+    async with start() as world:
+        eli = world.member("Eli")
+        await world.act("grant", by="Dana", place="lobby", amount="5", member=eli)
+        await world.act("limit set", by="Dana", place="lobby", amount="7")
+        await world.act("access block", by="Dana", place="lobby", member=eli, reason="a bet")
+        await world.act("bot limit", amount="100")
+        lines = (await world.act("bot log")).splitlines()
+        elsewhere = f"in `Elsewhere` ({world.discord.world.servers[1].id})"
+        assert [line.split("> ")[2].partition(":")[0] for line in lines] == ["limit set", "block", "grant"]
+        assert [elsewhere in line for line in lines] == [False, True, True]
+        assert f"grant: <@{eli.id}>" in lines[2]
+        here = await world.act("log", by="Dana", place="lobby")
+        assert "Elsewhere" not in here
+        assert "limit set: this server" in here
+        assert await world.act("log") == "Nothing was done here yet."
+
+
+async def test_a_run_of_another_server_is_nobody_elses_to_refund_or_to_read(bot: Bot) -> None:
+    """Refund, release, receipt, approval and denial ask for the admins of the server in which the run was asked for."""
+    await bot.admins.set_desk(ADA, "channel:discord:77")
+    run = await bot.ended()
+    with pytest.raises(BadRequest, match="No run of this server"):
+        await bot.admins.refund(DORA, run.run_id, "mine")
+    with pytest.raises(NotAllowed):
+        await bot.admission.receipt_of(run.run_id, member="discord:80", server=DORA.server)
+    assert (await bot.admission.receipt_of(run.run_id, member="discord:90", server=ADA.server)).run_id == run.run_id
+    await bot.limit("member:discord:1", "0")
+    offer = await bot.request()
+    for answer in (bot.admission.approve, bot.admission.deny):
+        with pytest.raises(OfferGone):
+            await answer(offer.offer_id, DORA)
+    assert bot.rows("SELECT verb FROM act ORDER BY act_id") == [("requests here",), ("limit set",)]
+
+
+async def test_the_extras_of_a_server_do_not_raise_what_counts_elsewhere(bot: Bot) -> None:
+    """Whatever level a server's admin adds to, a wish in another server does not see it."""
+    await bot.limit("member:discord:1", "1")
+    who = Spender(member="discord:1", server=DORA.server, channel="discord:50")
+    await bot.admins.set_limit(DORA, "member:discord:1", RuleKind.LIMIT, amount="1", period=None, in_flight=None)
+    await bot.admins.grant(DORA, "member:discord:1", who, "9", "a friend")
+    assert (await bot.stands("member:discord:1")).left_u == PRICE_U
+    there = await bot.stands("member:discord:1", server=DORA.server, channel="discord:50", budget_channel="discord:50")
+    assert there.left_u == 10 * PRICE_U
