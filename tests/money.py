@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -51,6 +51,14 @@ class Inline(Executor):
         waiting, self._waiting = self._waiting or [], None
         for job in waiting:
             job()
+
+
+@contextmanager
+def home() -> Iterator[Path]:
+    """A folder for small books, in memory where the machine has some: how long a disk takes is not the test."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(prefix="veo-test-", dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 @cache

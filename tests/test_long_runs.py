@@ -7,10 +7,12 @@ import gc
 import random
 import sqlite3
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import pytest
 
 from bot.engine import STEPS_AT_ONCE, Engine
 from bot.media import Link, Media
@@ -19,7 +21,7 @@ from bot.quota import Standing
 from bot.runs import Ending, Notice, Observation, Run
 from storage import check_books, open_store
 from tests.long_runs import EPOCH, HOUR_S, POLICY, in_flight
-from tests.money import PRICE_U, Inline, empty_books, new_run
+from tests.money import PRICE_U, Inline, empty_books, home, new_run
 from tests.parts import LIMITS, engine_of
 from tests.virtual import Timeline, VirtualLoop
 
@@ -142,9 +144,16 @@ def most_in(times: list[float], window_s: float) -> int:
     return most
 
 
-def test_ten_thousand_runs_cost_no_more_than_a_few(tmp_path: Path) -> None:
+@pytest.fixture
+def path() -> Iterator[Path]:
+    """Where the books are, or are to be."""
+    with home() as folder:
+        yield folder / "veo.db"
+
+
+@pytest.mark.timeout(300)
+def test_ten_thousand_runs_cost_no_more_than_a_few(path: Path) -> None:
     """No task and no memory for each, the due ones found by the index, and no more steps a second than allowed."""
-    path = tmp_path / "veo.db"
     in_flight(path, IN_FLIGHT)
     outside = Outside(Timeline(), ends_at={})
     process = Process(outside, path)
@@ -175,9 +184,10 @@ def test_ten_thousand_runs_cost_no_more_than_a_few(tmp_path: Path) -> None:
     assert check_books(f"sqlite:///{path}") == []
 
 
-def test_a_day_with_an_outage_leaves_nobody_behind(tmp_path: Path) -> None:
+@pytest.mark.timeout(300)
+def test_a_day_with_an_outage_leaves_nobody_behind(path: Path) -> None:
     """Neither API answers for an hour: everyone gets the video or a clear no, and neither is flooded afterwards."""
-    path, chance = tmp_path / "veo.db", random.Random(7)
+    chance = random.Random(7)
     path.write_bytes(empty_books())
     timeline = Timeline()
     start = 12 * HOUR_S

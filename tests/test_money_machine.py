@@ -9,8 +9,8 @@ import asyncio
 import os
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +37,7 @@ from bot.quota import EVERYWHERE, Level, OverLimit, Policy, Rule, RuleKind, Rule
 from bot.runs import MOVES, STATE_OF_ENDING, TERMINAL, Ending, Run, RunState
 from storage import check_books, open_store
 from tests.guards import Guard, copy_of_the_code, guard, run_copy
-from tests.money import Inline, dump, empty_books, new_run
+from tests.money import Inline, dump, empty_books, home, new_run
 
 S = RunState
 ZONE = ZoneInfo("Europe/Berlin")
@@ -275,8 +275,9 @@ class MoneyMachine(RuleBasedStateMachine):
         fuse: int,
     ) -> Any:
         self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.TemporaryDirectory()
-        self.path = Path(self.folder.name) / "veo.db"
+        self.home = ExitStack()
+        folder = self.home.enter_context(home())
+        self.path = folder / "veo.db"
         self.path.write_bytes(empty_books())
         self.policy = Policy(
             member_limit_u=member_u,
@@ -304,7 +305,7 @@ class MoneyMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.loop.run_until_complete(self.store.close())
-            self.folder.cleanup()
+            self.home.close()
             self.loop.close()
 
     # How an act is done

@@ -13,11 +13,10 @@ import re
 import secrets
 import sqlite3
 import string
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
@@ -56,7 +55,7 @@ from bot.runs import (
     VeoRequest,
 )
 from storage import SqliteStore, check_books, open_store
-from tests.money import PRICE_U, Dump, Inline, dump, empty_books, new_run
+from tests.money import PRICE_U, Dump, Inline, dump, empty_books, home, new_run
 
 S = RunState
 NOVEMBER = Period(kind="month", key="2026-11", starts_at=0.0, resets_at=1000.0)
@@ -1400,15 +1399,16 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.TemporaryDirectory()
-        self.shelf = type(self).shelf_kind(Path(self.folder.name))
+        self.home = ExitStack()
+        folder = self.home.enter_context(home())
+        self.shelf = type(self).shelf_kind(folder)
         self.store = self.shelf.open(Inline())
         self.now, self.period, self.runs, self.levels_seen = 0.0, NOVEMBER, dict[str, dict[str, Any]](), set()
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.loop.run_until_complete(self.shelf.close(self.store))
-            self.folder.cleanup()
+            self.home.close()
             self.loop.close()
 
     def expected(self, scope: str, key: str) -> tuple[int, int]:

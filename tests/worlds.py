@@ -15,7 +15,6 @@ import asyncio
 import logging
 import os
 import random
-import shutil
 import sqlite3
 import sys
 import tempfile
@@ -23,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
@@ -47,7 +46,7 @@ from bot.ports import (
 from bot.quota import Level, Policy
 from bot.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest
 from storage import SqliteStore, check_books, open_store
-from tests.money import Inline, new_run
+from tests.money import Inline, home, new_run
 from tests.outside import SETTLE_S, Broken, Front, Job, Message, NeverSent, Runflow
 from tests.parts import engine_of
 from tests.virtual import Died, Timeline, VirtualLoop
@@ -637,17 +636,6 @@ def live(seed: int, theme: str | None = None) -> Outcome:
         unknown=sum(row["state"] == "unknown" for row in rows),
         bought=len(world.jobs),
     )
-
-
-@contextmanager
-def home() -> Iterator[Path]:
-    """A folder for one world, in memory where the machine has some."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="veo-world-", dir=memory if memory.is_dir() else None))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
