@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, TooManyRuns
 from bot.ledger import PriceTable, usd
 from bot.ports import Act, Admin, Books, Choice, Clock, NewRun, Offer, OfferKind, Wish
-from bot.quota import OverLimit, Policy, RuleKind, Rules, Spender, Standing
+from bot.quota import OverLimit, Policy, RuleKind, Rules, Spender, Standing, check_access
 from bot.runs import Run, VeoRequest
 
 log = logging.getLogger("veo.admission")
@@ -134,6 +134,10 @@ class Admission:
         return await self._books.deny(offer_id, self._act(offer, "request denied", admin))
 
     # Where a member stands
+
+    async def check_access(self, who: Spender) -> None:
+        """Raise NotAllowed where this member may ask for nothing there now."""
+        check_access(who, await self._books.rules(who.server))
 
     async def standings(self, who: Spender) -> list[Standing]:
         """Where every level stands that a run of this member would be held on, the member's own last."""

@@ -14,11 +14,12 @@ from bot.runs import Run
 from cogs import words
 from cogs.delivery import DiscordFront, is_too_large
 from cogs.servers import Servers
-from cogs.veo import acknowledge, spender_of
+from cogs.veo import acknowledge, check_permissions, spender_of
 
 QUOTA_RUNS = 5
 HISTORY_RUNS = 15
 SEARCHED_RUNS = 100
+SHOWS, SHOWS_PER_S = 2, 30.0  # so many videos may one member post again in that time
 EMBED_CHARS_MAX = 4096  # Discord docs, Message, Embed Limits
 
 
@@ -30,6 +31,9 @@ class Account(commands.Cog):
         self._deliverer = deliverer
         self._servers = servers
         self._front = front
+        self._cooldown = commands.CooldownMapping[discord.Interaction].from_cooldown(
+            SHOWS, SHOWS_PER_S, lambda interaction: interaction.user.id
+        )
 
     @app_commands.command(name="veo-quota", description="What you have used, what is held, what is left, and the reset")
     @app_commands.guild_only()
@@ -61,20 +65,32 @@ class Account(commands.Cog):
     @app_commands.guild_only()
     @app_commands.allowed_installs(guilds=True, users=False)
     async def show(self, interaction: discord.Interaction, run: app_commands.Range[str, 1, 100] | None = None) -> None:
-        if await acknowledge(interaction, ephemeral=False) is None:
+        """Answered to the caller alone; only what succeeds is posted."""
+        if await acknowledge(interaction, ephemeral=True) is None:
             return
         try:
             await self._servers.check(interaction)
+            await self._admission.check_access(spender_of(interaction))
+            check_permissions(interaction)
             found = await self._wanted(f"discord:{interaction.user.id}", run)
+            self._cool_down(interaction)
+            # What is sent first after the answer would be shown in its place, to the caller alone: so this is.
+            await interaction.edit_original_response(content="On its way into the channel.")
             await self._show(interaction, found)
+            said = "Posted."
         except Refusal as refusal:
-            await interaction.edit_original_response(content=str(refusal))
+            said = words.plain(refusal)
         except (Unreadable, FileNotFoundError):  # an outage; or the clip was thrown away between two looks
-            await interaction.edit_original_response(content="Runflow cannot be read right now. Try again later.")
+            said = "Runflow cannot be read right now. Try again later."
         except ClipUnavailable:
-            await interaction.edit_original_response(
-                content="That video can no longer be fetched: its message is gone, and Runflow does not give it again."
-            )
+            said = "That video can no longer be fetched: its message is gone, and Runflow does not give it again."
+        await interaction.edit_original_response(content=said)
+
+    def _cool_down(self, interaction: discord.Interaction) -> None:
+        """Count a use. Raises TooOften."""
+        now = interaction.created_at.timestamp()
+        if (wait_s := self._cooldown.update_rate_limit(interaction, now)) is not None:
+            raise TooOften(f"You have just posted {SHOWS}. You can post the next {words.when(now + wait_s)}.")
 
     async def _wanted(self, member: str, run_id: str | None) -> Run:
         wanted = (run_id or "").strip(" `").removeprefix("veo-").removesuffix(".mp4")
@@ -93,15 +109,14 @@ class Account(commands.Cog):
         head = f"{words.quoted(run.request.prompt, words.PROMPT_SHOWN_CHARS)} · {words.options_line(run.request)}"
         if posted := await self._front.posted_clip(run):
             jump, address = posted
-            await interaction.edit_original_response(content=f"{head} · [first posted here](<{jump}>)\n{address}")
+            await _post(interaction, f"{head} · [first posted here](<{jump}>)\n{address}")
             return
         held = self._deliverer.holds(run)
         path = await self._deliverer.attachable(run, interaction.filesize_limit)
         if path is not None:
             try:
                 with path.open("rb") as opened:
-                    file = discord.File(opened, filename=run.file_name)
-                    await interaction.edit_original_response(content=head, attachments=[file])
+                    await _post(interaction, head, discord.File(opened, filename=run.file_name))
                 if not held:
                     self._deliverer.discard(run)
                 return
@@ -110,8 +125,17 @@ class Account(commands.Cog):
                     raise
         link = await self._deliverer.link(run)
         rest = words.MESSAGE_CHARS_MAX - len(head) - 1
-        await interaction.edit_original_response(content=f"{head}\n{words.too_large(link, rest)}")
+        await _post(interaction, f"{head}\n{words.too_large(link, rest)}")
+
+
+async def _post(interaction: discord.Interaction, content: str, file: discord.File = discord.utils.MISSING) -> None:
+    """A message for everybody, in answer to the command."""
+    await interaction.followup.send(content, file=file, allowed_mentions=discord.AllowedMentions.none())
 
 
 class NoSuchVideo(Refusal):
     """The member has no such finished video."""
+
+
+class TooOften(Refusal):
+    """The member has posted as many as may be posted in a while."""

@@ -16,7 +16,7 @@ from bot.ports import PostFailed
 from cogs import buttons, words
 from cogs.delivery import DiscordFront
 from cogs.servers import CannotTell, NotHere, Servers
-from cogs.veo import TOKEN_LIFE, acknowledge, check_permissions, reply_of
+from cogs.veo import TOKEN_LIFE, acknowledge, check_permissions, reply_of, spender_of
 
 log = logging.getLogger("veo.discord")
 
@@ -50,7 +50,7 @@ class Presses(commands.Cog):
             if await acknowledge(interaction, ephemeral=True, update=verb != "receipt") is not None:
                 await acts[verb](interaction, about)
         except Refusal as refusal:
-            await _whisper(interaction, str(refusal))
+            await _whisper(interaction, words.plain(refusal))
         except Exception:
             log.exception("press failed interaction=%s", interaction.id)
             await _whisper(
@@ -79,6 +79,7 @@ class Presses(commands.Cog):
     async def _ask(self, interaction: discord.Interaction, about: list[str]) -> None:
         """A member over a limit asks the admins."""
         await self._servers.check(interaction)
+        await self._admission.check_access(spender_of(interaction))
         offer = await self._admission.request_of(about[0], _caller(interaction))
         if offer.message is None:
             desk = await self._admission.desk(offer.wish.server)

@@ -102,12 +102,17 @@ def nearly_used(standings: Sequence[Standing]) -> str:
     return "\n".join(lines)
 
 
-def refused(error: Refusal, request: VeoRequest, prices: PriceTable, left_u: int | None) -> str:
-    """Why a wish was not carried out and what would work instead. `left_u`: what fits into every level."""
+def plain(error: Refusal) -> str:
+    """A refusal that has nothing to do with a price."""
     if isinstance(error, WrongChannel):
         return f"{error} Use it in {' '.join(mention(f'channel:{each}') for each in error.channels[:10])}."
+    return str(error)
+
+
+def refused(error: Refusal, request: VeoRequest, prices: PriceTable, left_u: int | None) -> str:
+    """Why a wish was not carried out and what would work instead. `left_u`: what fits into every level."""
     if not isinstance(error, OverLimit):
-        return str(error)
+        return plain(error)
     standing, own = error.standing, error.scope.startswith("member:")
     whose = "your limit" if own else f"the limit of {level_name(error.scope)}"
     cheapest = min(price_u for price_u, _ in prices.variants(request))

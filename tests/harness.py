@@ -33,6 +33,7 @@ INTERPRETER = {
     "PYTHONPATH": str(ROOT),
     "PYTHONWARNINGS": "error,ignore:'audioop' is deprecated:DeprecationWarning",
 }
+ON_ITS_WAY = "On its way into the channel."
 RUN = re.compile(r"-# Run `([a-z2-7]+)`(?: · (\w+))?$")
 
 Json = dict[str, Any]
@@ -165,6 +166,20 @@ class Scene:
         pressed = await self.discord.press(self.member(member), message["id"], found)
         await pressed.acknowledged()
         return pressed
+
+    async def shown(self, by: str = "Bo", place: str = "video-lab", **options: object) -> Json:
+        """`/veo-show` by a member: what everybody sees of it, once the member was told that it is posted."""
+        channel = self.discord.world.channel(place)
+        before = {each["id"] for each in self.discord.messages(channel)}
+        assert await self.told("veo-show", by=by, place=place, **options) == "Posted."
+        return await self.discord.wait_message(channel, lambda each: each["id"] not in before, timeout=WAIT_S)
+
+    async def told(self, command: str, *, by: str, place: str = "video-lab", **options: object) -> str:
+        """What the caller alone reads in the end, in words."""
+        used = await self.use(command, by=by, place=place, **options)
+        said = await used.wait(lambda each: each["content"] not in ("", ON_ITS_WAY), timeout=WAIT_S)
+        assert said["flags"] & 64
+        return str(said["content"])
 
     def whispers(self, member: str, place: str = "video-lab") -> list[str]:
         """Everything that only this member sees in the channel, oldest first."""

@@ -17,7 +17,7 @@ from bot.errors import BadRequest, NotAllowed, OfferGone
 from bot.ports import Admin
 from bot.quota import RuleKind, Spender
 from tests.core import ADA, Bot
-from tests.harness import Scene, scene
+from tests.harness import Json, Scene, scene
 from tests.money import PRICE_U
 from tests.test_admin import EVERY_ACT, FOX, named
 
@@ -40,11 +40,6 @@ async def bot(tmp_path: Path) -> AsyncIterator[Bot]:
     await opened.close()
 
 
-async def said(world: Scene, command: str, *, by: str, place: str = "video-lab", **options: Any) -> str:
-    """What the caller of a command reads."""
-    return str((await world.answer_to(await world.use(command, by=by, place=place, **options)))["content"])
-
-
 async def refused(world: Scene, *, by: str, place: str = "video-lab") -> str:
     return str((await world.answer_to(await world.veo(FOX, member=by, place=place, **CHEAP)))["content"])
 
@@ -60,10 +55,10 @@ async def test_where_the_bot_is_off_nothing_can_be_administered(start: Start) ->
                 values = named(world, options)
                 if "role" in values:
                     values["role"] = world.discord.world.servers[1].roles[1].id
-                answer = await said(world, f"veo-admin {command}", by="Dana", place="lobby", **values)
+                answer = await world.told(f"veo-admin {command}", by="Dana", place="lobby", **values)
                 assert answer.startswith(OFF), command
         for command in ("veo-quota", "veo-show"):
-            assert (await said(world, command, by="Eli", place="lobby")).startswith(OFF)
+            assert (await world.told(command, by="Eli", place="lobby")).startswith(OFF)
         assert world.rows("SELECT * FROM act") == []
         assert world.rows("SELECT * FROM rule") == []
 
@@ -75,14 +70,14 @@ async def test_an_extra_counts_in_the_server_whose_admin_gave_it(start: Start) -
         answer = await world.act("grant", by="Dana", place="lobby", amount="1000000", member=dana)
         assert "$1000000.50 left" in answer
         assert "Your limit is $0.50" in await refused(world, by="Dana")
-        assert "$0.50 left" in await said(world, "veo-quota", by="Dana")
+        assert "$0.50 left" in await world.told("veo-quota", by="Dana")
         made = await world.veo(FOX, member="Dana", place="lobby", **CHEAP)
         await world.end_of(made)
         run = await world.run_id(made)
         # What she spent there counts here too, for a member has one limit; what is given back there does not.
         await world.act("refund", by="Dana", place="lobby", run=run, reason="mine")
-        assert "**$0.00 left** of $0.50. Used $0.80" in await said(world, "veo-quota", by="Dana")
-        there = await said(world, "veo-quota", by="Dana", place="lobby")
+        assert "**$0.00 left** of $0.50. Used $0.80" in await world.told("veo-quota", by="Dana")
+        there = await world.told("veo-quota", by="Dana", place="lobby")
         assert "**$1000000.50 left** of $1000001.30, $1000000.80 of it extra. Used $0.80" in there
 
 
@@ -143,3 +138,51 @@ async def test_the_extras_of_a_server_do_not_raise_what_counts_elsewhere(bot: Bo
     assert (await bot.stands("member:discord:1")).left_u == PRICE_U
     there = await bot.stands("member:discord:1", server=DORA.server, channel="discord:50", budget_channel="discord:50")
     assert there.left_u == 10 * PRICE_U
+
+
+# What is switched off, paused or blocked meanwhile stays so
+
+
+async def requested(world: Scene, member: str = "Bo", place: str = "video-lab", desk: str = "general") -> Json:
+    """A member's request, as it lies before the admins."""
+    refused = await world.veo(FOX, member=member, place=place, **CHEAP)
+    await world.press(await world.answer_to(refused), "Ask an admin", member=member)
+    channel = world.discord.world.channel(desk)
+    return await world.discord.wait_message(channel, lambda each: "asks for a video" in each["content"])
+
+
+async def test_no_request_is_answered_in_a_server_that_was_switched_off(start: Start) -> None:
+    """The operator's word comes before the admins': neither yes nor no, and nobody asks any more."""
+    async with start(DISCORD_SERVERS="", QUOTA_USER_USD="0") as world:
+        elsewhere = world.discord.world.servers[1].id
+        await world.act("bot server", on=True, server=elsewhere)
+        await world.act("requests", by="Dana", place="lobby", channel=world.discord.world.channel("lobby"))
+        request = await requested(world, "Eli", "lobby", "lobby")
+        refused = await world.veo(FOX, member="Eli", place="lobby", **CHEAP)
+        await world.act("bot server", on=False, server=elsewhere)
+        for label in ("Approve", "Deny"):
+            await world.press(request, label, member="Dana")
+        await world.press(await world.answer_to(refused), "Ask an admin", member="Eli")
+        await world.whispered("Dana", OFF, "lobby")
+        await world.whispered("Eli", OFF, "lobby")
+        assert world.rows("SELECT state FROM offer ORDER BY rowid") == [{"state": "open"}] * 2
+        await world.act("bot server", on=True, server=elsewhere)
+        await world.press(request, "Approve", member="Dana")
+        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+        assert len(world.runflow.runs) == 1
+
+
+async def test_who_may_not_ask_may_not_ask_the_admins(start: Start) -> None:
+    """A member who was blocked, or whose server was paused, after the refusal that offered the button."""
+    async with start(QUOTA_USER_USD="0") as world:
+        desk = world.discord.world.channel("general")
+        await world.act("requests", channel=desk)
+        answer = await world.answer_to(await world.veo(FOX, **CHEAP))
+        await world.act("access block", member=world.member())
+        await world.press(answer, "Ask an admin")
+        await world.whispered("Bo", "An admin has blocked you")
+        await world.act("access unblock", member=world.member())
+        await world.act("pause")
+        await world.press(answer, "Ask an admin")
+        await world.whispered("Bo", "An admin has paused the bot")
+        assert world.discord.messages(desk) == []

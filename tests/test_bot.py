@@ -333,9 +333,7 @@ async def test_show_posts_a_finished_video_again(world: Scene) -> None:
     run_id = await world.run_id(interaction)
     await world.card(interaction, "in the channel")
     world.discord.clock.advance(2 * 86_400)  # the first link is dead by now
-    shown = await world.discord.invoke(world.member(), world.channel, "veo-show", {"run": run_id})
-    answer = await shown.wait(lambda each: bool(each["content"]))
-    assert not answer["flags"] & 64
+    answer = await world.shown(run=run_id)
     (link,) = re.findall(r"^http\S+$", answer["content"], re.MULTILINE)
     async with (
         aiohttp.ClientSession() as session,
@@ -344,12 +342,46 @@ async def test_show_posts_a_finished_video_again(world: Scene) -> None:
     ):
         assert (old.status, fresh.status) == (404, 200)
     world.discord.delete_message(message["id"])
-    again = await world.discord.invoke(world.member(), world.channel, "veo-show", {})
-    answer = await again.wait(lambda each: bool(each["attachments"]))
-    assert answer["attachments"][0]["filename"] == f"veo-{run_id}.mp4"
-    other = await world.discord.invoke(world.member("Dana"), world.channel, "veo-show", {"run": run_id})
-    answer = await other.wait(lambda each: bool(each["content"]))
-    assert "None of your finished videos has that id" in answer["content"]
+    assert (await world.shown())["attachments"][0]["filename"] == f"veo-{run_id}.mp4"
+    assert "None of your finished videos has that id" in await world.told("veo-show", by="Dana", run=run_id)
+
+
+async def test_what_show_cannot_do_is_said_to_the_caller_alone(world: Scene) -> None:
+    """A wrong id, no video yet, too many in a while: nobody else reads of it, and mistakes use nothing up."""
+    await world.end_of(await world.veo(FOX))
+    before = world.discord.messages(world.channel)
+    assert "None of your finished videos has that id" in await world.told("veo-show", by="Bo", run="nosuch")
+    assert await world.told("veo-show", by="Cem") == "You have no finished video yet. `/veo` makes one."
+    assert world.discord.messages(world.channel) == before
+    for _ in range(2):
+        await world.shown()
+    assert (await world.told("veo-show", by="Bo")).startswith("You have just posted 2. You can post the next <t:")
+    assert len(world.discord.messages(world.channel)) == len(before) + 2
+    world.discord.clock.advance(31)
+    await world.shown()
+
+
+async def test_show_obeys_what_stands_between_a_member_and_a_video(world: Scene) -> None:
+    """The block, the pause, the roles and channels that are allowed, and what the bot may do in that place."""
+    await world.end_of(await world.veo(FOX))
+    editors, general = world.member("Cem").roles[0], world.discord.world.channel("general")
+    before = world.discord.messages(world.channel)
+    stories: list[tuple[str, str, dict[str, Any], str]] = [
+        ("access block", "access unblock", {"member": world.member()}, "An admin has blocked you"),
+        ("pause", "resume", {}, "An admin has paused the bot in this server"),
+        ("bot pause", "bot resume", {}, "The bot is paused by whoever runs it"),
+        ("access allow", "access disallow", {"role": editors}, "Only some roles may use /veo"),
+        ("access allow", "access disallow", {"channel": general}, f"Use it in <#{general.id}>"),
+    ]
+    for begin, end, options, said in stories:
+        await world.act(begin, **options)
+        assert said in await world.told("veo-show", by="Bo")
+        await world.act(end, **options)
+    for place, lacking in (("read-only", "Send Messages"), ("no-files", "Attach Files")):
+        assert lacking in await world.told("veo-show", by="Bo", place=place)
+        assert world.discord.messages(world.discord.world.channel(place)) == []
+    assert world.discord.messages(world.channel) == before
+    await world.shown()
 
 
 async def test_a_slow_runflow_never_delays_the_answer(tmp_path: Path) -> None:
@@ -615,9 +647,7 @@ async def test_a_clip_beyond_the_operators_cap_is_linked_and_not_fetched_again(t
         assert "Runflow's own link" in message["content"]
         await world.card(interaction, "in the channel")
         assert list((world.folder / "media").iterdir()) == []
-        shown = await world.discord.invoke(world.member(), world.channel, "veo-show", {})
-        answer = await shown.wait(lambda each: bool(each["content"]))
-        assert world.runflow.url in answer["content"]
+        assert world.runflow.url in (await world.shown())["content"]
 
 
 async def test_a_card_that_discord_answers_with_a_page_costs_nothing(world: Scene) -> None:
@@ -668,12 +698,11 @@ async def test_show_says_an_outage_as_such_and_leaves_nothing_behind(world: Scen
     await world.card(interaction, "in the channel")
     world.discord.delete_message(message["id"])
     world.runflow.switches.read, world.runflow.switches.read_fault_times = "503", 1_000_000
-    shown = await world.discord.invoke(world.member(), world.channel, "veo-show", {})
-    answer = await shown.wait(lambda each: bool(each["content"]))
-    assert answer["content"] == "Runflow cannot be read right now. Try again later."
+    before = world.discord.messages(world.channel)
+    assert await world.told("veo-show", by="Bo") == "Runflow cannot be read right now. Try again later."
+    assert world.discord.messages(world.channel) == before
     world.runflow.switches.read = ""
-    shown = await world.discord.invoke(world.member(), world.channel, "veo-show", {})
-    await shown.wait(lambda each: bool(each["attachments"]))
+    assert (await world.shown())["attachments"]
     async with asyncio.timeout(5):
         while list((world.folder / "media").iterdir()):  # noqa: ASYNC110 - another process throws it away
             await asyncio.sleep(0.01)

@@ -94,16 +94,14 @@ async def test_the_result_of_a_deleted_channel_goes_to_its_member_alone(world: S
     assert f"It could not be posted in <#{lab.id}>, so it comes to you alone." in message["content"]
     assert "$" not in message["content"]
 
-    shown = await world.discord.invoke(world.member("Bo"), general, "veo-show", {"run": run_id})
-    answer = await shown.wait(lambda each: bool(each["content"]))
+    answer = await world.shown(place=general.name, run=run_id)
     assert f"https://discord.com/channels/@me/{message['channel_id']}/{message['id']}" in answer["content"]
 
     world.discord.switches.dm_closed = True
     kept = await ends(world, cems)
     await world.card(cems, "`/veo-show` tries it again, also in another channel. Charged $3.20.")
     await delivered(world, kept, end="undeliverable")
-    shown = await world.discord.invoke(world.member("Cem"), general, "veo-show", {"run": kept})
-    answer = await shown.wait(lambda each: bool(each["attachments"]))
+    answer = await world.shown("Cem", general.name, run=kept)
     assert answer["attachments"][0]["filename"] == f"veo-{kept}.mp4"
     assert (len(direct(world, "Bo")), direct(world, "Cem"), world.posts(lab)) == (1, [], [])
 

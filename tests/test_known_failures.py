@@ -1148,8 +1148,7 @@ async def test_a_file_that_discord_refuses_arrives_as_a_link(tmp_path: Path) -> 
         assert message["attachments"] == []
         await quiet(world)
         one_of_each(world)
-        shown = await world.discord.invoke(world.member(), world.channel, "veo-show", {"run": run_id})
-        assert f"veo-{run_id}.mp4" in (await shown.wait(lambda each: "http" in each["content"]))["content"]
+        assert f"veo-{run_id}.mp4" in (await world.shown(run=run_id))["content"]
         assert list(orders(world).values()) == [1]
 
 
