@@ -10,20 +10,32 @@ import asyncio
 import base64
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, TooManyRuns
+from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, Refusal, TooManyRuns
 from bot.ledger import PriceTable, usd
-from bot.ports import Act, Admin, Books, Choice, Clock, NewRun, Offer, OfferKind, Wish
-from bot.quota import OverLimit, Policy, RuleKind, Rules, Spender, Standing, check_access
+from bot.ports import Act, Admin, Approve, Books, Choice, Clock, NewRun, Offer, OfferKind, Wish
+from bot.quota import (
+    Over,
+    OverLimit,
+    Policy,
+    RuleKind,
+    Rules,
+    Spender,
+    Standing,
+    check_access,
+    most_u,
+    over_limits,
+)
 from bot.runs import Run, VeoRequest
 
 log = logging.getLogger("veo.admission")
 
 CONFIRM_LIFE_S = 600.0  # a price is agreed to within this, or asked for again
 REQUEST_LIFE_S = 86400.0  # admins sleep
+DENIAL_PAUSE_S = 3600.0  # before the same member may put another request to the admins who denied one
 CHOICES_MAX = 4  # what was asked for, and up to three that cost less
 
 
@@ -33,6 +45,24 @@ class AskFirst(OverLimit):
     def __init__(self, refusal: OverLimit, offer: Offer) -> None:
         super().__init__(refusal.level, refusal.price_u, refusal.standing)
         self.offer = offer
+
+
+class AddsMore(Refusal):
+    """By now the request would pass a limit by more than its button said."""
+
+    def __init__(self, over: Sequence[Over]) -> None:
+        self.over = over
+        super().__init__(f"By now it would add {usd(most_u(over))}. Nothing was approved; press again if it may.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Put:
+    """A request as it is put to the admins: where, what it would pass, and those that it replaces."""
+
+    offer: Offer
+    desk: str  # the scope of the channel
+    over: list[Over]
+    replaced: list[Offer]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,43 +124,70 @@ class Admission:
             raise OfferGone("That question is not there any more; nothing was charged. Ask again with `/veo`.")
         if offer.wish.member != member:
             raise OfferGone("That question was put to somebody else.")
-        return await self._take(offer, answer, approval=None)
+        return await self._take(offer, answer, approve=None)
 
     # Requests of members over their limit
 
-    async def request_of(self, offer_id: str, member: str) -> Offer:
-        """The member's own request, which may be put to the admins. Raises OfferGone."""
+    async def put(self, offer_id: str, who: Spender) -> Put:
+        """Put the member's own request to the admins, in the place of an earlier one.
+
+        Raises OfferGone where it is not theirs or not open any more, AskLater within an hour of a denial, NotAllowed
+        where the member may not ask for anything there now.
+        """
         offer = await self._books.offer_of(offer_id)
-        if offer is None or offer.kind != OfferKind.REQUEST or offer.wish.member != member:
+        if offer is None or offer.kind != OfferKind.REQUEST or offer.wish.member != who.member:
             raise OfferGone("That request is not yours, or not there any more. Ask again with `/veo`.")
-        if offer.expires_at <= self._clock.now():
-            raise OfferGone("That request has ended; nothing was charged. Ask again with `/veo`.")
+        rules = await self._books.rules(offer.wish.server)
+        check_access(who, rules)
+        desk = desk_of(rules)
+        if desk is None:
+            raise OfferGone("The admins of this server take no requests any more. Nothing was charged.")
+        replaced = await self._books.ask(offer_id, now=self._clock.now(), pause_s=DENIAL_PAUSE_S)
+        return Put(offer=offer, desk=desk, over=await self.passed(offer), replaced=replaced)
+
+    async def asked(self, offer: Offer, message: str) -> Offer:
+        """The admins have the request before them; the request as it stands by now."""
+        return await self._books.asked(offer.offer_id, message)
+
+    async def passed(self, offer: Offer) -> list[Over]:
+        """The limits that the request would pass, were it approved now."""
+        return over_limits(await self.standings(offer.wish.spender), offer.choices[0].price_u)
+
+    async def request_of(self, offer_id: str, admin: Admin) -> Offer:
+        """The request, to an admin of the server that it was made in. Raises OfferGone to any other."""
+        offer = await self._books.offer_of(offer_id)
+        if offer is None or offer.kind != OfferKind.REQUEST or offer.wish.server != admin.server:
+            raise OfferGone("That request is not there any more; nothing was changed.")
         return offer
 
-    async def asked(self, offer: Offer, message: str) -> None:
-        """The admins have the request before them."""
-        await self._books.asked(offer.offer_id, message)
+    async def approve(self, offer_id: str, admin: Admin, told_u: int | None = None) -> Offer:
+        """An admin's yes: exactly what was asked for runs, once, past the limits of admins, which stay as they are.
 
-    async def desk(self, server: str) -> str | None:
-        """The scope of the channel in which the server's admins take requests; None: they take none."""
-        return desk_of(await self._books.rules(server))
+        `told_u`: by how much it passes a limit at most, as the admin read it; raises AddsMore where that is more by
+        now. Raises a Refusal where it cannot be carried out; nothing is changed then.
+        """
+        offer = await self.request_of(offer_id, admin)
+        price_u = offer.choices[0].price_u
 
-    async def approve(self, offer_id: str, admin: Admin) -> Run:
-        """An admin's yes: what is missing is granted, and exactly what was asked for runs, once. Raises a Refusal."""
-        offer = await self._request(offer_id, admin)
-        act = self._act(offer, "request approved", admin)
+        def act(standings: Sequence[Standing]) -> Act:
+            over = over_limits(standings, price_u)
+            if told_u is not None and most_u(over) > told_u:
+                raise AddsMore(over)
+            return self._act(offer, "request approved", admin, over)
+
         try:
-            return await self._take(offer, Answer(offer_id=offer_id), approval=act)
+            await self._take(offer, Answer(offer_id=offer_id), approve=act)
         except NotAllowed:
             raise NotAllowed("The member may not use `/veo` there now: paused, blocked or not allowed.") from None
         except TooManyRuns:
             raise TooManyRuns("As many runs as a limit allows are under way; approve again when one is done.") from None
         except OverLimit as refusal:
             raise OverQuota(f"{refusal} The operator's ceiling leaves no room for it; nothing was changed.") from None
+        return await self.request_of(offer_id, admin)
 
     async def deny(self, offer_id: str, admin: Admin) -> Offer:
         """An admin's no. Raises OfferGone where it was answered before."""
-        offer = await self._request(offer_id, admin)
+        offer = await self.request_of(offer_id, admin)
         return await self._books.deny(offer_id, self._act(offer, "request denied", admin))
 
     # Where a member stands
@@ -161,21 +218,14 @@ class Admission:
 
     # Small helpers
 
-    async def _take(self, offer: Offer, answer: Answer, *, approval: Act | None) -> Run:
+    async def _take(self, offer: Offer, answer: Answer, *, approve: Approve | None) -> Run:
         choice = offer.choices[answer.choice]
         wish = replace(offer.wish, request=choice.request, reply_to=answer.reply_to, reply_until=answer.reply_until)
         new = self._new(wish, choice.price_u)
         plan = self._policy.admission(wish.spender, new.now)
         with self._seen_through():
-            run = await self._books.take(offer.offer_id, new, plan, approval=approval)
+            run = await self._books.take(offer.offer_id, new, plan, approve=approve)
         return self._begun(run)
-
-    async def _request(self, offer_id: str, admin: Admin) -> Offer:
-        """The request, to an admin of the server that it was made in. Raises OfferGone to any other."""
-        offer = await self._books.offer_of(offer_id)
-        if offer is None or offer.kind != OfferKind.REQUEST or offer.wish.server != admin.server:
-            raise OfferGone("That request is not there any more; nothing was changed.")
-        return offer
 
     async def _with_request(self, refusal: OverLimit, wish: Wish) -> OverLimit:
         """The refusal, with a request to go with it where the admins can be asked and could say yes."""
@@ -224,7 +274,9 @@ class Admission:
         self._look()
         return run
 
-    def _act(self, offer: Offer, verb: str, admin: Admin) -> Act:
+    def _act(self, offer: Offer, verb: str, admin: Admin, over: Sequence[Over] = ()) -> Act:
+        price_u = offer.choices[0].price_u
+        adds = [f"adds {usd(each.over_u)} to {_WHOSE[each.scope.partition(':')[0]]}" for each in over]
         return Act(
             at=self._clock.now(),
             server=admin.server,
@@ -234,12 +286,20 @@ class Admission:
             verb=verb,
             subject=f"member:{offer.wish.member}",
             member=offer.wish.member,
-            detail=f"{usd(offer.choices[0].price_u)}, request {offer.offer_id}",
+            detail=", ".join([usd(price_u), *adds]),
         )
 
     def _token(self, octets: int) -> str:
         """An unguessable name of lower-case letters and digits 2 to 7, eight for each five octets."""
         return base64.b32encode(self._chance.randbytes(octets)).decode().lower()
+
+
+_WHOSE = {
+    "server": "the server's limit",
+    "channel": "the channel's limit",
+    "role": "a role's pool",
+    "member": "the member's limit",
+}
 
 
 def desk_of(rules: Rules) -> str | None:

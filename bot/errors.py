@@ -10,6 +10,7 @@
         │   └── BadAmount     a text is no amount of dollars, or could be two
         ├── NotAllowed        paused, blocked, or not among those who may
         ├── OfferGone         a question that was answered already, or too late, or by somebody else
+        ├── AskLater          the admins have just said no
         ├── OverQuota         the price does not fit into what is left
         ├── TooManyRuns       too many of the member's runs are under way
         └── StoreDown         the books cannot be reached, so nothing is sold
@@ -58,6 +59,14 @@ class NotAllowed(Refusal):
 
 class OfferGone(Refusal):
     """A question that was answered already, came too late, or was put to somebody else."""
+
+
+class AskLater(Refusal):
+    """The admins denied a request of this member's a while ago; the front says until when none is taken."""
+
+    def __init__(self, until: float) -> None:
+        self.until = until  # unix seconds
+        super().__init__("An admin has denied your last request. Nothing was charged.")
 
 
 class OverQuota(Refusal):

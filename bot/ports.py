@@ -6,7 +6,7 @@ where the type checker proves that the parts fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -75,6 +75,7 @@ class OfferState(StrEnum):
     OPEN = "open"
     TAKEN = "taken"  # a run came of it
     DENIED = "denied"
+    REPLACED = "replaced"  # its member put another request to the admins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,9 @@ class Offer:
     over: str = ""  # of a request: the scope that refused
     state: OfferState = OfferState.OPEN
     run_id: str | None = None
+    asked_at: float | None = None  # when its member put it to the admins
     message: str | None = None  # the request as the admins see it
+    answer: Act | None = None  # what an admin said to it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +119,9 @@ class Act:
     reason: str = ""
     server_name: str = ""  # as people read it; empty where nobody could tell
     member: str = ""  # whose affairs it touched; empty: nobody's alone
+
+
+Approve = Callable[[Sequence[Standing]], Act]  # from where the levels stand before it to the act of an approval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,20 +265,29 @@ class Books(Protocol):
 
     async def offer_of(self, offer_id: str) -> Offer | None: ...
 
-    async def asked(self, offer_id: str, message: str) -> None:
-        """The admins see the question under this name."""
+    async def ask(self, offer_id: str, *, now: float, pause_s: float) -> list[Offer]:
+        """Put a request to the admins: those of the same member in that server that were open, which it replaces.
+
+        A second time it replaces nothing. Raises OfferGone where it was answered or has ended, AskLater where the
+        admins denied the member one within `pause_s`.
+        """
         ...
 
-    async def take(self, offer_id: str, new: NewRun, plan: Plan, *, approval: Act | None) -> Run:
+    async def asked(self, offer_id: str, message: str) -> Offer:
+        """The admins see the request under this name; the request as it stands by now."""
+        ...
+
+    async def take(self, offer_id: str, new: NewRun, plan: Plan, *, approve: Approve | None) -> Run:
         """Admit what was offered, once: an offer that was taken before is answered with its run.
 
-        With an approval every limit below the operator's ceilings is raised by just what is missing, by a grant.
-        Raises OfferGone where it was denied or ended by then, and as `admit` does; then nothing is written.
+        With an approval it passes the limits that admins made, and only this run does: nothing is added to them.
+        Raises OfferGone where it was denied, replaced or ended by then, and as `approve` and `admit` do; then nothing
+        is written.
         """
         ...
 
     async def deny(self, offer_id: str, act: Act) -> Offer:
-        """Answer the question with no. Raises OfferGone where it was answered before or has ended."""
+        """Answer the question with no. Raises OfferGone where it was answered before, replaced or has ended."""
         ...
 
     async def rules(self, server: str) -> Rules:

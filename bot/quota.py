@@ -126,9 +126,14 @@ class Level:
     ceiling_u: int | None = None  # the operator's bound, which no grant of an admin raises
     in_flight_max: int | None = None  # runs at a time
 
-    def bound(self, granted_u: int) -> int | None:
-        """What may be held and spent in all; None: no limit."""
+    def bound(self, granted_u: int, approved_u: int = 0) -> int | None:
+        """What may be held and spent in all; None: no limit.
+
+        `approved_u`: as much as an admin approved, which passes the limits that admins make, and only those.
+        """
         bounds = [] if self.limit_u is None else [self.limit_u + granted_u]
+        if self.scope != TOTAL:
+            bounds = [max(bound_u, approved_u) for bound_u in bounds]
         return min([*bounds, *([] if self.ceiling_u is None else [self.ceiling_u])], default=None)
 
 
@@ -261,10 +266,37 @@ class Standing:
         """What can still be spent, never below zero; None where there is no limit."""
         return None if self.limit_u is None else max(0, self.limit_u - self.held_u - self.spent_u)
 
+    def over_u(self, price_u: int) -> int:
+        """By how much a price is more than what is left."""
+        return 0 if self.left_u is None else max(0, price_u - self.left_u)
+
     @property
     def nearly_used(self) -> bool:
         """Whether so much is held and spent that it should be said."""
         return bool(self.limit_u) and 100 * (self.held_u + self.spent_u) >= WARN_PERCENT * (self.limit_u or 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Over:
+    """One limit that a price would pass, and by how much."""
+
+    standing: Standing
+    over_u: int
+
+    @property
+    def scope(self) -> str:
+        return self.standing.scope
+
+
+def over_limits(standings: Iterable[Standing], price_u: int) -> list[Over]:
+    """The limits of a server's admins that a price does not fit into, in the order of the levels."""
+    theirs = (each for each in standings if each.scope != TOTAL)
+    return [Over(standing=each, over_u=over_u) for each in theirs if (over_u := each.over_u(price_u))]
+
+
+def most_u(over: Iterable[Over]) -> int:
+    """By how much the price passes a limit at most; 0 where it fits into each."""
+    return max((each.over_u for each in over), default=0)
 
 
 class OverLimit(OverQuota):
@@ -275,9 +307,10 @@ class OverLimit(OverQuota):
         self.price_u = price_u
         self.standing = standing
         left_u = standing.left_u or 0
-        # A limit that an admin made can be made larger by one; the operator's ceiling cannot.
-        self.admins_can_raise = level.ceiling_u is None or (
-            level.limit_u is not None and level.ceiling_u - standing.held_u - standing.spent_u >= price_u
+        # A limit that a server's admin made one of them can pass; the operator's, of the whole bot or a ceiling, not.
+        self.admins_can_raise = level.scope != TOTAL and (
+            level.ceiling_u is None
+            or (level.limit_u is not None and level.ceiling_u - standing.held_u - standing.spent_u >= price_u)
         )
         left = f" and {usd(left_u)} of your limit is left" if level.scope.startswith("member:") else ""
         super().__init__(f"This run costs {usd(price_u)}{',' if left else ''}{left}.")

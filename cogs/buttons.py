@@ -6,11 +6,14 @@ by the library: `cogs.presses` answers the presses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import discord
 
+from bot.ledger import usd
 from bot.ports import Offer
+from bot.quota import Over, most_u
 from cogs import words
 
 PREFIX = "veo"
@@ -39,10 +42,12 @@ def request(offer: Offer) -> discord.ui.View:
     return _row(_button("ask", offer.offer_id, "Ask an admin", style=discord.ButtonStyle.primary))
 
 
-def decision(offer: Offer) -> discord.ui.View:
-    """Under a request, for the admins."""
+def decision(offer: Offer, over: Sequence[Over]) -> discord.ui.View:
+    """Under a request, for the admins. What Approve says that it adds is in its name, so that it never adds more."""
+    adds_u = most_u(over)
+    label = f"Approve +{usd(adds_u)}" if adds_u else "Approve"
     return _row(
-        _button("approve", offer.offer_id, "Approve", style=discord.ButtonStyle.success),
+        _button("approve", f"{offer.offer_id}:{adds_u}", label, style=discord.ButtonStyle.success),
         _button("deny", offer.offer_id, "Deny", style=discord.ButtonStyle.danger),
     )
 

@@ -19,7 +19,7 @@ import discord
 from bot.ledger import usd
 from bot.media import Link
 from bot.ports import HistoryClosed, Offer, PlaceClosed, PlaceGone, PostFailed, TooLarge
-from bot.quota import Standing
+from bot.quota import Over, Standing
 from bot.runs import Run, RunState
 from cogs import buttons, words
 
@@ -32,7 +32,7 @@ _CLOSED = frozenset({50001, 50007, 50013, 50083, 160005})  # no access, closed m
 _TOO_FAST = 40003  # opening direct messages too fast: a verdict on the moment, not on the member
 _TOO_LARGE = frozenset({40005, 50045})
 _UNKNOWN_MESSAGE = 10008
-_NOBODY = discord.AllowedMentions.none()
+NOBODY = discord.AllowedMentions.none()
 NETWORK_ERRORS = (
     *(aiohttp.ClientError, TimeoutError, OSError, discord.RateLimited, discord.DiscordException),
     *(KeyError, IndexError, TypeError, ValueError, AttributeError),  # the library, of an answer that is not Discord's
@@ -183,18 +183,25 @@ class DiscordFront:
         finally:
             file.close()
 
-    async def put_request(self, desk: str, offer: Offer) -> str:
+    async def put_request(self, desk: str, offer: Offer, over: Sequence[Over]) -> str:
         """Put a member's request before the admins, once within some minutes; the message's name. Raises PostFailed."""
         channel = self._client.get_partial_messageable(place(desk.removeprefix("channel:")))
-        content = words.request_of(offer)
+        content, view = words.request_of(offer, over), buttons.decision(offer, over)
         try:
-            return _name_of(
-                await channel.send(
-                    content, nonce=offer.offer_id, view=buttons.decision(offer), allowed_mentions=_NOBODY
-                )
-            )
+            return _name_of(await channel.send(content, nonce=offer.offer_id, view=view, allowed_mentions=NOBODY))
         except NETWORK_ERRORS as error:
             raise PostFailed(_said(error)) from error
+
+    async def show_replaced(self, offer: Offer) -> None:
+        """Take the buttons from a request in whose place another has come, as far as its message can be had."""
+        if offer.message is None:
+            return
+        channel_id, message_id = _ids_of(offer.message)
+        message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
+        try:
+            await message.edit(content=words.decided_request(offer), view=None, allowed_mentions=NOBODY)
+        except NETWORK_ERRORS as error:  # a press of them is told so
+            log.info("replaced request not changed offer=%s: %s", offer.offer_id, _said(error))
 
     async def tell_denied(self, offer: Offer) -> None:
         """Tell a member in the channel, with no word of money, that the request was not approved."""
@@ -211,9 +218,9 @@ class DiscordFront:
         """Jump link and freshly signed address of the clip in its message; None where it is no longer there."""
         if run.message is None or run.message.endswith("/deleted"):
             return None
-        channel_id, message_id = run.message.removeprefix("discord:").split("/")
+        channel_id, message_id = _ids_of(run.message)
         try:
-            message = await self._client.get_partial_messageable(int(channel_id)).fetch_message(int(message_id))
+            message = await self._client.get_partial_messageable(channel_id).fetch_message(message_id)
         except NETWORK_ERRORS as error:
             log.info("message not found again run=%s: %s", run.run_id, _said(error))
             return None
@@ -227,6 +234,12 @@ class DiscordFront:
 
 def _name_of(message: discord.Message) -> str:
     return f"discord:{message.channel.id}/{message.id}"
+
+
+def _ids_of(message: str) -> tuple[int, int]:
+    """Channel and message in the name of one."""
+    channel_id, message_id = message.removeprefix("discord:").split("/")
+    return int(channel_id), int(message_id)
 
 
 def is_too_large(error: discord.HTTPException) -> bool:

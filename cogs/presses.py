@@ -10,11 +10,11 @@ import aiohttp
 import discord
 from discord.ext import commands
 
-from bot.admission import Admission, Answer
+from bot.admission import AddsMore, Admission, Answer
 from bot.errors import NotAllowed, OfferGone, Refusal
-from bot.ports import PostFailed
+from bot.ports import Offer, OfferState, PostFailed
 from cogs import buttons, words
-from cogs.delivery import DiscordFront
+from cogs.delivery import NOBODY, DiscordFront
 from cogs.servers import CannotTell, NotHere, Servers
 from cogs.veo import TOKEN_LIFE, acknowledge, check_permissions, reply_of, spender_of
 
@@ -79,40 +79,44 @@ class Presses(commands.Cog):
     async def _ask(self, interaction: discord.Interaction, about: list[str]) -> None:
         """A member over a limit asks the admins."""
         await self._servers.check(interaction)
-        await self._admission.check_access(spender_of(interaction))
-        offer = await self._admission.request_of(about[0], _caller(interaction))
-        if offer.message is None:
-            desk = await self._admission.desk(offer.wish.server)
-            if desk is None:
-                raise OfferGone("The admins of this server take no requests any more. Nothing was charged.")
+        put = await self._admission.put(about[0], spender_of(interaction))
+        if put.offer.message is None:
             try:
-                await self._admission.asked(offer, await self._front.put_request(desk, offer))
+                message = await self._front.put_request(put.desk, put.offer, put.over)
             except PostFailed as error:
-                log.warning("request not put offer=%s: %s", offer.offer_id, error)
+                log.warning("request not put offer=%s: %s", put.offer.offer_id, error)
                 raise OfferGone(
                     "The request could not be posted where the admins take them; press again later, or tell an admin."
                 ) from None
+            for each in (*put.replaced, await self._admission.asked(put.offer, message)):
+                if each.state == OfferState.REPLACED:
+                    await self._front.show_replaced(each)
         sent = "The admins have your request. If they approve, the video is posted here; nothing is charged before."
         await interaction.edit_original_response(content=sent, view=None)
 
     async def _approve(self, interaction: discord.Interaction, about: list[str]) -> None:
         _require_admin(interaction)
-        run = await self._admission.approve(about[0], await self._servers.admin(interaction))
-        await self._decided(interaction, f"Approved by <@{interaction.user.id}>: run `{run.run_id}`.")
+        told_u = int(about[1]) if about[1:] and about[1].isdecimal() else None
+        admin = await self._servers.admin(interaction)
+        try:
+            offer = await self._admission.approve(about[0], admin, told_u)
+        except AddsMore as more:
+            offer = await self._admission.request_of(about[0], admin)
+            content, view = words.request_of(offer, more.over), buttons.decision(offer, more.over)
+            await interaction.edit_original_response(content=content, view=view, allowed_mentions=NOBODY)
+            raise
+        await self._decided(interaction, offer)
 
     async def _deny(self, interaction: discord.Interaction, about: list[str]) -> None:
         _require_admin(interaction)
         offer = await self._admission.deny(about[0], await self._servers.admin(interaction))
-        await self._decided(interaction, f"Denied by <@{interaction.user.id}>.")
+        await self._decided(interaction, offer)
         await self._front.tell_denied(offer)
 
-    async def _decided(self, interaction: discord.Interaction, outcome: str) -> None:
-        """Write the outcome under the request and take its buttons away."""
-        before = interaction.message.content if interaction.message else ""
-        content = f"{before}\n{outcome}"[-words.MESSAGE_CHARS_MAX :]
-        await interaction.edit_original_response(
-            content=content, view=None, allowed_mentions=discord.AllowedMentions.none()
-        )
+    async def _decided(self, interaction: discord.Interaction, offer: Offer) -> None:
+        """Show the outcome in the place of the request, which takes no more answers."""
+        content = words.decided_request(offer)
+        await interaction.edit_original_response(content=content, view=None, allowed_mentions=NOBODY)
 
     async def _receipt(self, interaction: discord.Interaction, about: list[str]) -> None:
         """What a run cost, for its member, and for who may manage the server where it was asked for."""

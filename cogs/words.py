@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.errors import Refusal
+from bot.errors import AskLater, Refusal
 from bot.ledger import PriceTable, usd
 from bot.media import Link
 from bot.ports import Act, Choice, Offer
-from bot.quota import EVERYWHERE, OverLimit, Rule, RuleKind, Standing, WrongChannel
+from bot.quota import EVERYWHERE, Over, OverLimit, Rule, RuleKind, Standing, WrongChannel
 from bot.report import Group, Report
 from bot.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest, blocked_by_policy
 
@@ -106,6 +106,8 @@ def plain(error: Refusal) -> str:
     """A refusal that has nothing to do with a price."""
     if isinstance(error, WrongChannel):
         return f"{error} Use it in {' '.join(mention(f'channel:{each}') for each in error.channels[:10])}."
+    if isinstance(error, AskLater):
+        return f"{error} You can ask again {when(error.until)}."
     return str(error)
 
 
@@ -153,16 +155,41 @@ def choice_label(choice: Choice, wish: VeoRequest) -> str:
     return f"{', '.join(changes).capitalize()} for {usd(choice.price_u)}"
 
 
-def request_of(offer: Offer) -> str:
-    """A member's request as the admins see it."""
+def request_of(offer: Offer, over: Sequence[Over]) -> str:
+    """A member's request as the admins see it: for what, what is left of the limits that it passes, what a yes adds."""
+    adds = [
+        f"{usd(each.standing.left_u or 0)} of {usd(each.standing.limit_u or 0)} left of {_limit_name(each.scope)} this "
+        f"{each.standing.period.kind}: adds **{usd(each.over_u)}**"
+        for each in over
+    ]
+    once = f"-# Approve makes exactly this video, once, and leaves no budget behind. Ends {when(offer.expires_at)}."
+    return "\n".join([*_request(offer), *adds, once])
+
+
+def decided_request(offer: Offer) -> str:
+    """The same once it takes no answer any more, with what was said to it."""
+    answer = offer.answer
+    if answer is None:
+        outcome = "Replaced by a newer request."
+    elif offer.run_id is None:
+        outcome = f"Denied by {mention(f'member:{answer.actor}')}."
+    else:
+        outcome = f"Approved by {mention(f'member:{answer.actor}')}: {answer.detail} · run `{offer.run_id}`."
+    return "\n".join([*_request(offer), outcome])
+
+
+def _request(offer: Offer) -> list[str]:
     choice = offer.choices[0]
-    refused_by = "their own" if offer.over.startswith("member:") else f"that of {level_name(offer.over)}"
-    return (
-        f"{mention('member:' + offer.wish.member)} asks for a video that is over a limit: {refused_by}.\n"
-        f"> {quoted(choice.request.prompt, PROMPT_SHOWN_CHARS)}\n"
-        f"{options_line(choice.request)} · **{usd(choice.price_u)}** · in {mention('channel:' + offer.wish.channel)}\n"
-        f"-# Approve adds just what is missing and films exactly this, once. Ends {when(offer.expires_at)}."
-    )
+    return [
+        f"{mention('member:' + offer.wish.member)} asks for a video over {_limit_name(offer.over)}.",
+        f"> {quoted(choice.request.prompt, PROMPT_SHOWN_CHARS)}",
+        f"{options_line(choice.request)} · **{usd(choice.price_u)}** · in {mention('channel:' + offer.wish.channel)}",
+    ]
+
+
+def _limit_name(scope: str) -> str:
+    """Whose limit it is, in the words of a request."""
+    return "their own limit" if scope.startswith("member:") else f"the limit of {level_name(scope)}"
 
 
 # The card, for the caller alone

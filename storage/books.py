@@ -52,10 +52,11 @@ def check_flights(db: Database, levels: Sequence[Level]) -> None:
                 raise TooManyInFlight(level, flying)
 
 
-def hold(db: Database, new: NewRun, scopes: Sequence[str], levels: Sequence[Level]) -> None:
+def hold(db: Database, new: NewRun, scopes: Sequence[str], levels: Sequence[Level], *, approved: bool = False) -> None:
     """Reserve the price of a run that is written already, on every level and in every other open period of its scopes.
 
-    Raises OverLimit with the first level that refused; the caller's transaction then undoes the rest.
+    One that an admin approved passes the limits of admins, which stay as they are. Raises OverLimit with the first
+    level that refused; the caller's transaction then undoes the rest.
     """
     current = _current(db, scopes, new.now)
     extras_u = _extras_u(db, new.wish.server, levels)
@@ -68,7 +69,11 @@ def hold(db: Database, new: NewRun, scopes: Sequence[str], levels: Sequence[Leve
             current.remove(key)
         else:
             open_period(db, level)
-        rows.append({**entry, "scope": key[0], "key": key[1], "bound_u": level.bound(extra_u)})
+        approved_u = 0
+        if approved:
+            stands = standing(db, level, new.wish.server)
+            approved_u = stands.held_u + stands.spent_u + new.price_u
+        rows.append({**entry, "scope": key[0], "key": key[1], "bound_u": level.bound(extra_u, approved_u)})
     rows += [{**entry, "scope": scope, "key": key, "bound_u": None} for scope, key in current]
     for place, row in enumerate(rows):
         if db.execute(RESERVE, row).rowcount == 0:

@@ -262,6 +262,45 @@ CREATE INDEX act_on_member ON act (act_id) WHERE member != '';
 """
 
 
+SCHEMA_5 = """
+ALTER TABLE offer RENAME TO old_offer;
+DROP INDEX offer_open;
+CREATE TABLE offer (
+    offer_id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('confirm', 'request')),
+    origin TEXT NOT NULL UNIQUE,
+    server TEXT NOT NULL,
+    member TEXT NOT NULL,
+    wish TEXT NOT NULL CHECK (json_valid(wish)),
+    choices TEXT NOT NULL CHECK (json_valid(choices)),
+    expires_at REAL NOT NULL,
+    over TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'taken', 'denied', 'replaced')),
+    asked_at REAL,  -- when its member put it to the admins
+    act_id INTEGER REFERENCES act (act_id),  -- what an admin said to it
+    run_id TEXT REFERENCES run (run_id),
+    message TEXT,
+    CHECK ((state = 'taken') = (run_id IS NOT NULL))
+) STRICT;
+INSERT INTO offer
+    SELECT offer_id, kind, origin, json_extract(wish, '$.server'), json_extract(wish, '$.member'), wish, choices,
+           expires_at, over, state, CASE WHEN message IS NOT NULL THEN expires_at - 86400.0 END,
+           (SELECT act_id FROM act WHERE verb IN ('request approved', 'request denied')
+            AND detail LIKE '%, request ' || offer_id), run_id, message
+    FROM old_offer;
+DROP TABLE old_offer;
+CREATE INDEX offer_open ON offer (expires_at) WHERE state = 'open';
+CREATE INDEX request_of_member ON offer (server, member) WHERE kind = 'request';
+-- Of several that one member had open only the latest still is.
+UPDATE offer SET state = 'replaced' WHERE kind = 'request' AND state = 'open' AND asked_at IS NOT NULL AND EXISTS (
+    SELECT 1 FROM offer AS later WHERE later.kind = 'request' AND later.state = 'open' AND later.asked_at IS NOT NULL
+       AND later.server = offer.server AND later.member = offer.member
+       AND (later.asked_at, later.offer_id) > (offer.asked_at, offer.offer_id));
+CREATE UNIQUE INDEX one_request ON offer (server, member)
+    WHERE kind = 'request' AND state = 'open' AND asked_at IS NOT NULL;
+"""
+
+
 @steps()
 def step_1_runs_and_ledger(db: Database) -> None:
     """Runs, budgets, the ledger, and the key with which media links are signed."""
@@ -285,6 +324,12 @@ def step_3_what_the_look_up_is_worth(db: Database) -> None:
 def step_4_extras_of_a_server(db: Database) -> None:
     """What a server's admins add counts in their server; the operator's log names it."""
     db.executescript(SCHEMA_4)
+
+
+@steps()
+def step_5_one_request_a_member(db: Database) -> None:
+    """A request knows when it was put to the admins, what they said, and whether another took its place."""
+    db.executescript(SCHEMA_5)
 
 
 def refuse_what_is_not_ours(db: Database, path: str) -> None:

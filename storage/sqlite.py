@@ -16,8 +16,8 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.errors import OfferGone
-from bot.ports import Act, Choice, End, Figures, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
+from bot.errors import AskLater, OfferGone
+from bot.ports import Act, Approve, Choice, End, Figures, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
 from bot.quota import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
 from bot.report import RunFact
 from bot.runs import (
@@ -65,6 +65,7 @@ _UNTOUCHED: dict[str, Any] = dict.fromkeys(
 _RUN = f"SELECT {', '.join(_RUN_FIELDS)} FROM run_view"
 _OPEN = ", ".join(f"'{state}'" for state in sorted(IN_FLIGHT | {RunState.RESERVED}))
 _RULE = "SELECT server, subject, kind, period, limit_u, in_flight FROM rule"
+_ACT = ", ".join(field.name for field in fields(Act))
 _OFFER_DAYS_KEPT = 30.0
 
 
@@ -116,25 +117,30 @@ class SqliteStore:
     async def offer_of(self, offer_id: str) -> Offer | None:
         return await self._writer.read(lambda db: _offer(db, offer_id))
 
-    async def asked(self, offer_id: str, message: str) -> None:
-        sql = "UPDATE offer SET message = :message WHERE offer_id = :id"
-        await self._writer.write(lambda db: db.execute(sql, {"message": message, "id": offer_id}))
+    async def ask(self, offer_id: str, *, now: float, pause_s: float) -> list[Offer]:
+        return await self._writer.write(lambda db: _ask(db, offer_id, now, pause_s))
 
-    async def take(self, offer_id: str, new: NewRun, plan: Plan, *, approval: Act | None) -> Run:
+    async def asked(self, offer_id: str, message: str) -> Offer:
+        def job(db: Database) -> Offer:
+            db.execute("UPDATE offer SET message = :message WHERE offer_id = :id", {"message": message, "id": offer_id})
+            return _one_offer(db, offer_id)
+
+        return await self._writer.write(job)
+
+    async def take(self, offer_id: str, new: NewRun, plan: Plan, *, approve: Approve | None) -> Run:
         def job(db: Database) -> Run:
             offer = _offer(db, offer_id)
             if offer is not None and offer.run_id is not None:
                 return _get(db, offer.run_id)
-            _answer(db, offer_id, new.now)
-            if approval is not None:
-                act_id = _act(db, approval)
-                for level in plan(_rules_for(db, new.wish.server, new.wish.spender.scopes)):
-                    if (missing_u := _missing_u(db, level, new)) > 0:
-                        books.grant(db, level, missing_u, approval, act_id)
-            run = _admit(db, new, plan)
+            _unanswered(db, offer_id, new.now)
+            act_id = None
+            if approve is not None:
+                levels = plan(_rules_for(db, new.wish.server, new.wish.spender.scopes))
+                act_id = _act(db, approve([books.standing(db, level, new.wish.server) for level in levels]))
+            run = _admit(db, new, plan, approved=approve is not None)
             db.execute(
-                "UPDATE offer SET state = 'taken', run_id = :run WHERE offer_id = :id",
-                {"run": run.run_id, "id": offer_id},
+                "UPDATE offer SET state = 'taken', run_id = :run, act_id = :act WHERE offer_id = :id",
+                {"run": run.run_id, "act": act_id, "id": offer_id},
             )
             return run
 
@@ -142,10 +148,12 @@ class SqliteStore:
 
     async def deny(self, offer_id: str, act: Act) -> Offer:
         def job(db: Database) -> Offer:
-            offer = _answer(db, offer_id, act.at)
-            _act(db, act)
-            db.execute("UPDATE offer SET state = 'denied' WHERE offer_id = :id", {"id": offer_id})
-            return replace(offer, state=OfferState.DENIED)
+            _unanswered(db, offer_id, act.at)
+            db.execute(
+                "UPDATE offer SET state = 'denied', act_id = :act WHERE offer_id = :id",
+                {"act": _act(db, act), "id": offer_id},
+            )
+            return _one_offer(db, offer_id)
 
         return await self._writer.write(job)
 
@@ -205,13 +213,12 @@ class SqliteStore:
         return await self._writer.write(job)
 
     async def acts(self, server: str, limit: int) -> list[Act]:
-        names = ", ".join(field.name for field in fields(Act))
         latest = "ORDER BY act_id DESC LIMIT :limit"
-        sql = f"SELECT {names} FROM act WHERE server = :server {latest}"
+        sql = f"SELECT {_ACT} FROM act WHERE server = :server {latest}"
         if server == EVERYWHERE:
             here = f"SELECT * FROM (SELECT * FROM act WHERE server = :server {latest})"
             elsewhere = f"SELECT * FROM (SELECT * FROM act WHERE member != '' AND server != :server {latest})"
-            sql = f"SELECT {names} FROM ({here} UNION ALL {elsewhere}) {latest}"
+            sql = f"SELECT {_ACT} FROM ({here} UNION ALL {elsewhere}) {latest}"
         return await self._writer.read(
             lambda db: [Act(**row) for row in db.query(sql, {"server": server, "limit": limit})]
         )
@@ -360,7 +367,7 @@ class SqliteStore:
 # Admission
 
 
-def _admit(db: Database, new: NewRun, plan: Plan) -> Run:
+def _admit(db: Database, new: NewRun, plan: Plan, *, approved: bool = False) -> Run:
     if known := db.execute("SELECT run_id FROM run WHERE origin = ?", [new.wish.origin]).fetchone():
         return _get(db, known[0])
     who = new.wish.spender
@@ -368,16 +375,8 @@ def _admit(db: Database, new: NewRun, plan: Plan) -> Run:
     levels = plan(_rules_for(db, who.server, scopes))
     books.check_flights(db, levels)
     run = _insert_run(db, new, levels[-1])
-    books.hold(db, new, scopes, levels)
+    books.hold(db, new, scopes, levels, approved=approved)
     return run
-
-
-def _missing_u(db: Database, level: Level, new: NewRun) -> int:
-    """How much more a level's own limit would have to be; also where more is spent by now than it allows."""
-    if level.limit_u is None:
-        return 0
-    stands = books.standing(db, level, new.wish.server)
-    return stands.held_u + stands.spent_u + new.price_u - level.limit_u - stands.granted_u
 
 
 def _rules_for(db: Database, server: str, scopes: Sequence[str]) -> Rules:
@@ -406,6 +405,10 @@ def _act(db: Database, act: Act) -> int:
     return int(db.execute(f"INSERT INTO act ({columns}) VALUES ({marks}) RETURNING act_id", row).fetchone()[0])
 
 
+def _acts(db: Database, where: str, values: Mapping[str, object]) -> list[Act]:
+    return [Act(**row) for row in db.query(f"SELECT {_ACT} FROM act WHERE {where}", dict(values))]
+
+
 def _keep(db: Database, offer: Offer) -> Offer:
     """Write an offer whose wish made none yet; old ones that came to nothing go."""
     db.execute(
@@ -414,30 +417,38 @@ def _keep(db: Database, offer: Offer) -> Offer:
     )
     wish = asdict(replace(offer.wish, reply_to=None, reply_until=None))
     db.execute(
-        "INSERT INTO offer (offer_id, kind, origin, wish, choices, expires_at, over) "
-        "VALUES (:id, :kind, :origin, :wish, :choices, :expires_at, :over) ON CONFLICT (origin) DO NOTHING",
+        "INSERT INTO offer (offer_id, kind, origin, server, member, wish, choices, expires_at, over) VALUES "
+        "(:id, :kind, :origin, :server, :member, :wish, :choices, :expires_at, :over) ON CONFLICT (origin) DO NOTHING",
         {
             "id": offer.offer_id,
             "kind": offer.kind,
             "origin": offer.wish.origin,
+            "server": offer.wish.server,
+            "member": offer.wish.member,
             "wish": json.dumps(wish),
             "choices": json.dumps([asdict(choice) for choice in offer.choices]),
             "expires_at": offer.expires_at,
             "over": offer.over,
         },
     )
-    kept = _offer(db, None, offer.wish.origin)
-    assert kept is not None
-    return kept
+    return _offers(db, "origin = :origin", {"origin": offer.wish.origin})[0]
 
 
-def _offer(db: Database, offer_id: str | None, origin: str | None = None) -> Offer | None:
-    rows = list(
-        db.query("SELECT * FROM offer WHERE offer_id = :id OR origin = :origin", {"id": offer_id, "origin": origin})
-    )
-    if not rows:
-        return None
-    row = rows[0]
+def _offer(db: Database, offer_id: str) -> Offer | None:
+    found = _offers(db, "offer_id = :id", {"id": offer_id})
+    return found[0] if found else None
+
+
+def _one_offer(db: Database, offer_id: str) -> Offer:
+    return _offers(db, "offer_id = :id", {"id": offer_id})[0]
+
+
+def _offers(db: Database, where: str, values: Mapping[str, object]) -> list[Offer]:
+    rows = list(db.query(f"SELECT * FROM offer WHERE {where} ORDER BY asked_at", dict(values)))
+    return [_offer_of(db, row) for row in rows]
+
+
+def _offer_of(db: Database, row: Mapping[str, Any]) -> Offer:
     wish = json.loads(row["wish"])
     wish |= {"request": VeoRequest(**wish["request"]), "roles": tuple(wish["roles"])}
     return Offer(
@@ -452,13 +463,35 @@ def _offer(db: Database, offer_id: str | None, origin: str | None = None) -> Off
         over=row["over"],
         state=OfferState(row["state"]),
         run_id=row["run_id"],
+        asked_at=row["asked_at"],
         message=row["message"],
+        answer=None if row["act_id"] is None else _acts(db, "act_id = :id", {"id": row["act_id"]})[0],
     )
 
 
-def _answer(db: Database, offer_id: str, now: float) -> Offer:
+def _ask(db: Database, offer_id: str, now: float, pause_s: float) -> list[Offer]:
+    """Put a request to the admins; those that it replaces."""
+    offer = _unanswered(db, offer_id, now)
+    if offer.asked_at is not None:
+        return []
+    same = "kind = 'request' AND offer.server = :server AND offer.member = :member"
+    values = {"server": offer.wish.server, "member": offer.wish.member}
+    sql = f"SELECT max(at) FROM offer JOIN act USING (act_id) WHERE {same} AND state = 'denied'"
+    (denied_at,) = db.execute(sql, values).fetchone()
+    if denied_at is not None and denied_at > now - pause_s:
+        raise AskLater(denied_at + pause_s)
+    replaced = _offers(db, f"{same} AND state = 'open' AND asked_at IS NOT NULL", values)
+    for each in replaced:
+        db.execute("UPDATE offer SET state = 'replaced' WHERE offer_id = :id", {"id": each.offer_id})
+    db.execute("UPDATE offer SET asked_at = :now WHERE offer_id = :id", {"now": now, "id": offer_id})
+    return [replace(each, state=OfferState.REPLACED) for each in replaced]
+
+
+def _unanswered(db: Database, offer_id: str, now: float) -> Offer:
     """The offer, if it still waits for its answer. Raises OfferGone."""
     offer = _offer(db, offer_id)
+    if offer is not None and offer.state == OfferState.REPLACED:
+        raise OfferGone("The member has asked for another video meanwhile; answer that request.")
     if offer is None or offer.state != OfferState.OPEN:
         raise OfferGone("That was answered before; nothing was changed.")
     if offer.expires_at <= now:

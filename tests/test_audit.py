@@ -71,8 +71,8 @@ class Breach:
 ENTRY = "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason, act_id) VALUES "
 ADJUST = f"{ENTRY} ('run-open', 'total', '2026-11', 'adjust', 0, 9.0, 'bot', '', NULL)"
 TWICE = (
-    "INSERT INTO offer (offer_id, kind, origin, wish, choices, expires_at, over, state, run_id) "
-    "SELECT 'again', kind, 'again', wish, choices, expires_at, over, state, run_id FROM offer "
+    "INSERT INTO offer (offer_id, kind, origin, server, member, wish, choices, expires_at, over, state, run_id) "
+    "SELECT 'again', kind, 'again', server, member, wish, choices, expires_at, over, state, run_id FROM offer "
     "WHERE run_id = 'run-agreed'"
 )
 BREACHES = [
@@ -338,11 +338,11 @@ async def offers(store: SqliteStore) -> None:
     agreed = offer("agreed", OfferKind.CONFIRM, 2 * PRICE_U, PRICE_U)
     await store.offer(agreed, new_run("agreed", price_u=2 * PRICE_U, now=4.0), lambda _: LEVELS)
     shorter = new_run("agreed", now=4.0, request=agreed.choices[1].request)
-    await store.take("offer-agreed", shorter, lambda _: LEVELS, approval=None)
+    await store.take("offer-agreed", shorter, lambda _: LEVELS, approve=None)
     for name in ("asked", "denied", "waits"):
         await store.keep(offer(name, OfferKind.REQUEST, 40 * PRICE_U))
     dear = new_run("asked", price_u=40 * PRICE_U, now=5.0)
-    await store.take("offer-asked", dear, lambda _: LEVELS, approval=act("request approved"))
+    await store.take("offer-asked", dear, lambda _: LEVELS, approve=lambda _: act("request approved"))
     await store.deny("offer-denied", act("request denied"))
 
 

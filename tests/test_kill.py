@@ -88,6 +88,7 @@ async def test_a_stop_in_order_loses_nothing_either(tmp_path: Path) -> None:
     async with scene(tmp_path, run_s=1.0) as world:
         for number in range(3):
             await world.veo(f"fox {number}")
+        await world.until("SELECT 1 FROM run GROUP BY 1 HAVING count(*) = 3")
         assert await world.stop() == 0
         await world.start()
         await everything_is_quiet(world)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -18,11 +19,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.admission import CONFIRM_LIFE_S, REQUEST_LIFE_S, Answer, AskFirst
-from bot.errors import BadAmount, BadRequest, NotAllowed, OfferGone, OverQuota, Refusal
+from bot.admission import CONFIRM_LIFE_S, DENIAL_PAUSE_S, REQUEST_LIFE_S, AddsMore, Answer, AskFirst
+from bot.errors import AskLater, BadAmount, BadRequest, NotAllowed, OfferGone, OverQuota, Refusal
 from bot.ledger import PeriodKind, period_at
 from bot.ports import Admin, End, Offer, OfferState
-from bot.quota import Level, OverLimit, Plan, RuleKind, Spender, TooManyInFlight
+from bot.quota import EVERYWHERE, TOTAL, Level, OverLimit, Plan, RuleKind, Spender, TooManyInFlight, most_u
 from bot.runs import Duration, Ending, Run, RunState, VeoRequest
 from storage.books import RESERVE
 from tests.core import ADA, NOON, SERVER, UTC, Bot
@@ -346,41 +347,126 @@ async def desk(bot: Bot) -> Bot:
     return bot
 
 
-def approving(bot: Bot, offer: Offer, admin: Admin) -> Callable[[], Coroutine[Any, Any, Run]]:
+def approving(bot: Bot, offer: Offer, admin: Admin) -> Callable[[], Coroutine[Any, Any, Offer]]:
     return lambda: bot.admission.approve(offer.offer_id, admin)
 
 
-GRANTS = "SELECT scope, amount_u FROM ledger_entry WHERE kind = 'grant' ORDER BY entry_id"
-
-
-async def test_a_request_approved_20_times_at_once_is_one_run_and_one_set_of_grants(desk: Bot) -> None:
-    """Two admins press at once: one run, each full level raised by just what it lacked, and one act."""
+async def test_a_request_approved_20_times_at_once_is_one_run_and_one_act(desk: Bot) -> None:
+    """Two admins press at once: one run that passes each full level, one act that says by how much, and no extra."""
     await desk.limit(SCOPES["server"], "3")
     await desk.limit(SCOPES["channel"], "50")
     await desk.limit(SCOPES["member"], "2")
     await desk.ended()
     await desk.run(member=AL)
     offer = await desk.request("8s")
-    runs = await at_once([approving(desk, offer, admin) for admin in (ADA, EVE) * 10])
-    assert len({run.run_id for run in runs if isinstance(run, Run)}) == 1
-    assert all(isinstance(run, Run) for run in runs)
-    assert desk.rows(GRANTS) == [(SCOPES["server"], PRICE_U), (SCOPES["member"], PRICE_U)]
-    assert desk.rows("SELECT count(*) FROM act WHERE verb = 'request approved'") == [(1,)]
+    answers = await at_once([approving(desk, offer, admin) for admin in (ADA, EVE) * 10])
+    assert len({each.run_id for each in answers if isinstance(each, Offer)}) == 1
+    assert all(isinstance(each, Offer) for each in answers)
+    assert desk.rows("SELECT detail, member FROM act WHERE verb = 'request approved'") == [
+        ("$2.00, adds $1.00 to the server's limit, adds $1.00 to the member's limit", BO)
+    ]
+    assert desk.rows("SELECT 1 FROM ledger_entry WHERE kind = 'grant'") == []
     for sort, left_u in (("server", 0), ("member", 0), ("channel", 46 * PRICE_U)):
         assert (await desk.stands(SCOPES[sort])).left_u == left_u
     with pytest.raises(OverLimit):
         await desk.run()
 
 
-async def test_an_approval_makes_up_for_a_limit_that_was_cut_below_what_is_spent(desk: Bot) -> None:
-    """What is missing is counted from what is spent: one approval is enough, and leaves nothing over."""
+@pytest.mark.parametrize("scope", SCOPES.values())
+@pytest.mark.parametrize("cost_u", [0, PRICE_U // 4, PRICE_U, None])
+async def test_an_approval_leaves_no_budget_behind(desk: Bot, scope: str, cost_u: int | None) -> None:
+    """Where a limit is $0, one video passes it; whether it fails or costs less, nobody can spend what it did not."""
+    await desk.limit(scope, "0")
+    offer = (await desk.request(), await desk.request())[1]
+    made = await desk.admission.approve(offer.offer_id, ADA)
+    run = await desk.store.get(made.run_id or "")
+    assert run is not None
+    assert (await desk.stands(scope)).held_u == PRICE_U
+    run = await desk.moved(run, RunState.SUBMITTING, RunState.RUNNING)
+    ending = Ending.FAILED if cost_u == 0 else Ending.VIDEO
+    await desk.store.settle(run, End(ending=ending, cost_u=cost_u), now=desk.wall.at)
+    stands = await desk.stands(scope)
+    assert (stands.held_u, stands.left_u, stands.granted_u) == (0, 0, 0)
+    assert stands.spent_u == (PRICE_U if cost_u is None else cost_u)
+    for member in (BO, AL) if scope != SCOPES["member"] else (BO,):
+        with pytest.raises(OverLimit):
+            await desk.run(member=member)
+    await desk.limit(scope, "2")  # what was approved is spent all the same
+    assert (await desk.stands(scope)).left_u == 2 * PRICE_U - stands.spent_u
+
+
+async def test_an_approval_passes_a_limit_that_was_cut_below_what_is_spent(desk: Bot) -> None:
+    """It adds the price of its video and no more: what was spent over the limit is nobody's to pay off."""
     for _ in range(3):
         await desk.ended()
     await desk.limit(SCOPES["member"], "1")
     offer = await desk.request()
+    (over,) = await desk.admission.passed(offer)
+    assert over.over_u == PRICE_U
     await approving(desk, offer, ADA)()
-    assert desk.rows(GRANTS) == [(SCOPES["member"], 3 * PRICE_U)]
     assert (await desk.stands(SCOPES["member"])).left_u == 0
+    await desk.limit(SCOPES["member"], "4")
+    assert (await desk.stands(SCOPES["member"])).left_u == 0
+
+
+async def test_an_approval_never_adds_more_than_its_button_says(desk: Bot) -> None:
+    """What was left when the request was put may be spent by now: then the admin is asked again."""
+    await desk.limit(SCOPES["member"], "2")
+    await desk.ended()
+    offer = await desk.request("8s")
+    told_u = most_u(await desk.admission.passed(offer))
+    assert told_u == PRICE_U
+    await desk.ended()
+    before = dump(desk.path)
+    with pytest.raises(AddsMore, match=r"By now it would add \$2\.00"):
+        await desk.admission.approve(offer.offer_id, ADA, told_u)
+    assert dump(desk.path) == before
+    assert (await desk.admission.approve(offer.offer_id, ADA, 2 * PRICE_U)).run_id is not None
+
+
+async def test_the_owners_limit_of_the_whole_bot_is_passed_by_nobody(desk: Bot) -> None:
+    """It is the operator's, as a ceiling is: no admin of a server is asked, and no approval passes it."""
+    await desk.limit(SCOPES["member"], "0")
+    offer = await desk.request()
+    owner = replace(ADA, server=EVERYWHERE)
+    await desk.admins.set_limit(owner, TOTAL, RuleKind.LIMIT, amount="0.50", period=None, in_flight=None)
+    with pytest.raises(OverQuota, match="ceiling leaves no room"):
+        await approving(desk, offer, ADA)()
+    with pytest.raises(OverLimit) as refusal:
+        await desk.ask()
+    assert type(refusal.value) is OverLimit
+
+
+async def test_a_member_has_one_open_request_and_waits_an_hour_after_a_no(desk: Bot) -> None:
+    """A new one takes the place of the one before; after a denial none is put for an hour, in that server."""
+    await desk.limit(SCOPES["member"], "0")
+    who = wish("").spender
+    offers = [await desk.request() for _ in range(3)]
+    replaced = [(await desk.admission.put(each.offer_id, who)).replaced for each in (*offers, offers[-1])]
+    assert [[each.offer_id for each in those] for those in replaced] == [
+        [],
+        [offers[0].offer_id],
+        [offers[1].offer_id],
+        [],
+    ]
+    for old in offers[:2]:
+        with pytest.raises(OfferGone, match="asked for another video"):
+            await desk.admission.approve(old.offer_id, ADA)
+        with pytest.raises(OfferGone):
+            await desk.admission.put(old.offer_id, who)
+    await desk.admission.deny(offers[2].offer_id, EVE)
+    desk.wall.at += 60.0
+    again = await desk.request()
+    desk.wall.at += DENIAL_PAUSE_S - 61.0
+    before = dump(desk.path)
+    with pytest.raises(AskLater) as later:
+        await desk.admission.put(again.offer_id, who)
+    assert later.value.until == desk.wall.at + 1.0
+    assert dump(desk.path) == before
+    desk.wall.at += 1.0
+    assert (await desk.admission.put(again.offer_id, who)).replaced == []
+    with pytest.raises(OfferGone, match="not yours"):
+        await desk.admission.put(again.offer_id, replace(who, member=AL))
 
 
 async def test_an_approval_never_passes_the_operators_ceiling(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ async def test_who_could_not_pay_is_not_asked(tmp_path: Path) -> None:
 
 
 async def test_a_member_over_the_limit_asks_and_gets_exactly_that_once(tmp_path: Path) -> None:
-    """The request goes to the admins' channel; Approve grants what is missing and films it, once."""
+    """The request goes to the admins' channel and says what a yes adds; Approve makes that video, once."""
     async with scene(tmp_path, QUOTA_USER_USD="4.00") as world:
         await world.act("requests", channel=world.discord.world.channel("general"))
         await world.end_of(await world.veo(FOX))
@@ -106,6 +106,8 @@ async def test_a_member_over_the_limit_asks_and_gets_exactly_that_once(tmp_path:
         assert sent["components"] == []
         (request,) = told_in(world, "general", "asks for a video")
         assert "$3.20" in request["content"]
+        assert "$0.80 of $4.00 left of their own limit this month: adds **$2.40**" in request["content"]
+        assert labels(request) == ["Approve +$2.40", "Deny"]
         assert "9:16" in request["content"]
         assert request["mentions"] == []
         pressed = await asyncio.gather(*(world.press(request, "Approve", member="Ada") for _ in range(3)))
@@ -114,12 +116,13 @@ async def test_a_member_over_the_limit_asks_and_gets_exactly_that_once(tmp_path:
         assert len(world.runflow.runs) == 2
         (run,) = [each for each in world.runflow.runs.values() if each.input["prompt"] == "a blue fox"]
         assert run.input["aspect_ratio"] == "9:16"
-        assert world.rows("SELECT scope, amount_u FROM ledger_entry WHERE kind = 'grant'") == [
-            {"scope": f"member:discord:{world.member().id}", "amount_u": 2_400_000}
-        ]
+        assert world.rows("SELECT 1 FROM ledger_entry WHERE kind = 'grant'") == []
         (decided,) = told_in(world, "general", "Approved by")
         assert decided["components"] == []
-        assert "request approved" in await world.act("log")
+        adds = "$3.20, adds $2.40 to the member's limit"
+        assert f"Approved by <@{world.member('Ada').id}>: {adds} · run" in decided["content"]
+        assert "Ends" not in decided["content"]
+        assert f"request approved: <@{world.member().id}> · {adds}" in await world.act("log")
 
 
 async def test_a_request_is_answered_by_admins_alone_and_a_denial_is_told(tmp_path: Path) -> None:
@@ -143,6 +146,46 @@ async def test_a_request_is_answered_by_admins_alone_and_a_denial_is_told(tmp_pa
         assert "$" not in told["content"]
         assert world.runflow.runs == {}
         assert world.rows("SELECT state FROM offer") == [{"state": "denied"}]
+
+
+async def test_a_request_that_would_add_more_by_now_is_asked_again(tmp_path: Path) -> None:
+    """The button never adds more than it says: it says so, shows the new figure, and the second press is good."""
+    async with scene(tmp_path, QUOTA_USER_USD="4.00") as world:
+        await world.act("requests", channel=world.discord.world.channel("general"))
+        await world.end_of(await world.veo(FOX))
+        await world.press(await world.answer_to(await world.veo("a blue fox")), "Ask an admin")
+        request = await world.discord.wait_message(world.discord.world.channel("general"), lambda _: True)
+        await world.end_of(await world.veo(FOX, duration="4s", generate_audio=False))
+        await world.press(request, "Approve +$2.40", member="Ada")
+        fresh = await world.discord.wait_message(
+            world.discord.world.channel("general"), lambda each: labels(each)[:1] == ["Approve +$3.20"]
+        )
+        assert "$0.00 of $4.00 left of their own limit" in fresh["content"]
+        assert len(world.runflow.runs) == 2
+        await world.press(fresh, "Approve +$3.20", member="Ada")
+        await world.until("SELECT 1 FROM offer WHERE state = 'taken'")
+
+
+async def test_a_new_request_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    """One open request a member: the older message loses its buttons; after a no none is put for an hour."""
+    async with scene(tmp_path, QUOTA_USER_USD="0") as world:
+        general = world.discord.world.channel("general")
+        await world.act("requests", channel=general)
+        for prompt in ("a red fox", "a blue fox", "a green fox"):
+            await world.press(await world.answer_to(await world.veo(prompt)), "Ask an admin")
+            last = await world.discord.wait_message(general, lambda each, said=prompt: said in each["content"])  # type: ignore[misc] # its default says the type
+        for prompt in ("a red fox", "a blue fox"):
+            old = await world.discord.wait_message(
+                general,
+                lambda each, said=prompt: said in each["content"] and "Replaced by a newer" in each["content"],  # type: ignore[misc] # as above
+            )
+            assert old["components"] == []
+        await world.press(last, "Deny", member="Ada")
+        await world.until("SELECT 1 FROM offer WHERE state = 'denied'")
+        await world.press(await world.answer_to(await world.veo("once more")), "Ask an admin")
+        await world.whispered("Bo", "An admin has denied your last request. Nothing was charged. You can ask again <t:")
+        assert len(world.discord.messages(general)) == 3
+        assert world.runflow.runs == {}
 
 
 async def test_an_approval_that_cannot_be_carried_out_is_said_and_changes_nothing(tmp_path: Path) -> None:

@@ -1151,7 +1151,7 @@ async def sqlite_store(tmp_path: Path) -> AsyncIterator[tuple[SqliteStore, Sqlit
 
 READERS = ("offer_of", "rules", "acts", "facts", "standings", "next_due", "get", "latest", "lookup_proven", "figures")
 WRITERS = (
-    *("admit", "offer", "keep", "asked", "take", "deny", "set_rule", "lift_rule", "grant", "refund", "release"),
+    *("admit", "offer", "keep", "ask", "asked", "take", "deny", "set_rule", "lift_rule", "grant", "refund", "release"),
     *("claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct", "looked_up", "check"),
 )
 
@@ -1211,8 +1211,9 @@ class TestSqlite:
             lambda: store.offer(question("4"), wish("4"), lambda _: [member_level()]),
             lambda: store.keep(question("4")),
             lambda: store.offer_of("offer-4"),
+            lambda: store.ask("offer-4", now=1.0, pause_s=9.0),
             lambda: store.asked("offer-4", "message"),
-            lambda: store.take("offer-4", wish("4"), lambda _: [member_level()], approval=None),
+            lambda: store.take("offer-4", wish("4"), lambda _: [member_level()], approve=None),
             lambda: store.deny("offer-4", ACT),
             lambda: store.rules("1"),
             lambda: store.set_rule(Rule(server="1", subject="member:bo", kind=RuleKind.BLOCK), ACT),
@@ -1338,8 +1339,9 @@ class TestSqlite:
             "offer": lambda: store.offer(question("3"), wish("3"), lambda _: levels),
             "keep": lambda: store.keep(question("3")),
             "offer_of": lambda: store.offer_of("offer-6"),
+            "ask": lambda: store.ask("offer-6", now=5.0, pause_s=9.0),
             "asked": lambda: store.asked("offer-6", "message"),
-            "take": lambda: store.take("offer-6", wish("6", price_u=9 * PRICE_U), lambda _: levels, approval=ACT),
+            "take": lambda: store.take("offer-6", wish("6"), lambda _: levels, approve=lambda _: ACT),
             "deny": lambda: store.deny("offer-6", ACT),
             "rules": lambda: store.rules("1"),
             "set_rule": lambda: store.set_rule(rule_, ACT),
