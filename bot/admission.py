@@ -71,6 +71,7 @@ class Answer:
 
     offer_id: str
     choice: int = 0
+    roles: tuple[str, ...] | None = None  # the member's by now; None: as when asking
     reply_to: str | None = None
     reply_until: float | None = None
 
@@ -220,7 +221,13 @@ class Admission:
 
     async def _take(self, offer: Offer, answer: Answer, *, approve: Approve | None) -> Run:
         choice = offer.choices[answer.choice]
-        wish = replace(offer.wish, request=choice.request, reply_to=answer.reply_to, reply_until=answer.reply_until)
+        wish = replace(
+            offer.wish,
+            request=choice.request,
+            roles=offer.wish.roles if answer.roles is None else answer.roles,
+            reply_to=answer.reply_to,
+            reply_until=answer.reply_until,
+        )
         new = self._new(wish, choice.price_u)
         plan = self._policy.admission(wish.spender, new.now)
         with self._seen_through():

@@ -23,7 +23,7 @@ from bot.report import Report, RunFact, report_csv
 from bot.runs import RunState
 from cogs import chart, words
 from cogs.servers import Servers
-from cogs.veo import acknowledge
+from cogs.veo import acknowledge, roles_of
 
 ACTS_SHOWN = 20
 FIELD_CHARS_MAX = 1024  # Discord docs, Message, Embed Limits
@@ -37,7 +37,10 @@ Do = Callable[[Admin], Awaitable[str]]
 
 
 class _Places(app_commands.Transformer):
-    """A channel in which members can be; threads count to theirs."""
+    """A channel as the interaction shows it, whether the gateway has told of it or not; threads count to theirs."""
+
+    def __init__(self, *kinds: discord.ChannelType) -> None:
+        self._kinds = list(kinds)
 
     @property
     def type(self) -> discord.AppCommandOptionType:
@@ -45,8 +48,7 @@ class _Places(app_commands.Transformer):
 
     @property
     def channel_types(self) -> list[discord.ChannelType]:
-        kinds = discord.ChannelType
-        return [kinds.text, kinds.news, kinds.voice, kinds.stage_voice, kinds.forum]
+        return self._kinds
 
     async def transform(
         self, interaction: discord.Interaction, value: app_commands.AppCommandChannel, /
@@ -54,7 +56,12 @@ class _Places(app_commands.Transformer):
         return value
 
 
-Place = app_commands.Transform[app_commands.AppCommandChannel, _Places]
+_Kind = discord.ChannelType
+Place = app_commands.Transform[  # in which members can be
+    app_commands.AppCommandChannel,
+    _Places(_Kind.text, _Kind.news, _Kind.voice, _Kind.stage_voice, _Kind.forum),
+]
+Desk = app_commands.Transform[app_commands.AppCommandChannel, _Places(_Kind.text, _Kind.news)]
 
 
 class Admins(commands.Cog):
@@ -232,7 +239,7 @@ class Admins(commands.Cog):
         await self._act(interaction, do)
 
     @admin.command(name="requests", description="Where members over their limit may ask; without a channel, nowhere")
-    async def requests(self, interaction: discord.Interaction, channel: discord.TextChannel | None = None) -> None:
+    async def requests(self, interaction: discord.Interaction, channel: Desk | None = None) -> None:
         async def do(admin: Admin) -> str:
             if channel is not None:
                 _check_desk(channel)
@@ -430,12 +437,11 @@ def spender_for(interaction: discord.Interaction, member: User | None) -> Spende
         return None
     if not isinstance(member, discord.Member):
         raise BadRequest(f"{member.mention} is not a member of this server; nothing was changed.")
-    roles = member.roles
     return Spender(
         member=f"discord:{member.id}",
         server=f"discord:{interaction.guild_id}",
         channel="",
-        roles=tuple(f"discord:{role.id}" for role in roles),
+        roles=roles_of(interaction, member),
     )
 
 
@@ -443,8 +449,11 @@ def _who(subject: str) -> str:
     return "this server" if subject.startswith("server:") else words.mention(subject)
 
 
-def _check_desk(channel: discord.TextChannel) -> None:
-    """Raise BadRequest where the bot could not put a request."""
-    granted = channel.permissions_for(channel.guild.me)
+def _check_desk(channel: app_commands.AppCommandChannel) -> None:
+    """Raise BadRequest where the bot could not put a request, as far as the gateway has told of the channel."""
+    found = channel.resolve()
+    if found is None:
+        return
+    granted = found.permissions_for(found.guild.me)
     if not (granted.view_channel and granted.send_messages):
         raise BadRequest(f"The bot may not write in {channel.mention}; allow that first, or name another channel.")

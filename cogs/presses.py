@@ -65,6 +65,7 @@ class Presses(commands.Cog):
         answer = Answer(
             offer_id=offer_id,
             choice=choice,
+            roles=spender_of(interaction).roles,
             reply_to=str(reply_of(interaction, _message_of(interaction))),
             reply_until=(interaction.created_at + TOKEN_LIFE).timestamp(),
         )

@@ -169,13 +169,23 @@ def spender_of(interaction: discord.Interaction) -> Spender:
     """Who asks and where; a thread spends what its channel may."""
     channel = interaction.channel
     place = channel.parent_id if isinstance(channel, discord.Thread) else interaction.channel_id
-    roles = interaction.user.roles if isinstance(interaction.user, discord.Member) else []
     return Spender(
         member=f"discord:{interaction.user.id}",
         server=f"discord:{interaction.guild_id}",
         channel=f"discord:{place}",
-        roles=tuple(f"discord:{role.id}" for role in roles),
+        roles=roles_of(interaction, interaction.user),
     )
+
+
+def roles_of(interaction: discord.Interaction, user: discord.User | discord.Member) -> tuple[str, ...]:
+    """The roles of somebody in the interaction's server as it says them, with everybody's, named as the server is.
+
+    Not `Member.roles`: that leaves out what the gateway has not told of, which is all of a server until its
+    GUILD_CREATE, and limits by role would not bind.
+    """
+    if not isinstance(user, discord.Member) or interaction.guild_id is None:
+        return ()
+    return tuple(f"discord:{number}" for number in sorted({interaction.guild_id, *user._roles}))
 
 
 def reply_of(interaction: discord.Interaction, message_id: int) -> Reply:

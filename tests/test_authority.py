@@ -186,3 +186,57 @@ async def test_who_may_not_ask_may_not_ask_the_admins(start: Start) -> None:
         await world.press(answer, "Ask an admin")
         await world.whispered("Bo", "An admin has paused the bot")
         assert world.discord.messages(desk) == []
+
+
+# What Discord sent with the interaction
+
+
+async def test_roles_and_places_bind_before_the_gateway_has_told_of_a_server(start: Start) -> None:
+    """READY came and GUILD_CREATE did not, at each start and in an outage: every limit by role or channel binds."""
+    async with start(DISCORD_SERVERS="", discord={"servers_away": True}) as world:
+        editors, cem, lab = world.member("Cem").roles[0], world.member("Cem"), world.channel
+        everyone = world.discord.world.servers[0].roles[0]
+        rules: list[tuple[dict[str, Any], str]] = [
+            ({"role": editors}, "Your limit is $0.00"),
+            ({"role": editors, "pool": True}, f"The limit of the pool of <@&{editors.id}> is $0.00"),
+            ({"channel": lab}, f"The limit of <#{lab.id}> is $0.00"),
+        ]
+        for options, reason in rules:
+            assert "$0.00 per month" in await world.act("limit set", amount="0", **options)
+            assert reason in await refused(world, by="Cem")
+            await world.act("limit lift", **options)
+        await world.act("limit set", amount="0", channel=lab)
+        assert f"The limit of <#{lab.id}> is $0.00" in await refused(world, by="Bo", place="takes")  # a thread of it
+        await world.act("limit lift", channel=lab)
+        await world.act("limit set", amount="7", role=everyone)
+        assert "**$7.00 left** of $7.00" in await world.told("veo-quota", by="Bo")
+        await world.act("limit set", amount="9", role=editors)
+        assert "$9.00 left of $9.00" in await world.act("limit show", member=cem)
+        await world.act("access allow", role=editors)
+        assert "Only some roles may use /veo" in await refused(world, by="Bo")
+        assert "Requests go to" in await world.act("requests", channel=world.discord.world.channel("general"))
+        await world.end_of(await world.veo(FOX, member="Cem", **CHEAP))
+
+
+async def test_only_the_owners_servers_are_on_while_all_of_them_are_away(start: Start) -> None:
+    """Whose a server is, Discord's REST says where its gateway does not; without an answer nothing is started."""
+    async with start(DISCORD_SERVERS="", discord={"servers_away": True}) as world:
+        await world.end_of(await world.veo(FOX, **CHEAP))
+        assert (await refused(world, by="Eli", place="lobby")).startswith(OFF)
+        world.discord.fault("GET", rf"/guilds/{world.discord.world.servers[0].id}", status=503, times=2)
+        assert "Discord does not say right now" in await refused(world, by="Bo")
+        assert len(world.runflow.runs) == 1
+        assert "Discord does not say right now" in await world.act("grant", amount="1", member=world.member())
+        assert world.rows("SELECT * FROM act") == []
+
+
+async def test_a_role_that_was_lost_does_not_help_to_agree_to_a_price(start: Start) -> None:
+    """A question is answered by the member as they are when they answer."""
+    async with start(QUOTA_CONFIRM_ABOVE_USD="0.50", QUOTA_USER_USD="0") as world:
+        cem = world.member("Cem")
+        await world.act("limit set", amount="9", role=cem.roles[0])
+        question = await world.answer_to(await world.veo(FOX, member="Cem", **CHEAP))
+        cem.roles.clear()
+        await world.press(question, "Film it", member="Cem")
+        await world.whispered("Cem", "This run costs $0.80")
+        assert world.runflow.runs == {}

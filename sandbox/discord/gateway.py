@@ -193,7 +193,7 @@ class Gateway:
             "_trace": ['["sandbox"]'],
         }
         self._send(session, "READY", ready | ({"shard": shard} if "shard" in fields else {}))
-        for server in servers if intents & GUILDS else []:
+        for server in servers if intents & GUILDS and not self._switches.servers_away else []:
             self._send(session, "GUILD_CREATE", server.to_gateway_json(self._world.bot))
         self._events.publish("gateway_ready")
 

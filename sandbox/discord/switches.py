@@ -54,6 +54,7 @@ class Switches:
     gateway_silent: bool = False  # no heartbeat is acknowledged, no event is sent
     gateway_delay_s: float = 0
     gateway_duplicates: bool = False  # each event is sent twice, with two sequence numbers
+    servers_away: bool = False  # after READY no server is told of, as while Discord has trouble with all of them
     resume_window_s: float = 180
     privileged_intents: bool = False
 
