@@ -22,7 +22,6 @@ from sandbox.runflow import RunflowSandbox
 from sandbox.runflow import Switches as RunflowSwitches
 from storage import check_books
 from tests.forks import Fork, Nursery
-from tests.guards import Replaced
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "whsec_test_0123456789"
@@ -59,15 +58,14 @@ def nursery() -> Nursery:
 
 
 async def started(
-    folder: Path, environment: Mapping[str, str], log: int, without: Replaced | None = None
+    folder: Path, environment: Mapping[str, str], log: int, before: str = ""
 ) -> asyncio.subprocess.Process | Fork:
     """`python -m bot run`, from the very start where the surroundings tell the interpreter something of its own."""
     if not any(name.startswith("PYTHON") and INTERPRETER.get(name) != value for name, value in environment.items()):
-        before = "" if without is None else without.code
         return await nursery().start(
             "bot", "run", folder=folder, environment=environment, output=log, errors=log, before=before
         )
-    assert without is None, "a cold start has all of its guards"
+    assert not before, "nothing runs before a cold start"
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "run", cwd=folder, env=environment, stderr=log, stdout=log
     )
@@ -82,7 +80,7 @@ class Scene:
     runflow: RunflowSandbox
     environment: dict[str, str]
     bot: asyncio.subprocess.Process | Fork | None = None
-    without: Replaced | None = None  # the guard that the bot lacks
+    before: str = ""  # code that the bot's process runs first
     starts: int = field(default=0)
 
     @property
@@ -110,7 +108,7 @@ class Scene:
         self.environment |= changes
         identified, _ = self.discord.gateway_counts
         with (self.folder / "bot.log").open("ab") as log:
-            self.bot = await started(self.folder, self.environment, log=log.fileno(), without=self.without)
+            self.bot = await started(self.folder, self.environment, log=log.fileno(), before=self.before)
         self.starts += 1
         async with asyncio.timeout(WAIT_S):
             while self.discord.gateway_counts[0] == identified:
@@ -267,7 +265,7 @@ async def scene(
     queue_s: float = 0.0,
     run_s: float = 0.05,
     start: bool = True,
-    without: Replaced | None = None,
+    before: str = "",
     **environment: str,
 ) -> AsyncIterator[Scene]:
     """A world with its bot started; afterwards the books are checked and everything is gone."""
@@ -302,7 +300,7 @@ async def scene(
             "POLL_INTERVAL_MAX_S": "0.2",
             **environment,
         }
-        world = Scene(folder=folder, discord=chat, runflow=provider, environment=settings, without=without)
+        world = Scene(folder=folder, discord=chat, runflow=provider, environment=settings, before=before)
         try:
             if start:
                 await world.start()

@@ -5,6 +5,7 @@ Ada owns the bot and Aurora Studio, with Bo, Cem and Dana in it. Dana owns Elsew
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -240,3 +241,90 @@ async def test_a_role_that_was_lost_does_not_help_to_agree_to_a_price(start: Sta
         await world.press(question, "Film it", member="Cem")
         await world.whispered("Cem", "This run costs $0.80")
         assert world.runflow.runs == {}
+
+
+# Who owns the bot
+
+
+OWNERS_ONLY = "That belongs to whoever runs this bot"
+EVERY_OWNER_ACT = [command for command in EVERY_ACT if command.startswith("bot ")]
+
+
+async def owner_acts(world: Scene, *, by: str, place: str = "video-lab") -> set[str]:
+    """What somebody, to whom every server gave the command, is told of all the acts on the whole bot."""
+    for server in world.discord.world.servers:
+        server.command_permissions["veo-admin"] = {each.id for each in server.members}
+    answers = set()
+    for command in EVERY_OWNER_ACT:
+        used = await world.use(f"veo-admin {command}", by=by, place=place, **named(world, EVERY_ACT[command]))
+        shown = await used.wait(lambda message: bool(message["content"] or message["embeds"]))
+        answers.add("refused" if shown["content"].startswith(OWNERS_ONLY) else "done")
+    return answers
+
+
+async def test_the_bot_belongs_to_its_owner_alone_where_there_is_no_team(start: Start) -> None:
+    """Not to the admins of any server, nor to whom they gave the command."""
+    async with start() as world:
+        for by, place in (("Bo", "video-lab"), ("Dana", "video-lab"), ("Dana", "lobby"), ("Eli", "lobby")):
+            assert await owner_acts(world, by=by, place=place) == {"refused"}, by
+        assert world.rows("SELECT 1 FROM act") == []
+        assert await owner_acts(world, by="Ada") == {"done"}
+
+
+@pytest.mark.parametrize(
+    ("role", "accepted", "rules"),
+    [
+        ("admin", True, True),
+        ("developer", True, True),
+        ("read_only", True, False),
+        ("admin", False, False),
+        ("developer", False, False),
+        ("something new", True, False),
+    ],
+)
+async def test_of_a_team_those_rule_who_accepted_and_may_change_the_bot(
+    start: Start, role: str, accepted: bool, rules: bool
+) -> None:
+    """Owner, admins and developers of the team; not the invited, nor those who may only read."""
+    async with start(start=False) as world:
+        team = world.discord.world.make_team(Bo=role)
+        team.members[-1].accepted = accepted
+        await world.start()
+        assert await owner_acts(world, by="Bo") == {"done" if rules else "refused"}
+        assert await owner_acts(world, by="Cem") == {"refused"}
+        assert await owner_acts(world, by="Ada") == {"done"}
+
+
+async def test_who_leaves_the_team_rules_no_longer(start: Start) -> None:
+    """Each act asks Discord anew, also in a bot that has run for long; where Discord does not say, nothing is done."""
+    async with start() as world:
+        team = world.discord.world.make_team(Bo="admin")
+        assert await owner_acts(world, by="Bo") == {"done"}
+        team.members.pop()
+        assert await owner_acts(world, by="Bo") == {"refused"}
+        world.discord.world.team = None
+        world.discord.world.owner = world.member("Cem").user
+        assert await owner_acts(world, by="Ada") == {"refused"}
+        assert await owner_acts(world, by="Cem") == {"done"}
+        before = world.rows("SELECT * FROM act")
+        world.discord.fault("GET", "/oauth2/applications/@me", status=503, times=1)
+        assert "Discord does not say right now who runs this bot" in await world.told("veo-admin bot pause", by="Cem")
+        assert world.rows("SELECT * FROM act") == before
+
+
+async def test_where_the_application_changes_hands_its_servers_do_too(start: Start) -> None:
+    """Asked again every few minutes for `/veo`, and at once for what moves money by an admin's word."""
+    quick = "import cogs.servers\ncogs.servers.ASK_AGAIN_S = 0.5"
+    async with start(DISCORD_SERVERS="", before=quick) as world:
+        await world.end_of(await world.veo(FOX, **CHEAP))
+        world.discord.world.owner = world.member("Dana").user
+        assert (await world.act("grant", amount="5", member=world.member())).startswith(OFF)
+        assert (await world.act("grant", by="Dana", place="lobby", amount="5", member=world.member("Eli"))).startswith(
+            "Granted"
+        )
+        async with asyncio.timeout(10):
+            while True:
+                if (await world.told("veo-quota", by="Bo")).startswith(OFF):
+                    break
+        assert (await refused(world, by="Bo")).startswith(OFF)
+        await world.end_of(await world.veo(FOX, member="Eli", place="lobby", **CHEAP))
