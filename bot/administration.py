@@ -156,9 +156,7 @@ class Administration:
         The refund is an extra of the member's present period. What Runflow billed is gone, so the levels above the
         member go on counting it.
         """
-        run = await self._books.get(run_id)
-        if run is None or admin.server not in (run.server, EVERYWHERE):
-            raise BadRequest("No run of this server has that id; `/veo-admin report` lists them as CSV.")
+        run = await self._run_of(admin, run_id)
         if run.state == RunState.UNKNOWN:
             return await self._release(admin, run, reason)
         if not run.terminal:
@@ -173,6 +171,13 @@ class Administration:
         )
         log.info("refunded run=%s amount_u=%d actor=%s", run_id, refunded.refunded_u, admin.actor)
         return refunded
+
+    async def _run_of(self, admin: Admin, run_id: str) -> Run:
+        """The run, to an admin of the server that it was asked for in. Raises BadRequest to any other."""
+        run = await self._books.get(run_id)
+        if run is None or admin.server not in (run.server, EVERYWHERE):
+            raise BadRequest("No run of this server has that id; `/veo-admin report` lists them as CSV.")
+        return run
 
     async def _release(self, admin: Admin, run: Run, reason: str) -> Run:
         end = End(ending=Ending.FAILED, failure_code="RELEASED", failure_message="an admin gave it up")

@@ -69,9 +69,7 @@ class Account(commands.Cog):
         if await acknowledge(interaction, ephemeral=True) is None:
             return
         try:
-            await self._servers.check(interaction)
-            await self._admission.check_access(spender_of(interaction))
-            check_permissions(interaction)
+            await self._check_place(interaction)
             found = await self._wanted(f"discord:{interaction.user.id}", run)
             self._cool_down(interaction)
             # What is sent first after the answer would be shown in its place, to the caller alone: so this is.
@@ -85,6 +83,12 @@ class Account(commands.Cog):
         except ClipUnavailable:
             said = "That video can no longer be fetched: its message is gone, and Runflow does not give it again."
         await interaction.edit_original_response(content=said)
+
+    async def _check_place(self, interaction: discord.Interaction) -> None:
+        """Raise a Refusal where the caller could not ask for a video here now, or the bot not post one."""
+        await self._servers.check(interaction)
+        await self._admission.check_access(spender_of(interaction))
+        check_permissions(interaction)
 
     def _cool_down(self, interaction: discord.Interaction) -> None:
         """Count a use. Raises TooOften."""

@@ -118,21 +118,24 @@ class DiscordFront:
         That it is not there is said only where others would be: Discord answers an empty history for want of a
         permission, too (docs, Get Channel Messages).
         """
-        assert self._client.user is not None
         since = datetime.fromtimestamp((run.first_try_at or run.created_at) - LOOK_BACK_S, UTC)
-        marker = words.marker(run)
         empty = True
         try:
             channel = await self._place_of(run)
             async for message in channel.history(after=since, limit=None, oldest_first=True):
                 empty = False
-                if message.author.id == self._client.user.id and message.content.rstrip().endswith(marker):
+                if self._is_notice(message, run):
                     return _name_of(message)
         except NETWORK_ERRORS as error:
             raise _trouble(error) from error
         if empty and not self._shows_history(run):
             raise HistoryClosed("nothing is shown, and Read Message History is missing or not known yet")
         return None
+
+    def _is_notice(self, message: discord.Message, run: Run) -> bool:
+        """Whether it is the run's: anybody may write what looks like one, so it is to be our own."""
+        assert self._client.user is not None
+        return message.author.id == self._client.user.id and message.content.rstrip().endswith(words.marker(run))
 
     async def post(self, run: Run, clip: Path | Link | None) -> str:
         """See `bot.ports.Front.post`: an ordinary message with a nonce fixed by the run and its notice."""

@@ -415,7 +415,7 @@ def _keep(db: Database, offer: Offer) -> Offer:
         "DELETE FROM offer WHERE state = 'open' AND expires_at < :old",
         {"old": offer.expires_at - 86400 * _OFFER_DAYS_KEPT},
     )
-    wish = asdict(replace(offer.wish, reply_to=None, reply_until=None))
+    wish = asdict(_without_reply(offer.wish))
     db.execute(
         "INSERT INTO offer (offer_id, kind, origin, server, member, wish, choices, expires_at, over) VALUES "
         "(:id, :kind, :origin, :server, :member, :wish, :choices, :expires_at, :over) ON CONFLICT (origin) DO NOTHING",
@@ -432,6 +432,11 @@ def _keep(db: Database, offer: Offer) -> Offer:
         },
     )
     return _offers(db, "origin = :origin", {"origin": offer.wish.origin})[0]
+
+
+def _without_reply(wish: Wish) -> Wish:
+    """The address of its card is a secret that outlives its use; the answer brings one of its own."""
+    return replace(wish, reply_to=None, reply_until=None)
 
 
 def _offer(db: Database, offer_id: str) -> Offer | None:

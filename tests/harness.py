@@ -168,9 +168,13 @@ class Scene:
     async def shown(self, by: str = "Bo", place: str = "video-lab", **options: object) -> Json:
         """`/veo-show` by a member: what everybody sees of it, once the member was told that it is posted."""
         channel = self.discord.world.channel(place)
-        before = {each["id"] for each in self.discord.messages(channel)}
+        before = self.seen(place)
         assert await self.told("veo-show", by=by, place=place, **options) == "Posted."
         return await self.discord.wait_message(channel, lambda each: each["id"] not in before, timeout=WAIT_S)
+
+    def seen(self, place: str = "video-lab") -> list[str]:
+        """The ids of what everybody sees in a channel, oldest first."""
+        return [each["id"] for each in self.discord.messages(self.discord.world.channel(place))]
 
     async def told(self, command: str, *, by: str, place: str = "video-lab", **options: object) -> str:
         """What the caller alone reads in the end, in words."""

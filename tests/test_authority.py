@@ -6,18 +6,26 @@ Ada owns the bot and Aurora Studio, with Bo, Cem and Dana in it. Dana owns Elsew
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from bot.errors import BadRequest, NotAllowed, OfferGone
 from bot.ports import Admin
 from bot.quota import RuleKind, Spender
+from bot.runs import RunState
+from sandbox.discord import CommandRefused
+from sandbox.discord.world import SEND_MESSAGES, SEND_MESSAGES_IN_THREADS
+from tests import harness, test_delivery
 from tests.core import ADA, Bot
+from tests.guards import Replaced, replaced
 from tests.harness import Json, Scene, scene
 from tests.money import PRICE_U
 from tests.test_admin import EVERY_ACT, FOX, named
@@ -34,11 +42,17 @@ def start(tmp_path: Path) -> Start:
     return partial(scene, tmp_path, DISCORD_SERVERS="*")
 
 
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Bot]:
+    bot = Bot(folder / "books.db")
+    yield bot
+    await bot.close()
+
+
 @pytest.fixture
 async def bot(tmp_path: Path) -> AsyncIterator[Bot]:
-    opened = Bot(tmp_path / "books.db")
-    yield opened
-    await opened.close()
+    async with opened(tmp_path) as found:
+        yield found
 
 
 async def refused(world: Scene, *, by: str, place: str = "video-lab") -> str:
@@ -189,6 +203,30 @@ async def test_who_may_not_ask_may_not_ask_the_admins(start: Start) -> None:
         assert world.discord.messages(desk) == []
 
 
+async def test_show_obeys_what_stands_between_a_member_and_a_video(start: Start) -> None:
+    """The block, the pause, the roles and channels that are allowed, and what the bot may do in that place."""
+    async with start() as world:
+        await world.end_of(await world.veo(FOX))
+        editors, general = world.member("Cem").roles[0], world.discord.world.channel("general")
+        before = world.seen()
+        stories: list[tuple[str, str, dict[str, Any], str]] = [
+            ("access block", "access unblock", {"member": world.member()}, "An admin has blocked you"),
+            ("pause", "resume", {}, "An admin has paused the bot in this server"),
+            ("bot pause", "bot resume", {}, "The bot is paused by whoever runs it"),
+            ("access allow", "access disallow", {"role": editors}, "Only some roles may use /veo"),
+            ("access allow", "access disallow", {"channel": general}, f"Use it in <#{general.id}>"),
+        ]
+        for begin, end, options, said in stories:
+            await world.act(begin, **options)
+            assert said in await world.told("veo-show", by="Bo")
+            await world.act(end, **options)
+        for place, lacking in (("read-only", "Send Messages"), ("no-files", "Attach Files")):
+            assert lacking in await world.told("veo-show", by="Bo", place=place)
+            assert world.seen(place) == []
+        assert world.seen() == before
+        await world.shown()
+
+
 # What Discord sent with the interaction
 
 
@@ -328,3 +366,506 @@ async def test_where_the_application_changes_hands_its_servers_do_too(start: Sta
                     break
         assert (await refused(world, by="Bo")).startswith(OFF)
         await world.end_of(await world.veo(FOX, member="Eli", place="lobby", **CHEAP))
+
+
+# Who presses what
+
+
+async def forged(world: Scene, place: str, *custom_ids: str) -> Json:
+    """A message of the bot's in a channel, with buttons that belong elsewhere, as no client of Discord's makes it."""
+    buttons = [
+        {"type": 2, "style": 2, "label": f"button {at}", "custom_id": name} for at, name in enumerate(custom_ids)
+    ]
+    body = {"content": "?", "components": [{"type": 1, "components": buttons}]}
+    url = f"{world.discord.api_url}/channels/{world.discord.world.channel(place).id}/messages"
+    headers = {"Authorization": f"Bot {world.discord.token}"}
+    async with aiohttp.ClientSession(headers=headers) as session, session.post(url, json=body) as reply:
+        made: Json = await reply.json()
+        return made
+
+
+async def test_presses_are_for_whom_they_concern(start: Start) -> None:
+    """Requests are for who manages that server, receipts for them and the member, questions for the member alone."""
+    async with start(QUOTA_USER_USD="1.00", QUOTA_CONFIRM_ABOVE_USD="1.00") as world:
+        await world.act("requests", channel=world.channel)
+        mia = world.discord.world.join("Mia", world.discord.world.servers[0])
+        world.discord.world.servers[0].command_permissions["veo-admin"] = {mia.id}
+        result = await world.end_of(await world.veo(FOX, **CHEAP))
+        request = await requested(world, desk="video-lab")
+        await world.act("limit set", by="Mia", amount="100", member=world.member("Cem"))  # to whom the server gave it
+        question = await world.answer_to(await world.veo(FOX, member="Cem"))
+        run = world.rows("SELECT run_id FROM run")[0]["run_id"]
+        offers = {each["kind"]: each["offer_id"] for each in world.rows("SELECT kind, offer_id FROM offer")}
+        for by in ("Cem", "Dana", "Mia", "Bo"):
+            for label in ("Approve", "Deny"):
+                await world.press(request, label, member=by)
+            await world.whispered(by, "Only who may manage this server can answer requests.")
+        for by in ("Cem", "Dana", "Mia"):
+            await world.press(result, "Receipt", member=by)
+            await world.whispered(by, "A receipt is for the member who asked")
+        # In Dana's own server she manages, and nothing of Aurora's is there to be managed.
+        names = [f"veo:{verb}:{offers['request']}:800000" for verb in ("approve", "deny", "ask")]
+        stray = await forged(world, "lobby", *names, f"veo:receipt:{run}", f"veo:yes:{offers['confirm']}:0")
+        for number, said in enumerate(
+            ("That request is not there any more", "That request is not there any more", "That request is not yours")
+        ):
+            await world.press(stray, f"button {number}", member="Dana")
+            await world.whispered("Dana", said, "lobby")
+        for by in ("Dana", "Eli"):
+            await world.press(stray, "button 3", member=by)
+            await world.whispered(by, "A receipt is for the member who asked", "lobby")
+        await world.press(stray, "button 4", member="Eli")
+        await world.discord.wait_message(
+            world.discord.world.channel("lobby"), lambda each: "put to somebody else" in each["content"]
+        )
+        assert [row["state"] for row in world.rows("SELECT state FROM offer")] == ["open", "open"]
+        assert len(world.runflow.runs) == 1
+        assert {row["verb"] for row in world.rows("SELECT verb FROM act")} == {"requests here", "limit set"}
+        for by in ("Bo", "Ada"):
+            await world.press(result, "Receipt", member=by)
+            await world.whispered(by, "Charged $0.80")
+        await world.press(question, "Film it", member="Cem")
+        await world.press(request, "Deny", member="Ada")
+        await world.until("SELECT 1 FROM offer WHERE state = 'denied'")
+        await world.until("SELECT 1 FROM offer WHERE state = 'taken'")
+
+
+async def test_a_question_is_not_answered_where_the_bot_was_switched_off(start: Start) -> None:
+    """A price that was shown while the server was on."""
+    async with start(DISCORD_SERVERS="", QUOTA_CONFIRM_ABOVE_USD="0.50") as world:
+        elsewhere = world.discord.world.servers[1].id
+        await world.act("bot server", on=True, server=elsewhere)
+        question = await world.answer_to(await world.veo(FOX, member="Eli", place="lobby", **CHEAP))
+        await world.act("bot server", on=False, server=elsewhere)
+        await world.press(question, "Film it", member="Eli")
+        await world.whispered("Eli", OFF, "lobby")
+        assert world.rows("SELECT * FROM run") == []
+
+
+async def test_an_admin_of_a_server_that_was_switched_off_reads_nobodys_receipts(start: Start) -> None:
+    """The member still reads their own."""
+    async with start(DISCORD_SERVERS="") as world:
+        elsewhere = world.discord.world.servers[1].id
+        await world.act("bot server", on=True, server=elsewhere)
+        result = await world.end_of(await world.veo(FOX, member="Eli", place="lobby", **CHEAP))
+        await world.act("bot server", on=False, server=elsewhere)
+        await world.press(result, "Receipt", member="Dana")
+        await world.whispered("Dana", "A receipt is for the member who asked", "lobby")
+        await world.press(result, "Receipt", member="Eli")
+        await world.whispered("Eli", "Charged $0.80", "lobby")
+
+
+async def test_a_thread_asks_for_the_permission_to_write_in_threads(start: Start) -> None:
+    """It is another than that for channels, and only it counts there."""
+    async with start() as world:
+        thread = world.discord.world.channel("takes")
+        world.discord.set_permissions(thread, deny=SEND_MESSAGES_IN_THREADS)
+        assert "it lacks Send Messages In Threads" in await refused(world, by="Bo", place="takes")
+        world.discord.set_permissions(thread, deny=SEND_MESSAGES)
+        await world.end_of(await world.veo(FOX, place="takes", **CHEAP))
+        assert "it lacks Send Messages" in await refused(world, by="Bo")
+
+
+async def test_only_our_own_message_stands_for_a_run(start: Start) -> None:
+    """Somebody writes what the bot writes under a video: that keeps nobody's video back."""
+    async with start(POLL_INTERVAL_S="0.5") as world:
+        world.discord.fault("POST", rf"/channels/{world.channel.id}/messages", status=503)
+        await world.veo(FOX, **CHEAP)
+        await world.until("SELECT 1 FROM run WHERE delivery_tries = 1 AND delivery = 'sending'")
+        (run,) = world.rows("SELECT run_id FROM run")
+        world.discord.say(world.member("Cem"), world.channel, f"mine!\n-# Run `{run['run_id']}`")
+        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+        assert [each["author"]["username"] for each in world.posts()] == ["cem", "veo-bot"]
+
+
+async def test_what_is_kept_of_a_question_opens_nothing(start: Start) -> None:
+    """The address at which its card is changed is a secret, and is not kept with it."""
+    async with start(QUOTA_CONFIRM_ABOVE_USD="0.50") as world:
+        asked = await world.veo(FOX, **CHEAP)
+        await world.answer_to(asked)
+        (offer,) = world.rows("SELECT * FROM offer")
+        assert asked.token not in str(offer)
+        kept = json.loads(offer["wish"])
+        assert (kept["reply_to"], kept["reply_until"]) == (None, None)
+
+
+async def test_a_release_is_in_the_ledger_by_the_act_and_the_admin(bot: Bot) -> None:
+    """Whoever reads the books sees by whose word the hold was given back."""
+    run = await bot.moved(await bot.run(), RunState.SUBMITTING, RunState.AMBIGUOUS, RunState.UNKNOWN)
+    await bot.admins.refund(ADA, run.run_id, "their support says no")
+    entries = bot.rows(
+        "SELECT DISTINCT entry.actor, verb, act.reason FROM ledger_entry AS entry JOIN act USING (act_id)"
+    )
+    assert entries == [(ADA.actor, "release", "their support says no")]
+    assert bot.rows("SELECT count(*) FROM ledger_entry WHERE kind = 'void' AND act_id IS NULL") == [(0,)]
+
+
+# Their teeth: without any one of these guards a story above goes wrong
+
+NO_CHECK = "async def {}(self, *args, **kwargs):\n    return None"
+TRIES: list[tuple[Replaced, Callable[..., Any]]] = [
+    (
+        Replaced("the check of the server", "cogs.servers:Servers.check", NO_CHECK.format("check")),
+        test_where_the_bot_is_off_nothing_can_be_administered,
+    ),
+    (
+        Replaced(
+            "what is asked for by an admin asks for the server",
+            "cogs.servers:Servers.admin",
+            """
+async def admin(self, interaction, *, everywhere=False):
+    if everywhere:
+        await self.check_owner(interaction)
+    server = EVERYWHERE if everywhere else f"discord:{interaction.guild_id}"
+    return Admin(server=server, actor=f"discord:{interaction.user.id}", name="x")
+""",
+        ),
+        test_no_request_is_answered_in_a_server_that_was_switched_off,
+    ),
+    (
+        Replaced("the owner of the bot", "cogs.servers:Servers.check_owner", NO_CHECK.format("check_owner")),
+        test_the_bot_belongs_to_its_owner_alone_where_there_is_no_team,
+    ),
+    (
+        Replaced(
+            "the invited do not rule",
+            "cogs.servers:_rulers",
+            """
+def _rulers(application):
+    team = application.team
+    return {each.id for each in team.members if each.role in _RULING} if team else {application.owner.id}
+""",
+        ),
+        partial(
+            test_of_a_team_those_rule_who_accepted_and_may_change_the_bot, role="admin", accepted=False, rules=False
+        ),
+    ),
+    (
+        Replaced(
+            "those who may only read do not rule",
+            "cogs.servers:_rulers",
+            """
+def _rulers(application):
+    accepted, team = discord.TeamMembershipState.accepted, application.team
+    if team is None:
+        return {application.owner.id}
+    return {each.id for each in team.members if each.membership_state == accepted}
+""",
+        ),
+        partial(
+            test_of_a_team_those_rule_who_accepted_and_may_change_the_bot, role="read_only", accepted=True, rules=False
+        ),
+    ),
+    (
+        Replaced(
+            "the team",
+            "cogs.servers:_rulers",
+            "def _rulers(application):\n    return {application.owner.id}",
+        ),
+        partial(
+            test_of_a_team_those_rule_who_accepted_and_may_change_the_bot, role="developer", accepted=True, rules=True
+        ),
+    ),
+    (
+        Replaced(
+            "who owns the bot is asked anew",
+            "cogs.servers:Servers._application_info",
+            "async def _application_info(self, *, now):\n    return self._application",
+        ),
+        test_who_leaves_the_team_rules_no_longer,
+    ),
+    (
+        Replaced(
+            "what is asked again for the servers",
+            "cogs.servers:Servers._is_the_owners",
+            """
+async def _is_the_owners(self, server_id, *, now):
+    owner_id = self._application.owner.id
+    return self._client.get_guild(server_id).owner_id == owner_id
+""",
+        ),
+        test_where_the_application_changes_hands_its_servers_do_too,
+    ),
+    (
+        Replaced(
+            "a server that the gateway has not told of",
+            "cogs.servers:Servers._is_the_owners",
+            """
+async def _is_the_owners(self, server_id, *, now):
+    application = await self._application_info(now=now)
+    return self._client.get_guild(server_id).owner_id == application.owner.id
+""",
+        ),
+        test_only_the_owners_servers_are_on_while_all_of_them_are_away,
+    ),
+    (
+        Replaced(
+            "roles as they were sent",
+            "cogs.veo:roles_of",
+            """
+def roles_of(interaction, user):
+    return tuple(f"discord:{role.id}" for role in user.roles)
+""",
+        ),
+        test_roles_and_places_bind_before_the_gateway_has_told_of_a_server,
+    ),
+    (
+        Replaced(
+            "the roles of the moment",
+            "bot.admission:Admission.confirm",
+            """
+async def confirm(self, answer, member):
+    offer = await self._books.offer_of(answer.offer_id)
+    return await self._take(offer, replace(answer, roles=None), approve=None)
+""",
+        ),
+        test_a_role_that_was_lost_does_not_help_to_agree_to_a_price,
+    ),
+    (
+        Replaced(
+            "members of this server alone",
+            "cogs.admin:spender_for",
+            """
+def spender_for(interaction, member):
+    if member is None:
+        return None
+    server = f"discord:{interaction.guild_id}"
+    return Spender(member=f"discord:{member.id}", server=server, channel="", roles=())
+""",
+        ),
+        test_figures_of_people_who_are_not_here_are_not_shown,
+    ),
+    (
+        Replaced(
+            "a request of this server",
+            "bot.admission:Admission.request_of",
+            """
+async def request_of(self, offer_id, admin):
+    return await self._books.offer_of(offer_id)
+""",
+        ),
+        test_a_run_of_another_server_is_nobody_elses_to_refund_or_to_read,
+    ),
+    (
+        Replaced(
+            "a refund of this server",
+            "bot.administration:Administration._run_of",
+            """
+async def _run_of(self, admin, run_id):
+    return await self._books.get(run_id)
+""",
+        ),
+        test_a_run_of_another_server_is_nobody_elses_to_refund_or_to_read,
+    ),
+    (
+        Replaced(
+            "a receipt of this server",
+            "bot.admission:Admission.receipt_of",
+            """
+async def receipt_of(self, run_id, *, member, server):
+    run = await self._books.get(run_id)
+    if run.member != member and server is None:
+        raise NotAllowed("A receipt is for the member who asked")
+    return run
+""",
+        ),
+        test_a_run_of_another_server_is_nobody_elses_to_refund_or_to_read,
+    ),
+    (
+        Replaced(
+            "a receipt where the server is on",
+            "cogs.presses:Presses._receipt",
+            """
+async def _receipt(self, interaction, about):
+    server = f"discord:{interaction.guild_id}" if interaction.permissions.manage_guild else None
+    run = await self._admission.receipt_of(about[0], member=_caller(interaction), server=server)
+    await interaction.edit_original_response(content=words.receipt(run))
+""",
+        ),
+        test_an_admin_of_a_server_that_was_switched_off_reads_nobodys_receipts,
+    ),
+    (
+        Replaced(
+            "who may approve",
+            "cogs.presses:Presses._approve",
+            """
+async def _approve(self, interaction, about):
+    offer = await self._admission.approve(about[0], await self._servers.admin(interaction))
+    await self._decided(interaction, offer)
+""",
+        ),
+        test_presses_are_for_whom_they_concern,
+    ),
+    (
+        Replaced(
+            "who may deny",
+            "cogs.presses:Presses._deny",
+            """
+async def _deny(self, interaction, about):
+    offer = await self._admission.deny(about[0], await self._servers.admin(interaction))
+    await self._decided(interaction, offer)
+""",
+        ),
+        test_presses_are_for_whom_they_concern,
+    ),
+    (
+        Replaced(
+            "a yes where the server is on",
+            "cogs.presses:Presses._yes",
+            """
+async def _yes(self, interaction, about):
+    answer = Answer(offer_id=about[0], roles=spender_of(interaction).roles)
+    await self._admission.confirm(answer, _caller(interaction))
+""",
+        ),
+        test_a_question_is_not_answered_where_the_bot_was_switched_off,
+    ),
+    (
+        Replaced(
+            "asking where the server is on",
+            "cogs.presses:Presses._ask",
+            """
+async def _ask(self, interaction, about):
+    await self._admission.put(about[0], spender_of(interaction))
+""",
+        ),
+        test_no_request_is_answered_in_a_server_that_was_switched_off,
+    ),
+    (
+        Replaced(
+            "who may ask the admins",
+            "bot.admission:check_access",
+            "def check_access(who, rules):\n    return None",
+        ),
+        test_who_may_not_ask_may_not_ask_the_admins,
+    ),
+    (
+        Replaced(
+            "show where the server is on",
+            "cogs.account:Account._check_place",
+            """
+async def _check_place(self, interaction):
+    await self._admission.check_access(spender_of(interaction))
+    check_permissions(interaction)
+""",
+        ),
+        test_where_the_bot_is_off_nothing_can_be_administered,
+    ),
+    (
+        Replaced(
+            "show for who may ask",
+            "cogs.account:Account._check_place",
+            """
+async def _check_place(self, interaction):
+    await self._servers.check(interaction)
+    check_permissions(interaction)
+""",
+        ),
+        test_show_obeys_what_stands_between_a_member_and_a_video,
+    ),
+    (
+        Replaced(
+            "show where the bot may post",
+            "cogs.account:Account._check_place",
+            """
+async def _check_place(self, interaction):
+    await self._servers.check(interaction)
+    await self._admission.check_access(spender_of(interaction))
+""",
+        ),
+        test_show_obeys_what_stands_between_a_member_and_a_video,
+    ),
+    (
+        Replaced(
+            "the permission of threads",
+            "cogs.veo:check_permissions",
+            """
+def check_permissions(interaction):
+    missing = [name for name in NEEDED if not getattr(interaction.app_permissions, name)]
+    if missing:
+        raise CannotPost(f"it lacks {' '.join(missing).replace('_', ' ').title()}")
+""",
+        ),
+        test_a_thread_asks_for_the_permission_to_write_in_threads,
+    ),
+    (
+        Replaced(
+            "the author of a message",
+            "cogs.delivery:DiscordFront._is_notice",
+            """
+def _is_notice(self, message, run):
+    return message.content.rstrip().endswith(words.marker(run))
+""",
+        ),
+        test_only_our_own_message_stands_for_a_run,
+    ),
+    (
+        Replaced(
+            "no address in a question",
+            "storage.sqlite:_without_reply",
+            "def _without_reply(wish):\n    return wish",
+        ),
+        test_what_is_kept_of_a_question_opens_nothing,
+    ),
+    (
+        Replaced(
+            "the act of a release",
+            "storage.sqlite:SqliteStore.release",
+            """
+async def release(self, run, act, end):
+    return await self._writer.write(lambda db: _settle(db, run, end, act.at))
+""",
+        ),
+        test_a_release_is_in_the_ledger_by_the_act_and_the_admin,
+    ),
+    (
+        Replaced(
+            "what a callback says of an order",
+            "bot.engine:Engine._may_be_sent_again",
+            """
+def _may_be_sent_again(self, run):
+    return run.unclear_posts < UNCLEAR_POSTS_MAX and not self._is_late(run)
+""",
+        ),
+        test_delivery.test_an_order_of_which_a_callback_says_that_it_arrived_is_not_sent_again,
+    ),
+    (
+        Replaced(
+            "extras of this server alone",
+            "storage.books:_extras_u",
+            """
+def _extras_u(db, server, levels):
+    sql = "SELECT coalesce(sum(amount_u), 0) FROM ledger_entry WHERE scope = ? AND kind IN ('grant', 'refund')"
+    return [db.execute(sql, [level.scope]).fetchone()[0] for level in levels]
+""",
+        ),
+        test_the_extras_of_a_server_do_not_raise_what_counts_elsewhere,
+    ),
+]
+
+
+async def tell(story: Callable[..., Any], folder: Path, before: str = "") -> None:
+    """One of the stories above, on a bot that runs this code first, or on this process's own."""
+    parameters = inspect.signature(story).parameters
+    if "tmp_path" in parameters:
+        await story(folder)
+    elif "bot" in parameters:
+        async with opened(folder) as bot:
+            await story(bot)
+    else:
+
+        def start(**changes: Any) -> AbstractAsyncContextManager[Scene]:
+            changes["before"] = before + changes.get("before", "")
+            return scene(folder, **{"DISCORD_SERVERS": "*", **changes})
+
+        await story(start)
+
+
+@pytest.mark.parametrize(("without", "story"), TRIES, ids=[str(without) for without, _ in TRIES])
+async def test_without_any_one_guard_a_story_goes_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: Replaced, story: Callable[..., Any]
+) -> None:
+    """Each guard of who may do what, taken out alone, is noticed."""
+    monkeypatch.setattr(harness, "WAIT_S", 2.5)
+    with replaced(without), pytest.raises((AssertionError, TimeoutError, CommandRefused, pytest.fail.Exception)):
+        await tell(story, tmp_path, without.code)

@@ -349,38 +349,15 @@ async def test_show_posts_a_finished_video_again(world: Scene) -> None:
 async def test_what_show_cannot_do_is_said_to_the_caller_alone(world: Scene) -> None:
     """A wrong id, no video yet, too many in a while: nobody else reads of it, and mistakes use nothing up."""
     await world.end_of(await world.veo(FOX))
-    before = world.discord.messages(world.channel)
+    before = world.seen()
     assert "None of your finished videos has that id" in await world.told("veo-show", by="Bo", run="nosuch")
     assert await world.told("veo-show", by="Cem") == "You have no finished video yet. `/veo` makes one."
-    assert world.discord.messages(world.channel) == before
+    assert world.seen() == before
     for _ in range(2):
         await world.shown()
     assert (await world.told("veo-show", by="Bo")).startswith("You have just posted 2. You can post the next <t:")
-    assert len(world.discord.messages(world.channel)) == len(before) + 2
+    assert len(world.seen()) == len(before) + 2
     world.discord.clock.advance(31)
-    await world.shown()
-
-
-async def test_show_obeys_what_stands_between_a_member_and_a_video(world: Scene) -> None:
-    """The block, the pause, the roles and channels that are allowed, and what the bot may do in that place."""
-    await world.end_of(await world.veo(FOX))
-    editors, general = world.member("Cem").roles[0], world.discord.world.channel("general")
-    before = world.discord.messages(world.channel)
-    stories: list[tuple[str, str, dict[str, Any], str]] = [
-        ("access block", "access unblock", {"member": world.member()}, "An admin has blocked you"),
-        ("pause", "resume", {}, "An admin has paused the bot in this server"),
-        ("bot pause", "bot resume", {}, "The bot is paused by whoever runs it"),
-        ("access allow", "access disallow", {"role": editors}, "Only some roles may use /veo"),
-        ("access allow", "access disallow", {"channel": general}, f"Use it in <#{general.id}>"),
-    ]
-    for begin, end, options, said in stories:
-        await world.act(begin, **options)
-        assert said in await world.told("veo-show", by="Bo")
-        await world.act(end, **options)
-    for place, lacking in (("read-only", "Send Messages"), ("no-files", "Attach Files")):
-        assert lacking in await world.told("veo-show", by="Bo", place=place)
-        assert world.discord.messages(world.discord.world.channel(place)) == []
-    assert world.discord.messages(world.channel) == before
     await world.shown()
 
 
@@ -698,9 +675,9 @@ async def test_show_says_an_outage_as_such_and_leaves_nothing_behind(world: Scen
     await world.card(interaction, "in the channel")
     world.discord.delete_message(message["id"])
     world.runflow.switches.read, world.runflow.switches.read_fault_times = "503", 1_000_000
-    before = world.discord.messages(world.channel)
+    before = world.seen()
     assert await world.told("veo-show", by="Bo") == "Runflow cannot be read right now. Try again later."
-    assert world.discord.messages(world.channel) == before
+    assert world.seen() == before
     world.runflow.switches.read = ""
     assert (await world.shown())["attachments"]
     async with asyncio.timeout(5):

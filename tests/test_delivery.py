@@ -286,6 +286,27 @@ async def proven(world: Scene) -> None:
         assert looks(world, run_id) == in_sample(run_id)
 
 
+async def test_an_order_of_which_a_callback_says_that_it_arrived_is_not_sent_again(tmp_path: Path) -> None:
+    """The run that it named cannot be read, and a proven list shows nothing: that is no absence, so it is unknown."""
+    async with started(tmp_path) as bench:
+        bench.script.record = lambda provider_id: (
+            None if provider_id == "rf-named" else seen(provider_id.removeprefix("rf-"), "running")
+        )
+        for number in range(3):
+            shown = await bench.admit(str(number))
+            bench.script.listed.append(seen(shown, "running"))
+            await bench.until(shown, lambda row: bool(row.lookup_fresh))
+        bench.script.answers = [Unclear(reason="HTTP 500")]
+        run = await bench.admit("lost")
+        await bench.until(run, lambda row: row.state == RunState.AMBIGUOUS)
+        assert await bench.engine.wake(run.callback_token, "rf-named")
+        for _ in range(2):
+            bench.time.at += EMPTY_COUNTS_SHARE * bench.engine._limits.settle_s
+            await bench.until(run, lambda row: row.empty_since is not None)
+        given_up = await bench.until(run, lambda row: row.state in (RunState.UNKNOWN, RunState.RUNNING))
+        assert (given_up.state, given_up.posts, bench.script.submitted) == (RunState.UNKNOWN, 1, 4)
+
+
 async def test_a_run_that_turns_up_while_its_order_waits_to_be_sent_again_is_adopted(tmp_path: Path) -> None:
     """A callback names the run of the earlier POST after all: it is the run, and no second POST is made."""
     async with started(tmp_path) as bench:

@@ -86,13 +86,14 @@ class Messages:
         answers: str | None = None,
         viewer: str | None = None,
         loading: bool = False,
+        author: User | None = None,
     ) -> Message:
-        """Post as the bot. ApiError where Discord refuses the body."""
+        """Post as the bot, if not as somebody else. ApiError where Discord refuses the body."""
         fields = body.fields()
         message = Message(
             id="0",
             channel=channel,
-            author=self._world.bot,
+            author=author or self._world.bot,
             created_at=self._clock.now(),
             kind=kind,
             flags=(EPHEMERAL if viewer else 0) | (LOADING if loading else 0),

@@ -15,6 +15,7 @@ from sandbox.clock import Clock
 from sandbox.discord.api import PREFIX, Api
 from sandbox.discord.cdn import Cdn
 from sandbox.discord.commands import Commands
+from sandbox.discord.content import Body
 from sandbox.discord.control import Control
 from sandbox.discord.errors import JsonObject
 from sandbox.discord.events import Events, Snowflakes, Subscription
@@ -224,6 +225,13 @@ class DiscordSandbox:
             return next((each for each in self.messages(channel) if predicate(each)), None)
 
         return await self._events.wait(found, timeout)
+
+    def say(self, member: Member, channel: Channel, text: str) -> dict[str, Any]:
+        """Something that a member writes into the channel."""
+        said = self._messages.create(
+            channel, Body(json={"content": text}), limit=self.switches.upload_limit, author=member.user
+        )
+        return self._messages.form(said)
 
     def delete_message(self, message_id: str) -> None:
         """Delete a message as a member would, ephemeral ones too. ApiError where it does not exist."""
