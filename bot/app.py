@@ -51,6 +51,11 @@ async def run(settings: Settings) -> None:
     start_logging(_secrets_of(settings))
     if settings.public_url is not None and not settings.runflow_callback_secrets:
         log.warning("RUNFLOW_CALLBACK_SECRETS is empty: callbacks are guarded by their addresses alone")
+    if settings.quota_guild_usd is None and settings.quota_total_usd is None:
+        log.warning(
+            "neither QUOTA_GUILD_USD nor QUOTA_TOTAL_USD is set, so there is no ceiling: in each server that is "
+            "switched on, everybody who manages it can lift every limit and spend without end; set one of them"
+        )
     try:
         await _serve(settings)
     except StoreDown as error:

@@ -204,6 +204,8 @@ def _environment(discord: DiscordSandbox, runflow: RunflowSandbox, folder: Path)
         "DATABASE_URL": f"sqlite:///{folder / 'veo.db'}",
         "MEDIA_DIR": str(folder / "media"),
         "QUOTA_USER_USD": "20.00",
+        "QUOTA_GUILD_USD": "200.00",
+        "QUOTA_TOTAL_USD": "500.00",
         "POLL_INTERVAL_S": "0.5",
         "POLL_INTERVAL_MAX_S": "2",
     }

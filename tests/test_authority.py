@@ -281,6 +281,24 @@ async def test_a_role_that_was_lost_does_not_help_to_agree_to_a_price(start: Sta
         assert world.runflow.runs == {}
 
 
+# Where nothing bounds what an admin may allow
+
+
+@pytest.mark.parametrize(
+    ("ceilings", "warned"),
+    [
+        ({}, True),
+        ({"QUOTA_GUILD_USD": "50"}, False),
+        ({"QUOTA_TOTAL_USD": "0"}, False),
+        ({"QUOTA_USER_USD": "5"}, True),
+    ],
+)
+async def test_a_missing_ceiling_is_said_at_the_start(start: Start, ceilings: dict[str, str], warned: bool) -> None:
+    """Who manages a server can lift every limit that is not the operator's, so the operator is to know."""
+    async with start(**ceilings) as world:
+        assert ("neither QUOTA_GUILD_USD nor QUOTA_TOTAL_USD is set, so there is no ceiling" in world.log) == warned
+
+
 # Who owns the bot
 
 
