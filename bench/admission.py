@@ -23,12 +23,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from statistics import median
 from zoneinfo import ZoneInfo
 
 from sqlite_utils import Database
 
-from bot.ports import Act, NewRun, Wish
+from bot.ports import Act, Change, NewRun, Wish
 from bot.quota import Level, Plan, Policy, Rule, RuleKind, Rules, check_access
 from bot.runs import VeoRequest
 from storage import SqliteStore, check_books, open_store
@@ -101,6 +102,10 @@ UPDATE run SET state = 'succeeded', ended_at = created_at, ending = 'video', cos
 """
 
 
+def _changed(change: Change, _: Rules) -> Change:
+    return change
+
+
 async def fill(store: SqliteStore) -> None:
     """A server with rules, and with runs that are over."""
     role, subjects = f"role:{ROLE}", [f"member:{member(number)}" for number in range(0, MEMBERS, 2)]
@@ -108,7 +113,8 @@ async def fill(store: SqliteStore) -> None:
     rules += [Rule(server=SERVER, subject=role, kind=kind) for kind in (RuleKind.LIMIT, RuleKind.ALLOW)]
     for rule in rules:
         act = Act(at=ONE, server=SERVER, actor="discord:9", actor_name="Ada", verb="set", subject=rule.subject)
-        await store.set_rule(rule, act)
+        change = Change(put=(rule,))
+        await store.decide(act, partial(_changed, change))
 
     def runs(db: Database) -> None:
         for number in range(RUNS):

@@ -13,7 +13,7 @@ from typing import Literal
 
 from bot.errors import BadAmount, BadRequest
 from bot.ledger import AMOUNT_MAX_U, PeriodKind, parse_amount, usd
-from bot.ports import Act, Admin, Books, Clock, End
+from bot.ports import Act, Admin, Books, Change, Clock, End
 from bot.quota import EVERYWHERE, TOTAL, Level, Policy, Rule, RuleKind, Rules, Spender, Standing, server_scope
 from bot.report import Report, RunFact, make_report
 from bot.runs import Ending, Run, RunState
@@ -47,21 +47,26 @@ class Administration:
         period: PeriodKind | None,
         in_flight: int | None,
     ) -> Rule:
-        """Limit dollars, runs at a time, or both; what is not named stays as it was."""
+        """Limit dollars, runs at a time, or both; what is not named stays as it is by then."""
         if amount is None and in_flight is None:
             raise BadRequest("Name an amount of dollars, a number of runs at a time, or both; nothing was changed.")
-        old = (await self._books.rules(admin.server)).get(subject, kind)
-        rule = old or Rule(server=admin.server, subject=subject, kind=kind)
-        if in_flight is not None:
-            rule = replace(rule, in_flight=in_flight)
-        if amount is not None:
-            limit_u = None if amount.strip().lower() in NO_LIMIT else parse_amount(amount)
-            rule = replace(rule, limit_u=limit_u, period=period or rule.period or self._policy.period)
-        elif period is not None:
+        if amount is None and period is not None:
             raise BadRequest("A period needs an amount beside it; nothing was changed.")
-        self._check_ceilings(rule)
-        await self._books.set_rule(rule, self._act(admin, f"{_NOUN[kind]} set", subject, _said(rule)))
-        return rule
+        unlimited = amount is not None and amount.strip().lower() in NO_LIMIT
+        limit_u = None if amount is None or unlimited else parse_amount(amount)
+
+        def decision(rules: Rules) -> Change:
+            rule = rules.get(subject, kind) or Rule(server=admin.server, subject=subject, kind=kind)
+            if in_flight is not None:
+                rule = replace(rule, in_flight=in_flight)
+            if amount is not None:
+                rule = replace(rule, limit_u=limit_u, period=period or rule.period or self._policy.period)
+            self._check_ceilings(rule)
+            return Change(put=(rule,), detail=_said(rule))
+
+        rules = await self._books.decide(self._act(admin, f"{_NOUN[kind]} set", subject), decision)
+        rule = rules.get(subject, kind)
+        return rule or Rule(server=admin.server, subject=subject, kind=kind)
 
     async def lift_limit(self, admin: Admin, subject: str, kind: Literal[RuleKind.LIMIT, RuleKind.EACH]) -> None:
         """Take a limit away."""
@@ -129,11 +134,17 @@ class Administration:
 
     async def set_desk(self, admin: Admin, channel: str | None) -> None:
         """Take the requests of members over their limit in this channel, or in none."""
-        for old in (await self._books.rules(admin.server)).subjects(RuleKind.DESK):
-            if old != channel:
-                await self._lift(admin, old, RuleKind.DESK, "requests moved")
-        if channel is not None:
-            await self._put(admin, channel, RuleKind.DESK, "requests here")
+
+        def decision(rules: Rules) -> Change:
+            old = tuple(rule for rule in rules if rule.kind == RuleKind.DESK and rule.subject != channel)
+            if channel is None:
+                if not old:
+                    raise BadRequest("No requests are taken in this server; nothing was changed.")
+                return Change(lift=old)
+            return Change(lift=old, put=(Rule(server=admin.server, subject=channel, kind=RuleKind.DESK),))
+
+        verb = "requests off" if channel is None else "requests here"
+        await self._books.decide(self._act(admin, verb, channel or _all_of(admin)), decision)
 
     async def switch(self, admin: Admin, server: str, *, on: bool) -> None:
         """Let /veo work in a server, or take that back; for the operator."""
@@ -222,13 +233,18 @@ class Administration:
                 f"{self._policy.period}; name at most that. Nothing was changed."
             )
 
-    async def _put(self, admin: Admin, subject: str, kind: RuleKind, verb: str, reason: str = "") -> None:
+    async def _put(self, admin: Admin, subject: str, kind: RuleKind, verb: str, reason: str = "") -> Rules:
         rule = Rule(server=admin.server, subject=subject, kind=kind)
-        await self._books.set_rule(rule, self._act(admin, verb, subject, reason=reason))
+        return await self._books.decide(self._act(admin, verb, subject, reason=reason), lambda _: Change(put=(rule,)))
 
-    async def _lift(self, admin: Admin, subject: str, kind: RuleKind, verb: str) -> None:
-        if not await self._books.lift_rule(admin.server, subject, kind, self._act(admin, verb, subject)):
-            raise BadRequest("There is nothing to lift; nothing was changed.")
+    async def _lift(self, admin: Admin, subject: str, kind: RuleKind, verb: str) -> Rules:
+        def decision(rules: Rules) -> Change:
+            rule = rules.get(subject, kind)
+            if rule is None or rule.server != admin.server:
+                raise BadRequest("There is nothing to lift; nothing was changed.")
+            return Change(lift=(rule,))
+
+        return await self._books.decide(self._act(admin, verb, subject), decision)
 
     def _act(
         self, admin: Admin, verb: str, subject: str, detail: str = "", reason: str = "", *, member: str = ""

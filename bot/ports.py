@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, TypedDict
 
 from bot.media import Link
-from bot.quota import Level, Plan, Rule, RuleKind, Rules, Spender, Standing
+from bot.quota import Level, Plan, Rule, Rules, Spender, Standing
 from bot.report import RunFact
 from bot.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
 
@@ -119,6 +119,15 @@ class Act:
     reason: str = ""
     server_name: str = ""  # as people read it; empty where nobody could tell
     member: str = ""  # whose affairs it touched; empty: nobody's alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What an act makes of the rules of its server: those that it puts in force, and those that it lifts."""
+
+    put: tuple[Rule, ...] = ()
+    lift: tuple[Rule, ...] = ()
+    detail: str = ""  # what the act is kept with
 
 
 Approve = Callable[[Sequence[Standing]], Act]  # from where the levels stand before it to the act of an approval
@@ -294,12 +303,11 @@ class Books(Protocol):
         """The server's rules and the operator's."""
         ...
 
-    async def set_rule(self, rule: Rule, act: Act) -> None:
-        """Put a rule in force, in place of an earlier one."""
-        ...
+    async def decide(self, act: Act, decision: Callable[[Rules], Change]) -> Rules:
+        """Change the rules of the act's server by what they are at that moment; the rules afterwards.
 
-    async def lift_rule(self, server: str, subject: str, kind: RuleKind, act: Act) -> bool:
-        """Take a rule out of force; False, and no act is kept, where there was none."""
+        Raises what the decision raises; then nothing is changed and no act is kept.
+        """
         ...
 
     async def grant(self, server: str, plan: Callable[[Rules], Level], amount_u: int, act: Act) -> Standing:

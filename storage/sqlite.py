@@ -17,7 +17,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.errors import AskLater, OfferGone
-from bot.ports import Act, Approve, Choice, End, Figures, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
+from bot.ports import Act, Approve, Change, Choice, End, Figures, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
 from bot.quota import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
 from bot.report import RunFact
 from bot.runs import (
@@ -65,6 +65,13 @@ _UNTOUCHED: dict[str, Any] = dict.fromkeys(
 _RUN = f"SELECT {', '.join(_RUN_FIELDS)} FROM run_view"
 _OPEN = ", ".join(f"'{state}'" for state in sorted(IN_FLIGHT | {RunState.RESERVED}))
 _RULE = "SELECT server, subject, kind, period, limit_u, in_flight FROM rule"
+_PUT_RULE = (
+    "INSERT INTO rule (server, subject, kind, period, limit_u, in_flight, act_id) "
+    "VALUES (:server, :subject, :kind, :period, :limit_u, :in_flight, :act_id) "
+    "ON CONFLICT (server, subject, kind) DO UPDATE SET period = excluded.period, "
+    "limit_u = excluded.limit_u, in_flight = excluded.in_flight, act_id = excluded.act_id"
+)
+_LIFT_RULE = "DELETE FROM rule WHERE server = :server AND subject = :subject AND kind = :kind"
 _ACT = ", ".join(field.name for field in fields(Act))
 _OFFER_DAYS_KEPT = 30.0
 
@@ -160,25 +167,15 @@ class SqliteStore:
     async def rules(self, server: str) -> Rules:
         return await self._writer.read(lambda db: _rules(db, server))
 
-    async def set_rule(self, rule: Rule, act: Act) -> None:
-        def job(db: Database) -> None:
-            db.execute(
-                "INSERT INTO rule (server, subject, kind, period, limit_u, in_flight, act_id) "
-                "VALUES (:server, :subject, :kind, :period, :limit_u, :in_flight, :act_id) "
-                "ON CONFLICT (server, subject, kind) DO UPDATE SET period = excluded.period, "
-                "limit_u = excluded.limit_u, in_flight = excluded.in_flight, act_id = excluded.act_id",
-                {**asdict(rule), "act_id": _act(db, act)},
-            )
-
-        await self._writer.write(job)
-
-    async def lift_rule(self, server: str, subject: str, kind: RuleKind, act: Act) -> bool:
-        def job(db: Database) -> bool:
-            sql = "DELETE FROM rule WHERE server = :server AND subject = :subject AND kind = :kind"
-            lifted = db.execute(sql, {"server": server, "subject": subject, "kind": kind}).rowcount > 0
-            if lifted:
-                _act(db, act)
-            return lifted
+    async def decide(self, act: Act, decision: Callable[[Rules], Change]) -> Rules:
+        def job(db: Database) -> Rules:
+            change = decision(_rules(db, act.server))
+            act_id = _act(db, replace(act, detail=change.detail))
+            for rule in change.put:
+                db.execute(_PUT_RULE, {**asdict(rule), "act_id": act_id})
+            for rule in change.lift:
+                db.execute(_LIFT_RULE, {"server": rule.server, "subject": rule.subject, "kind": rule.kind})
+            return _rules(db, act.server)
 
         return await self._writer.write(job)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from bot.ports import NewRun, Wish
+from bot.ports import Act, Books, Change, NewRun, Wish
+from bot.quota import Rule
 from bot.runs import VeoRequest
 from storage import SqliteStore, open_store
 
@@ -106,6 +107,16 @@ def new_run(name: str, *, price_u: int = PRICE_U, now: float, **changes: object)
         callback_token=f"token-{name}",
         now=now,
     )
+
+
+async def put_rule(store: Books, rule: Rule, act: Act) -> None:
+    """Put a rule in force by an act of those whose it is."""
+    await store.decide(replace(act, server=rule.server), lambda _: Change(put=(rule,)))
+
+
+async def lift_rule(store: Books, rule: Rule, act: Act) -> None:
+    """Take it out of force."""
+    await store.decide(replace(act, server=rule.server), lambda _: Change(lift=(rule,)))
 
 
 def dump(path: Path) -> Dump:

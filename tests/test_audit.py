@@ -24,7 +24,7 @@ from bot.quota import Level, Policy, Rule, RuleKind
 from bot.runs import Ending, Run, RunState
 from storage import SqliteStore, check_books, migrations, open_store
 from storage.audit import INVARIANTS
-from tests.money import PRICE_U, new_run, wish
+from tests.money import PRICE_U, new_run, put_rule, wish
 
 MONTH = Period(kind="month", key="2026-11", starts_at=0.0, resets_at=30.0)
 DAY = Period(kind="day", key="2026-11-01", starts_at=0.0, resets_at=10.0)
@@ -299,9 +299,8 @@ def offer(name: str, kind: OfferKind, *prices_u: int) -> Offer:
 
 async def fill(store: SqliteStore) -> None:
     """Everything that money can go through, on all levels, one of which is opened late."""
-    await store.set_rule(
-        Rule(server="discord:2", subject="role:discord:4", kind=RuleKind.LIMIT, period="month", limit_u=1), act("set")
-    )
+    rule = Rule(server="discord:2", subject="role:discord:4", kind=RuleKind.LIMIT, period="month", limit_u=1)
+    await put_rule(store, rule, act("set"))
     await an_unknown_run(store, "unknown")
     await a_run(store, "elsewhere", ELSEWHERE, roles=(), **SOMEBODY)
     ends = {

@@ -10,6 +10,7 @@ import inspect
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from bot.ports import Admin
 from bot.quota import RuleKind, Spender
 from bot.runs import RunState
 from sandbox.discord import CommandRefused
-from sandbox.discord.world import SEND_MESSAGES, SEND_MESSAGES_IN_THREADS
+from sandbox.discord.world import MANAGE_SERVER, SEND_MESSAGES, SEND_MESSAGES_IN_THREADS
 from tests import harness, test_delivery
 from tests.core import ADA, Bot
 from tests.guards import Replaced, replaced
@@ -335,7 +336,6 @@ async def test_the_bot_belongs_to_its_owner_alone_where_there_is_no_team(start: 
         ("read_only", True, False),
         ("admin", False, False),
         ("developer", False, False),
-        ("something new", True, False),
     ],
 )
 async def test_of_a_team_those_rule_who_accepted_and_may_change_the_bot(
@@ -516,6 +516,46 @@ async def test_a_release_is_in_the_ledger_by_the_act_and_the_admin(bot: Bot) -> 
     )
     assert entries == [(ADA.actor, "release", "their support says no")]
     assert bot.rows("SELECT count(*) FROM ledger_entry WHERE kind = 'void' AND act_id IS NULL") == [(0,)]
+
+
+# What several do at once, or what comes twice
+
+
+async def test_two_admins_at_once_lose_nothing_of_each_others(bot: Bot) -> None:
+    """One sets dollars, the other runs at a time, a third moves where requests go: whoever comes second adds to it."""
+    scope = "member:discord:1"
+    eve = replace(ADA, actor="discord:91", name="Eve")
+    for number in range(20):
+        amount, runs = f"{20 + number}.00", number % 5 + 1
+        dollars = bot.admins.set_limit(ADA, scope, RuleKind.LIMIT, amount=amount, period="day", in_flight=None)
+        flights = bot.admins.set_limit(eve, scope, RuleKind.LIMIT, amount=None, period=None, in_flight=runs)
+        desks = [bot.admins.set_desk(each, f"channel:discord:{70 + number + at}") for at, each in enumerate((ADA, eve))]
+        await asyncio.gather(dollars, flights, *desks)
+        rules = await bot.admins.rules(ADA.server)
+        rule = rules.get(scope, RuleKind.LIMIT)
+        assert rule is not None
+        assert (rule.limit_u, rule.period, rule.in_flight) == (int(amount[:2]) * PRICE_U, "day", runs)
+        assert len(rules.subjects(RuleKind.DESK)) == 1
+        await bot.admins.lift_limit(ADA, scope, RuleKind.LIMIT)
+    details = [detail for (detail,) in bot.rows("SELECT detail FROM act WHERE verb = 'limit set' ORDER BY act_id DESC")]
+    assert sorted(details[:2]) in (
+        ["$39.00 per day", "$39.00 per day, 5 runs at a time"],
+        ["$39.00 per day, 5 runs at a time", "5 runs at a time"],
+    )
+
+
+async def test_two_admins_at_once_over_discord(start: Start) -> None:
+    """The same through the whole bot, with two who manage the server."""
+    async with start() as world:
+        world.discord.world.join("Mia", world.discord.world.servers[0], permissions=MANAGE_SERVER)
+        for number in range(1, 6):
+            await asyncio.gather(
+                world.act("limit set", amount=f"{number}", per="day", member=world.member("Cem")),
+                world.act("limit set", by="Mia", runs=number, member=world.member("Cem")),
+            )
+            shown = await world.act("limit show", member=world.member("Cem"))
+            assert f"${number}.00 per day, {number} run" in shown
+            await world.act("limit lift", member=world.member("Cem"))
 
 
 # Their teeth: without any one of these guards a story above goes wrong
@@ -835,6 +875,27 @@ async def release(self, run, act, end):
 """,
         ),
         test_a_release_is_in_the_ledger_by_the_act_and_the_admin,
+    ),
+    (
+        Replaced(
+            "a rule is changed by what it is then",
+            "storage.sqlite:SqliteStore.decide",
+            """
+async def decide(self, act, decision):
+    change = decision(await self.rules(act.server))
+
+    def job(db):
+        act_id = _act(db, replace(act, detail=change.detail))
+        for rule in change.put:
+            db.execute(_PUT_RULE, {**asdict(rule), "act_id": act_id})
+        for rule in change.lift:
+            db.execute(_LIFT_RULE, {"server": rule.server, "subject": rule.subject, "kind": rule.kind})
+        return _rules(db, act.server)
+
+    return await self._writer.write(job)
+""",
+        ),
+        test_two_admins_at_once_lose_nothing_of_each_others,
     ),
     (
         Replaced(

@@ -23,7 +23,7 @@ from bot.ports import Act, End, RunChanges
 from bot.quota import Level, OverLimit, Policy, Rule, RuleKind, Spender
 from bot.runs import Delivery, Ending, Run, RunState, VeoRequest
 from storage import SqliteStore, check_books, migrations, open_store
-from tests.money import dump, new_run
+from tests.money import dump, lift_rule, new_run, put_rule
 
 NOBODY = 65534
 LEVEL = Level(
@@ -126,7 +126,7 @@ class TestMaking:
         store = open_store(url(path))
         await one_run(store)
         rule = Rule(server="discord:2", subject="member:discord:1", kind=RuleKind.LIMIT, period="day", limit_u=1)
-        await store.set_rule(rule, ACT)
+        await put_rule(store, rule, ACT)
         await store.close()
         copied = (
             "INSERT INTO ledger_entry SELECT {}, run_id, scope, period_key, '{}', 1, at, '', '', {} FROM ledger_entry"
@@ -387,7 +387,7 @@ class TestMigrating:
         server = "*" if scope == "total" else "discord:2"
         for room_u in (999_999, 1_000_000):
             rule = Rule(server=server, subject=scope, kind=RuleKind.LIMIT, period="month", limit_u=used_u + room_u)
-            await store.set_rule(rule, ACT)
+            await put_rule(store, rule, ACT)
             wanted = store.admit(new_run("new", now=NOV_25), POLICY.levels(BO, NOV_25))
             if room_u < 1_000_000:
                 with pytest.raises(OverLimit) as refusal:
@@ -411,13 +411,13 @@ class TestMigrating:
         rule = Rule(
             server="discord:2", subject="member:discord:1", kind=RuleKind.LIMIT, period="day", limit_u=9_000_000
         )
-        await store.set_rule(rule, ACT)
+        await put_rule(store, rule, ACT)
         await store.admit(new_run("new", price_u=6_400_001, now=NOV_25), POLICY.levels(BO, NOV_25))
         day, month = period_at(NOV_25, "day", POLICY.zone), period_at(NOV_25, "month", POLICY.zone)
         levels = [Level(scope="member:discord:1", period=period, limit_u=None) for period in (day, month)]
         found = await store.standings(BO, lambda _: levels)
         assert [(each.held_u, each.spent_u) for each in found] == [(6_400_001, 0), (8_000_001, 2_000_000)]
-        await store.lift_rule("discord:2", "member:discord:1", RuleKind.LIMIT, ACT)
+        await lift_rule(store, Rule(server="discord:2", subject="member:discord:1", kind=RuleKind.LIMIT), ACT)
         with pytest.raises(OverLimit) as refusal:
             await store.admit(new_run("newer", price_u=1, now=NOV_25), POLICY.levels(BO, NOV_25))
         assert refusal.value.standing.held_u == 8_000_001

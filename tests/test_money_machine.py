@@ -37,7 +37,7 @@ from bot.quota import EVERYWHERE, Level, OverLimit, Policy, Rule, RuleKind, Rule
 from bot.runs import MOVES, STATE_OF_ENDING, TERMINAL, Ending, Run, RunState
 from storage import check_books, open_store
 from tests.guards import Guard, copy_of_the_code, guard, run_copy
-from tests.money import Inline, dump, empty_books, home, new_run
+from tests.money import Inline, dump, empty_books, home, lift_rule, new_run, put_rule
 
 S = RunState
 ZONE = ZoneInfo("Europe/Berlin")
@@ -569,13 +569,12 @@ class MoneyMachine(RuleBasedStateMachine):
         return self.admit(asks)
 
     def put(self, of: Subject, rule_: Rule) -> None:
-        if self.do(self.store.set_rule(rule_, self.act(of[0], "set"))):
+        if self.do(put_rule(self.store, rule_, self.act(of[0], "set"))):
             self.model.rules[of] = rule_
 
     def lift(self, of: Subject) -> None:
-        if self.do(self.store.lift_rule(*of, self.act(of[0], "lift"))):
-            was = self.model.rules.pop(of, None)
-            assert self.answers in ([], [was is not None])
+        if self.do(lift_rule(self.store, Rule(server=of[0], subject=of[1], kind=of[2]), self.act(of[0], "lift"))):
+            self.model.rules.pop(of, None)
 
     @rule(
         scope=st.sampled_from(SCOPES),

@@ -37,7 +37,7 @@ from hypothesis.stateful import (
 
 from bot.errors import NotAllowed, StoreDown
 from bot.ledger import Period
-from bot.ports import Act, Books, Choice, End, NewRun, Offer, OfferKind, RunChanges, Store
+from bot.ports import Act, Books, Change, Choice, End, NewRun, Offer, OfferKind, RunChanges, Store
 from bot.quota import EVERYWHERE, Level, OverLimit, Rule, RuleKind, Rules, Spender, Standing, TooManyInFlight
 from bot.runs import (
     DURATIONS,
@@ -55,7 +55,7 @@ from bot.runs import (
     VeoRequest,
 )
 from storage import SqliteStore, check_books, open_store
-from tests.money import PRICE_U, Dump, Inline, dump, empty_books, home, new_run
+from tests.money import PRICE_U, Dump, Inline, dump, empty_books, home, lift_rule, new_run, put_rule
 
 S = RunState
 NOVEMBER = Period(kind="month", key="2026-11", starts_at=0.0, resets_at=1000.0)
@@ -289,8 +289,8 @@ class TestAdmission:
             Rule(server="2", subject="role:8", kind=RuleKind.ALLOW),
         ]
         for each in (*mine, *others):
-            await store.set_rule(replace(each, in_flight=9), replace(ACT, verb="set"))  # replaced by the next
-            await store.set_rule(each, replace(ACT, verb="set"))
+            await put_rule(store, replace(each, in_flight=9), replace(ACT, verb="set"))  # replaced by the next
+            await put_rule(store, each, replace(ACT, verb="set"))
         seen: list[list[Rule]] = []
 
         def plan(rules: Rules) -> list[Level]:
@@ -298,7 +298,7 @@ class TestAdmission:
             return [member_level()]
 
         await store.admit(wish(), plan)
-        assert await store.lift_rule("1", "member:bo", RuleKind.BLOCK, replace(ACT, verb="lift"))
+        await lift_rule(store, Rule(server="1", subject="member:bo", kind=RuleKind.BLOCK), replace(ACT, verb="lift"))
         await store.standings(BO, plan)
         for found, expected in zip(seen, (mine, [each for each in mine if each.kind != RuleKind.BLOCK]), strict=True):
             assert sorted(found, key=repr) == sorted(expected, key=repr)
@@ -1151,7 +1151,7 @@ async def sqlite_store(tmp_path: Path) -> AsyncIterator[tuple[SqliteStore, Sqlit
 
 READERS = ("offer_of", "rules", "acts", "facts", "standings", "next_due", "get", "latest", "lookup_proven", "figures")
 WRITERS = (
-    *("admit", "offer", "keep", "ask", "asked", "take", "deny", "set_rule", "lift_rule", "grant", "refund", "release"),
+    *("admit", "offer", "keep", "ask", "asked", "take", "deny", "decide", "grant", "refund", "release"),
     *("claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct", "looked_up", "check"),
 )
 
@@ -1216,8 +1216,8 @@ class TestSqlite:
             lambda: store.take("offer-4", wish("4"), lambda _: [member_level()], approve=None),
             lambda: store.deny("offer-4", ACT),
             lambda: store.rules("1"),
-            lambda: store.set_rule(Rule(server="1", subject="member:bo", kind=RuleKind.BLOCK), ACT),
-            lambda: store.lift_rule("1", "member:bo", RuleKind.BLOCK, ACT),
+            lambda: put_rule(store, Rule(server="1", subject="member:bo", kind=RuleKind.BLOCK), ACT),
+            lambda: lift_rule(store, Rule(server="1", subject="member:bo", kind=RuleKind.BLOCK), ACT),
             lambda: store.grant("1", lambda _: member_level(limit_u=1), 1, ACT),
             lambda: store.refund("run-2", lambda _: 1, lambda _: member_level(limit_u=1), ACT),
             lambda: store.acts("1", 9),
@@ -1344,8 +1344,7 @@ class TestSqlite:
             "take": lambda: store.take("offer-6", wish("6"), lambda _: levels, approve=lambda _: ACT),
             "deny": lambda: store.deny("offer-6", ACT),
             "rules": lambda: store.rules("1"),
-            "set_rule": lambda: store.set_rule(rule_, ACT),
-            "lift_rule": lambda: store.lift_rule("1", "member:bo", RuleKind.DESK, ACT),
+            "decide": lambda: store.decide(ACT, lambda _: Change(put=(rule_,), lift=(rule_,))),
             "grant": lambda: store.grant("1", lambda _: levels[0], 1, ACT),
             "refund": lambda: store.refund(over.run_id, lambda _: 1, lambda _: levels[-1], ACT),
             "release": lambda: store.release(doubted, ACT, End(ending=Ending.FAILED)),
@@ -1376,7 +1375,7 @@ class TestSqlite:
         plans = [
             row[3] for sql in explained for row in store._writer.db.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
         ]
-        assert verb in ("set_rule", "check") or any(plan.startswith("SEARCH") for plan in plans)
+        assert verb == "check" or any(plan.startswith("SEARCH") for plan in plans)
         assert verb in READERS or statements[0] == "BEGIN IMMEDIATE"  # a reader that turns writer can fail
         scans = [plan for plan in plans if plan.startswith("SCAN")]
         assert [plan for plan in scans if not plan.startswith("SCAN json_each")] == []  # the roles of one run
