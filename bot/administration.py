@@ -7,11 +7,11 @@ those whose `Admin.server` is EVERYWHERE, and the front lets only the applicatio
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from bot.errors import BadAmount, BadRequest
+from bot.errors import BadAmount, BadRequest, Refusal, StoreDown
 from bot.ledger import AMOUNT_MAX_U, PeriodKind, parse_amount, usd
 from bot.ports import Act, Admin, Books, Change, Clock, End
 from bot.quota import EVERYWHERE, TOTAL, Level, Policy, Rule, RuleKind, Rules, Spender, Standing, server_scope
@@ -34,6 +34,25 @@ class Administration:
         self._policy = policy
         self._clock = clock
         self._look = look
+
+    async def once(self, admin: Admin, do: Callable[[], Awaitable[str]]) -> str:
+        """Carry out what an admin asks for; the same request again, in whatever way it comes twice, is not.
+
+        It gets the answer of the first time, also where that was a refusal. Raises StoreDown.
+        """
+        if (said := await self._books.answer_to(admin.origin)) is not None:
+            return said
+        try:
+            said = await do()
+        except StoreDown:
+            raise
+        except Refusal as refusal:
+            said = str(refusal)
+        try:
+            await self._books.keep_answer(admin.origin, said, now=self._clock.now())
+        except StoreDown as error:  # the act is kept, so it is not told as one that is not
+            log.warning("answer not kept origin=%s: %s", admin.origin, error.__cause__)
+        return said
 
     # Limits
 
@@ -261,6 +280,7 @@ class Administration:
             detail=detail,
             reason=reason[:REASON_CHARS_MAX],
             server_name=admin.server_name,
+            origin=admin.origin,
             member=member or (subject.removeprefix("member:") if subject.startswith("member:") else ""),
         )
 

@@ -201,6 +201,10 @@ class Admission:
         """Where every level stands that a run of this member would be held on, the member's own last."""
         return await self._books.standings(who, self._policy.levels(who, self._clock.now()))
 
+    async def is_first(self, origin: str, said: str) -> bool:
+        """Whether this request comes for the first time; from then on it was answered so."""
+        return await self._books.keep_answer(origin, said, now=self._clock.now())
+
     async def run_of(self, member: str, run_id: str) -> Run | None:
         """The member's own run of that id."""
         run = await self._books.get(run_id)
@@ -288,6 +292,7 @@ class Admission:
             at=self._clock.now(),
             server=admin.server,
             server_name=admin.server_name,
+            origin=admin.origin,
             actor=admin.actor,
             actor_name=admin.name,
             verb=verb,

@@ -103,6 +103,7 @@ class Admin:
     actor: str
     name: str
     server_name: str = ""
+    origin: str = ""  # the request that they act by, unique: what comes twice has one effect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +120,7 @@ class Act:
     reason: str = ""
     server_name: str = ""  # as people read it; empty where nobody could tell
     member: str = ""  # whose affairs it touched; empty: nobody's alone
+    origin: str = ""  # the request that it answers, unique; empty: it was kept before origins were
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +252,8 @@ class Store(Protocol):
 class Books(Protocol):
     """What is asked of the same store before a run and about it: money, rules, and who decided what.
 
-    Each verb is one durable transaction; StoreDown where it cannot be had.
+    Each verb is one durable transaction; StoreDown where it cannot be had. A verb with an act whose origin is known
+    changes nothing, and answers with what is there now.
     """
 
     async def admit(self, new: NewRun, plan: Plan) -> Run:
@@ -323,6 +326,14 @@ class Books(Protocol):
 
     async def release(self, run: Run, act: Act, end: End) -> Run | None:
         """End an unknown run by an admin's word, its holds given back; None where it is not unknown any more."""
+        ...
+
+    async def answer_to(self, origin: str) -> str | None:
+        """What was said to this request; None: nothing yet."""
+        ...
+
+    async def keep_answer(self, origin: str, said: str, *, now: float) -> bool:
+        """Keep what was said to a request, for a day; False, and the first answer stays, where there was one."""
         ...
 
     async def acts(self, server: str, limit: int) -> list[Act]:

@@ -72,10 +72,12 @@ class Account(commands.Cog):
             await self._check_place(interaction)
             found = await self._wanted(f"discord:{interaction.user.id}", run)
             self._cool_down(interaction)
+            said = "Posted."
+            if not await self._admission.is_first(f"discord:{interaction.id}", said):
+                return  # Discord told of it twice, and the first is on its way
             # What is sent first after the answer would be shown in its place, to the caller alone: so this is.
             await interaction.edit_original_response(content="On its way into the channel.")
             await self._show(interaction, found)
-            said = "Posted."
         except Refusal as refusal:
             said = words.plain(refusal)
         except (Unreadable, FileNotFoundError):  # an outage; or the clip was thrown away between two looks

@@ -130,7 +130,7 @@ class Admins(commands.Cog):
             lines += sorted(words.rule_line(rule) for rule in rules if everything or rule.subject == subject)
             return "\n".join(lines)
 
-        await self._act(interaction, do)
+        await self._answer(interaction, do)
 
     @limit.command(name="lift", description="Take a limit away: of this server, or of whom you name")
     @app_commands.describe(
@@ -280,7 +280,7 @@ class Admins(commands.Cog):
 
     @admin.command(name="log", description="What admins did here, newest first")
     async def log(self, interaction: discord.Interaction) -> None:
-        await self._act(interaction, self._acts)
+        await self._answer(interaction, self._acts)
 
     # The whole bot
 
@@ -347,12 +347,18 @@ class Admins(commands.Cog):
 
     @bot_.command(name="log", description="What was done to the whole bot, newest first")
     async def log_all(self, interaction: discord.Interaction) -> None:
-        await self._act(interaction, self._acts, everywhere=True)
+        await self._answer(interaction, self._acts, everywhere=True)
 
     # How all of them answer
 
     async def _act(self, interaction: discord.Interaction, do: Do, *, everywhere: bool = False) -> None:
-        """Answer at once, act, and say what came of it, to the caller alone."""
+        """Answer at once, act once, and say what came of it, to the caller alone."""
+        await self._answer(
+            interaction, lambda admin: self._administration.once(admin, lambda: do(admin)), everywhere=everywhere
+        )
+
+    async def _answer(self, interaction: discord.Interaction, do: Do, *, everywhere: bool = False) -> None:
+        """Answer at once, then say what is to be said, to the caller alone."""
         if await acknowledge(interaction, ephemeral=True) is None:
             return
         try:

@@ -81,6 +81,7 @@ class Servers:
             server_name="" if everywhere else await self._name_of(interaction),
             actor=f"discord:{interaction.user.id}",
             name=interaction.user.display_name,
+            origin=f"discord:{interaction.id}",
         )
 
     async def _is_the_owners(self, server_id: int, *, now: bool) -> bool:

@@ -301,6 +301,19 @@ CREATE UNIQUE INDEX one_request ON offer (server, member)
 """
 
 
+SCHEMA_6 = """
+-- Whatever asks twice gets one effect: an act has the request that it answers, and what was said to that is kept a day.
+ALTER TABLE act ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+CREATE UNIQUE INDEX one_act ON act (origin) WHERE origin != '';
+CREATE TABLE answer (
+    origin TEXT PRIMARY KEY,
+    at REAL NOT NULL,
+    said TEXT NOT NULL
+) STRICT;
+CREATE INDEX answer_by_time ON answer (at);
+"""
+
+
 @steps()
 def step_1_runs_and_ledger(db: Database) -> None:
     """Runs, budgets, the ledger, and the key with which media links are signed."""
@@ -330,6 +343,12 @@ def step_4_extras_of_a_server(db: Database) -> None:
 def step_5_one_request_a_member(db: Database) -> None:
     """A request knows when it was put to the admins, what they said, and whether another took its place."""
     db.executescript(SCHEMA_5)
+
+
+@steps()
+def step_6_one_act_for_one_request(db: Database) -> None:
+    """Every act carries its origin."""
+    db.executescript(SCHEMA_6)
 
 
 def refuse_what_is_not_ours(db: Database, path: str) -> None:

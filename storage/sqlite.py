@@ -74,6 +74,7 @@ _PUT_RULE = (
 _LIFT_RULE = "DELETE FROM rule WHERE server = :server AND subject = :subject AND kind = :kind"
 _ACT = ", ".join(field.name for field in fields(Act))
 _OFFER_DAYS_KEPT = 30.0
+_ANSWER_KEPT_S = 86400.0
 
 
 def database_path(url: str) -> str:
@@ -155,6 +156,8 @@ class SqliteStore:
 
     async def deny(self, offer_id: str, act: Act) -> Offer:
         def job(db: Database) -> Offer:
+            if _is_known(db, act):
+                return _one_offer(db, offer_id)
             _unanswered(db, offer_id, act.at)
             db.execute(
                 "UPDATE offer SET state = 'denied', act_id = :act WHERE offer_id = :id",
@@ -169,6 +172,8 @@ class SqliteStore:
 
     async def decide(self, act: Act, decision: Callable[[Rules], Change]) -> Rules:
         def job(db: Database) -> Rules:
+            if _is_known(db, act):
+                return _rules(db, act.server)
             change = decision(_rules(db, act.server))
             act_id = _act(db, replace(act, detail=change.detail))
             for rule in change.put:
@@ -182,7 +187,8 @@ class SqliteStore:
     async def grant(self, server: str, plan: Callable[[Rules], Level], amount_u: int, act: Act) -> Standing:
         def job(db: Database) -> Standing:
             level = plan(_rules(db, server))
-            books.grant(db, level, amount_u, act, _act(db, act))
+            if not _is_known(db, act):
+                books.grant(db, level, amount_u, act, _act(db, act))
             return books.standing(db, level, server)
 
         return await self._writer.write(job)
@@ -190,6 +196,8 @@ class SqliteStore:
     async def refund(self, run_id: str, amount: Callable[[Run], int], plan: Callable[[Rules], Level], act: Act) -> Run:
         def job(db: Database) -> Run:
             run = _get(db, run_id)
+            if _is_known(db, act):
+                return run
             if run.refunded_u:
                 raise OfferGone(f"Run `{run_id}` was refunded before; nothing was changed.")
             level = plan(_rules(db, run.server))
@@ -203,9 +211,26 @@ class SqliteStore:
 
         def job(db: Database) -> Run | None:
             current = _get(db, run.run_id)
+            if _is_known(db, act):
+                return current
             if current.state != RunState.UNKNOWN:  # evidence came first
                 return None
             return _settle(db, current, end, act.at, actor=act.actor, act_id=_act(db, act))
+
+        return await self._writer.write(job)
+
+    async def answer_to(self, origin: str) -> str | None:
+        def job(db: Database) -> str | None:
+            found = db.execute("SELECT said FROM answer WHERE origin = ?", [origin]).fetchone()
+            return None if found is None else str(found[0])
+
+        return await self._writer.read(job)
+
+    async def keep_answer(self, origin: str, said: str, *, now: float) -> bool:
+        def job(db: Database) -> bool:
+            db.execute("DELETE FROM answer WHERE at < ?", [now - _ANSWER_KEPT_S])
+            sql = "INSERT INTO answer (origin, at, said) VALUES (?, ?, ?) ON CONFLICT (origin) DO NOTHING"
+            return db.execute(sql, [origin, now, said]).rowcount > 0
 
         return await self._writer.write(job)
 
@@ -392,6 +417,11 @@ def _rules_of(rows: Iterable[tuple[Any, ...]]) -> Rules:
         Rule(server=server, subject=subject, kind=RuleKind(kind), period=period, limit_u=limit_u, in_flight=in_flight)
         for server, subject, kind, period, limit_u, in_flight in rows
     )
+
+
+def _is_known(db: Database, act: Act) -> bool:
+    """Whether the request that the act answers had its effect before."""
+    return bool(act.origin) and bool(db.execute("SELECT 1 FROM act WHERE origin = ?", [act.origin]).fetchone())
 
 
 def _act(db: Database, act: Act) -> int:

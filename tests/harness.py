@@ -160,8 +160,9 @@ class Scene:
     async def press(self, message: Json, label: str, *, member: str = "Bo") -> Interaction:
         """Press the button under a message that has the label, or begins with it."""
         named = {each["label"]: each["custom_id"] for row in message["components"] for each in row["components"]}
-        found = named.get(label) or next(named[each] for each in named if each.startswith(label))
-        pressed = await self.discord.press(self.member(member), message["id"], found)
+        found = [custom_id for each, custom_id in named.items() if each.startswith(label)]
+        assert found, f"{label} is not among {', '.join(named) or 'no buttons'}"
+        pressed = await self.discord.press(self.member(member), message["id"], named.get(label, found[0]))
         await pressed.acknowledged()
         return pressed
 

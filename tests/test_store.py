@@ -1149,9 +1149,21 @@ async def sqlite_store(tmp_path: Path) -> AsyncIterator[tuple[SqliteStore, Sqlit
     await store.close()
 
 
-READERS = ("offer_of", "rules", "acts", "facts", "standings", "next_due", "get", "latest", "lookup_proven", "figures")
+READERS = (
+    "offer_of",
+    "answer_to",
+    "rules",
+    "acts",
+    "facts",
+    "standings",
+    "next_due",
+    "get",
+    "latest",
+    "lookup_proven",
+    "figures",
+)
 WRITERS = (
-    *("admit", "offer", "keep", "ask", "asked", "take", "deny", "decide", "grant", "refund", "release"),
+    *("admit", "offer", "keep", "ask", "asked", "take", "deny", "decide", "keep_answer", "grant", "refund", "release"),
     *("claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct", "looked_up", "check"),
 )
 
@@ -1215,6 +1227,8 @@ class TestSqlite:
             lambda: store.asked("offer-4", "message"),
             lambda: store.take("offer-4", wish("4"), lambda _: [member_level()], approve=None),
             lambda: store.deny("offer-4", ACT),
+            lambda: store.answer_to("origin-4"),
+            lambda: store.keep_answer("origin-4", "said", now=9.0),
             lambda: store.rules("1"),
             lambda: put_rule(store, Rule(server="1", subject="member:bo", kind=RuleKind.BLOCK), ACT),
             lambda: lift_rule(store, Rule(server="1", subject="member:bo", kind=RuleKind.BLOCK), ACT),
@@ -1343,6 +1357,8 @@ class TestSqlite:
             "asked": lambda: store.asked("offer-6", "message"),
             "take": lambda: store.take("offer-6", wish("6"), lambda _: levels, approve=lambda _: ACT),
             "deny": lambda: store.deny("offer-6", ACT),
+            "answer_to": lambda: store.answer_to("origin-1"),
+            "keep_answer": lambda: store.keep_answer("origin-1", "said", now=9.0),
             "rules": lambda: store.rules("1"),
             "decide": lambda: store.decide(ACT, lambda _: Change(put=(rule_,), lift=(rule_,))),
             "grant": lambda: store.grant("1", lambda _: levels[0], 1, ACT),

@@ -197,6 +197,10 @@ class DiscordSandbox:
         """Use ``command`` ("name" or "name group sub"); CommandRefused where Discord would not send it."""
         return self._interactions.use_command(member, channel, command, options)
 
+    def replay(self, interaction: Interaction) -> None:
+        """Tell the bot of an interaction again, as a session that was resumed may."""
+        self._gateway.dispatch("INTERACTION_CREATE", interaction.payload, guild_id=interaction.channel.guild_id)
+
     async def autocomplete(
         self, member: Member, channel: Channel, command: str, options: Mapping[str, object], focused: str
     ) -> Interaction:
