@@ -87,9 +87,9 @@ class Administration:
         rule = rules.get(subject, kind)
         return rule or Rule(server=admin.server, subject=subject, kind=kind)
 
-    async def lift_limit(self, admin: Admin, subject: str, kind: Literal[RuleKind.LIMIT, RuleKind.EACH]) -> None:
-        """Take a limit away."""
-        await self._lift(admin, subject, kind, f"{_NOUN[kind]} lifted")
+    async def lift_limit(self, admin: Admin, subject: str, kind: Literal[RuleKind.LIMIT, RuleKind.EACH]) -> Rules:
+        """Take a limit away; the rules that are left."""
+        return await self._lift(admin, subject, kind, f"{_NOUN[kind]} lifted")
 
     async def grant(self, admin: Admin, subject: str, spender: Spender | None, amount: str, reason: str) -> Standing:
         """Allow so much more in the present period, for what is asked for in the admin's server.
@@ -105,6 +105,8 @@ class Administration:
             found = self._limited(subject, spender, rules)
             if found.limit_u is None:
                 raise BadRequest("There is no limit that an extra could be added to; nothing was changed.")
+            if found.limit_u == 0:
+                raise BadRequest("The limit is $0.00: nobody may, whatever is added. Set another first.")
             if found.limit_u + amount_u > AMOUNT_MAX_U:
                 raise BadAmount(f"{usd(amount_u)} is more than can be added; name a smaller amount.")
             return found
@@ -141,8 +143,9 @@ class Administration:
         """Let this role or channel use /veo, and from now on no other of its sort that is not allowed too."""
         await self._put(admin, subject, RuleKind.ALLOW, "allow")
 
-    async def disallow(self, admin: Admin, subject: str) -> None:
-        await self._lift(admin, subject, RuleKind.ALLOW, "disallow")
+    async def disallow(self, admin: Admin, subject: str) -> Rules:
+        """Take a role or channel from those that may use /veo; the rules that are left."""
+        return await self._lift(admin, subject, RuleKind.ALLOW, "disallow")
 
     async def pause(self, admin: Admin, reason: str) -> None:
         """Admit nothing more from this moment on; what runs goes on and is delivered."""

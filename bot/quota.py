@@ -127,11 +127,11 @@ class Level:
     in_flight_max: int | None = None  # runs at a time
 
     def bound(self, granted_u: int, approved_u: int = 0) -> int | None:
-        """What may be held and spent in all; None: no limit.
+        """What may be held and spent in all; None: no limit. A limit of 0 is nobody, whatever was granted on top.
 
         `approved_u`: as much as an admin approved, which passes the limits that admins make, and only those.
         """
-        bounds = [] if self.limit_u is None else [self.limit_u + granted_u]
+        bounds = [] if self.limit_u is None else [self.limit_u + granted_u if self.limit_u else 0]
         if self.scope != TOTAL:
             bounds = [max(bound_u, approved_u) for bound_u in bounds]
         return min([*bounds, *([] if self.ceiling_u is None else [self.ceiling_u])], default=None)
@@ -255,7 +255,7 @@ class Standing:
     limit_u: int | None  # with what was granted on top
     held_u: int
     spent_u: int
-    granted_u: int = 0
+    granted_u: int = 0  # of that limit
 
     @property
     def resets_at(self) -> float:

@@ -18,7 +18,7 @@ from bot.administration import Administration
 from bot.errors import BadRequest, Refusal
 from bot.ledger import PeriodKind, usd
 from bot.ports import Admin
-from bot.quota import TOTAL, RuleKind, Spender, channel_scope, member_scope, role_scope, server_scope
+from bot.quota import TOTAL, RuleKind, Spender, Standing, channel_scope, member_scope, role_scope, server_scope
 from bot.report import Report, RunFact, report_csv
 from bot.runs import RunState
 from cogs import chart, words
@@ -108,7 +108,8 @@ class Admins(commands.Cog):
         async def do(admin: Admin) -> str:
             subject, kind = subject_of(interaction, member, role, channel), kind_of(role, pool=pool)
             rule = await self._administration.set_limit(admin, subject, kind, amount=amount, period=per, in_flight=runs)
-            return f"From now on {words.rule_line(rule)}."
+            standings = await self._standings(interaction, admin, subject, kind, member)
+            return "\n".join([f"From now on {words.rule_line(rule)}.", *words.more_lines(standings)])
 
         await self._act(interaction, do)
 
@@ -148,9 +149,11 @@ class Admins(commands.Cog):
         pool: bool = False,
     ) -> None:
         async def do(admin: Admin) -> str:
-            subject = subject_of(interaction, member, role, channel)
-            await self._administration.lift_limit(admin, subject, kind_of(role, pool=pool))
-            return f"Lifted. {_who(subject)[:1].upper()}{_who(subject)[1:]} has no limit of its own any more."
+            subject, kind = subject_of(interaction, member, role, channel), kind_of(role, pool=pool)
+            rules = await self._administration.lift_limit(admin, subject, kind)
+            left = [rule for rule in rules if rule.subject == subject and rule.kind in (RuleKind.LIMIT, RuleKind.EACH)]
+            standings = await self._standings(interaction, admin, subject, kind, member)
+            return "\n".join(["Lifted. What applies now:", *words.applying(subject, left, standings)])
 
         await self._act(interaction, do)
 
@@ -217,8 +220,8 @@ class Admins(commands.Cog):
     ) -> None:
         async def do(admin: Admin) -> str:
             subject = subject_of(interaction, None, role, channel, need=True)
-            await self._administration.disallow(admin, subject)
-            return f"{words.mention(subject)} is not named any more; where none is named, all may use `/veo`."
+            rules = await self._administration.disallow(admin, subject)
+            return f"{words.mention(subject)} is not on the list any more. {words.allowed(subject, rules)}"
 
         await self._act(interaction, do)
 
@@ -264,9 +267,14 @@ class Admins(commands.Cog):
                     f"Released: the {usd(done.price_u)} held for {member} are free again. Should Runflow have taken "
                     "the order after all, its bill is not booked and its video not posted."
                 )
+            spender = Spender.of(done)
+            (own, *_) = await self._administration.standing(admin, member_scope(done.member), spender)
+            nobody = (
+                f" Their limit is {usd(0)}, so nothing may be spent until that is raised." if own.limit_u == 0 else ""
+            )
             return (
-                f"{member} may spend {usd(done.refunded_u)} more in this period. Runflow's bill stays: the levels "
-                "above the member go on counting it."
+                f"{member} may spend {usd(done.refunded_u)} more in this period, for what is asked for in this server."
+                f"{nobody} Runflow's bill stays: the levels above the member go on counting it."
             )
 
         await self._act(interaction, do)
@@ -370,6 +378,14 @@ class Admins(commands.Cog):
     async def _acts(self, admin: Admin) -> str:
         acts = await self._administration.acts(admin, ACTS_SHOWN)
         return "\n".join(words.act_line(act, admin.server) for act in acts) or "Nothing was done here yet."
+
+    async def _standings(
+        self, interaction: discord.Interaction, admin: Admin, subject: str, kind: RuleKind, member: User | None
+    ) -> list[Standing]:
+        """Where what an act was about stands now; nothing of each member of a role, nor of who is not in the server."""
+        if kind == RuleKind.EACH or (member is not None and not isinstance(member, discord.Member)):
+            return []
+        return await self._administration.standing(admin, subject, spender_for(interaction, member))
 
     async def _report(self, interaction: discord.Interaction, days: int, *, everywhere: bool) -> None:
         if await acknowledge(interaction, ephemeral=True) is None:

@@ -12,7 +12,7 @@ from bot.errors import AskLater, Refusal
 from bot.ledger import PriceTable, usd
 from bot.media import Link
 from bot.ports import Act, Choice, Offer
-from bot.quota import EVERYWHERE, Over, OverLimit, Rule, RuleKind, Standing, WrongChannel
+from bot.quota import EVERYWHERE, Over, OverLimit, Rule, RuleKind, Rules, Standing, WrongChannel
 from bot.report import Group, Report
 from bot.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest, blocked_by_policy
 
@@ -518,6 +518,35 @@ def standing_line(standing: Standing) -> str:
         f"{limit}{extra} this {standing.period.kind}; used {usd(standing.spent_u)}, held {usd(standing.held_u)}, "
         f"resets {when(standing.resets_at)}"
     )
+
+
+def more_lines(standings: Sequence[Standing]) -> list[str]:
+    """What may still be spent where that is more than a limit says, for what was added on top of it."""
+    return [
+        f"With {usd(each.granted_u)} extra {usd(each.left_u or 0)} can still be spent this {each.period.kind}."
+        for each in standings
+        if each.granted_u
+    ]
+
+
+def applying(subject: str, rules: Sequence[Rule], standings: Sequence[Standing]) -> list[str]:
+    """What still bounds a subject after one of its limits was lifted, for admins."""
+    name = "this server" if subject.startswith("server:") else mention(subject)
+    lines = [*map(rule_line, rules), *(f"{name}: {standing_line(each)}" for each in standings)]
+    if subject.startswith("role:"):
+        return lines[: len(rules)] or [f"nothing by {name}: an own limit, another role's, or everybody's"]
+    if not standings:  # a member who is not here
+        return lines or [f"{name}: the limit of their roles, or everybody's"]
+    return lines
+
+
+def allowed(subject: str, rules: Rules) -> str:
+    """Which others of its sort may use `/veo` after a role or channel was taken from the list."""
+    sort = subject.partition(":")[0]
+    named = rules.subjects(RuleKind.ALLOW, f"{sort}:")
+    if not named:
+        return f"No {sort} is on it, so all may use `/veo`."
+    return f"Those on it are {' '.join(map(mention, named[:20]))}."
 
 
 def act_line(act: Act, home: str) -> str:

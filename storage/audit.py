@@ -98,16 +98,19 @@ INVARIANTS = {
     "every grant and refund is above 0 and named in an act by the same actor, and every rule has its act": """
         SELECT kind, scope AS subject, entry.act_id, entry.actor, amount_u
         FROM ledger_entry AS entry LEFT JOIN act USING (act_id)
-        WHERE kind IN ('grant', 'refund') AND (amount_u <= 0 OR entry.actor = '' OR entry.actor IS NOT act.actor)
+        WHERE kind IN ('grant', 'refund') AND NOT (kind = 'refund' AND amount_u < 0 AND entry.actor = 'bot')
+          AND (amount_u <= 0 OR entry.actor = '' OR entry.actor IS NOT act.actor)
         UNION ALL
         SELECT kind, rule.subject, rule.act_id, act.actor, limit_u FROM rule LEFT JOIN act USING (act_id)
         WHERE coalesce(act.actor, '') = ''""",
     "every grant, refund and release is in the ledger": """
         SELECT act_id, verb, subject, actor FROM act WHERE verb IN ('grant', 'refund', 'release')
           AND NOT EXISTS (SELECT 1 FROM ledger_entry AS entry WHERE entry.act_id = act.act_id)""",
+    "what is given back of a run is never more than what it was charged": """
+        SELECT run_id, charged_u, refunded_u FROM run_view WHERE refunded_u NOT BETWEEN 0 AND max(charged_u, 0)""",
     "a refund is for its run's member, of an ended run, once, and at most what it was charged by then": f"""
         SELECT refund.*, run.state FROM ledger_entry AS refund JOIN run USING (run_id)
-        WHERE refund.kind = 'refund' AND NOT (
+        WHERE refund.kind = 'refund' AND refund.amount_u > 0 AND NOT (
             {_ENDED} AND refund.scope = 'member:' || run.member
             AND refund.amount_u <= (
                 SELECT coalesce(sum(charge.amount_u), 0) FROM ledger_entry AS charge
@@ -117,7 +120,7 @@ INVARIANTS = {
                   AND charge.entry_id < refund.entry_id)
             AND NOT EXISTS (
                 SELECT 1 FROM ledger_entry AS other WHERE other.run_id = refund.run_id AND other.kind = 'refund'
-                   AND other.entry_id != refund.entry_id))""",
+                   AND other.amount_u > 0 AND other.entry_id != refund.entry_id))""",
     # A run may say more than its offer did: options that a newer program added before the offer was taken.
     "a taken offer has one run, of its own, for the same member, place and request, at a price that was offered": """
         SELECT offer.offer_id, offer.state, offer.run_id, run.price_u FROM offer LEFT JOIN run USING (run_id)

@@ -185,7 +185,7 @@ def standing(db: Database, level: Level, server: str) -> Standing:
         limit_u=level.bound(extra_u),
         held_u=held_u,
         spent_u=spent_u,
-        granted_u=extra_u,
+        granted_u=extra_u if level.limit_u else 0,
     )
 
 
@@ -240,6 +240,23 @@ def grant(db: Database, level: Level, amount_u: int, act: Act, act_id: int, *, r
     kind = Kind.GRANT if refund_of is None else Kind.REFUND
     entry = _entry(run_id=refund_of, kind=kind, amount_u=amount_u, at=act.at, reason=act.reason, actor=act.actor)
     db.execute(_ENTER, {**entry, "scope": level.scope, "key": level.period.key, "act_id": act_id})
+
+
+def take_back(db: Database, run_id: str, amount_u: int, now: float) -> None:
+    """Take so much of a run's refund back, where and when it was given: the run was charged less in the end."""
+    sql = (
+        "SELECT entry.scope, entry.period_key AS key, entry.act_id, act.at FROM ledger_entry AS entry "
+        "JOIN act USING (act_id) WHERE run_id = :id AND kind != 'hold' AND kind = 'refund' AND amount_u > 0"
+    )
+    (given,) = db.query(sql, {"id": run_id})
+    entry = _entry(
+        run_id=run_id,
+        kind=Kind.REFUND,
+        amount_u=-amount_u,
+        at=max(now, given.pop("at")),  # never before the act by which it is found
+        reason="Runflow billed less than was refunded",
+    )
+    db.execute(_ENTER, {**entry, **given})
 
 
 def _holds(db: Database, run_id: str) -> list[dict[str, Any]]:

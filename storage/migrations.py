@@ -314,6 +314,28 @@ CREATE INDEX answer_by_time ON answer (at);
 """
 
 
+SCHEMA_7 = """
+-- A refund is given once; a part of it may be taken back when the run is charged less in the end.
+DROP INDEX one_refund;
+CREATE UNIQUE INDEX one_refund ON ledger_entry (run_id) WHERE kind = 'refund' AND amount_u > 0;
+DROP VIEW run_view;
+CREATE VIEW run_view AS
+    SELECT run.*,
+           (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
+            WHERE entry.run_id = run.run_id AND entry.scope = run.member_scope
+              AND entry.period_key = run.member_period
+              AND entry.kind != 'hold' AND entry.kind IN ('post', 'adjust')) AS charged_u,
+           (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
+            WHERE entry.run_id = run.run_id AND entry.kind != 'hold' AND entry.kind = 'refund') AS refunded_u
+    FROM run;
+INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason, act_id)
+    SELECT run.run_id, given.scope, given.period_key, 'refund', max(run.charged_u, 0) - run.refunded_u, given.at, 'bot',
+           'Runflow billed less than was refunded', given.act_id
+    FROM run_view AS run JOIN ledger_entry AS given ON given.run_id = run.run_id AND given.kind = 'refund'
+    WHERE run.refunded_u > max(run.charged_u, 0);
+"""
+
+
 @steps()
 def step_1_runs_and_ledger(db: Database) -> None:
     """Runs, budgets, the ledger, and the key with which media links are signed."""
@@ -349,6 +371,12 @@ def step_5_one_request_a_member(db: Database) -> None:
 def step_6_one_act_for_one_request(db: Database) -> None:
     """Every act carries its origin."""
     db.executescript(SCHEMA_6)
+
+
+@steps()
+def step_7_refunds_within_the_charge(db: Database) -> None:
+    """Nothing is given back that was not taken, also where the cost was named later."""
+    db.executescript(SCHEMA_7)
 
 
 def refuse_what_is_not_ours(db: Database, path: str) -> None:

@@ -347,6 +347,8 @@ class SqliteStore:
                 db.execute("UPDATE run SET cost_u = :cost WHERE run_id = :id", {"cost": cost_u, "id": run.run_id})
                 if difference_u := cost_u - current.charged_u:
                     books.adjust_holds(db, run.run_id, difference_u, now, "Runflow named the cost later")
+                if current.refunded_u > cost_u:  # what was given back is at most what was taken
+                    books.take_back(db, run.run_id, current.refunded_u - cost_u, now)
             return _get(db, run.run_id)
 
         return await self._writer.write(job)

@@ -174,6 +174,56 @@ async def test_a_grant_counts_for_this_period(tmp_path: Path) -> None:
         assert "no limit that an extra" in await world.act("grant", amount="1", channel=world.channel)
 
 
+async def test_an_answer_says_what_applies_now(tmp_path: Path) -> None:
+    """After a limit was lifted, a name taken from a list, or a limit set beside extras: what holds, not what was."""
+    async with scene(tmp_path, QUOTA_USER_USD="20.00", QUOTA_GUILD_USD="90.00") as world:
+        bo, cem, role, lab = world.member(), world.member("Cem"), editors(world), world.channel
+        await world.act("grant", amount="5", member=bo)
+        assert (await world.act("limit set", amount="3", member=bo)).splitlines() == [
+            f"From now on <@{bo.id}>: $3.00 per month.",
+            "With $5.00 extra $8.00 can still be spent this month.",
+        ]
+        assert await world.act("limit set", amount="0", member=bo) == f"From now on <@{bo.id}>: $0.00 per month."
+        assert "nobody may, whatever is added" in await world.act("grant", amount="1", member=bo)
+        lifted = await world.act("limit lift", member=bo)
+        assert lifted.startswith(
+            f"Lifted. What applies now:\n<@{bo.id}>: $25.00 left of $25.00 ($5.00 extra) this month"
+        )
+        await world.act("limit set", amount="25", role=role)
+        await world.act("limit set", amount="40", role=role, pool=True)
+        await world.act("limit set", amount="7", member=cem)
+        assert f"<@{cem.id}>: $25.00 left of $25.00 this month" in await world.act("limit lift", member=cem)
+        pool = f"<@&{role.id}>, shared by all with it: $40.00 per month"
+        assert await world.act("limit lift", role=role) == f"Lifted. What applies now:\n{pool}"
+        assert f"nothing by <@&{role.id}>" in await world.act("limit lift", role=role, pool=True)
+        await world.act("limit set", amount="9")
+        assert "this server: $90.00 left of $90.00 this month" in await world.act("limit lift")
+        await world.act("limit set", amount="9", channel=lab)
+        assert f"<#{lab.id}>: no limit this month" in await world.act("limit lift", channel=lab)
+        eli = world.member("Eli")
+        await world.act("limit set", amount="4", member=eli)
+        assert "the limit of their roles, or everybody's" in await world.act("limit lift", member=eli)
+        general = world.discord.world.channel("general")
+        for channel in (lab, general):
+            await world.act("access allow", channel=channel)
+        assert f"Those on it are <#{lab.id}>." in await world.act("access disallow", channel=general)
+        assert "No channel is on it, so all may use `/veo`." in await world.act("access disallow", channel=lab)
+
+
+async def test_a_refund_beside_a_limit_of_nothing_is_told_as_such(tmp_path: Path) -> None:
+    """It is booked, and what it is worth for now is said."""
+    async with scene(tmp_path) as world:
+        made = await world.veo(FOX, duration="4s", generate_audio=False)
+        await world.end_of(made)
+        await world.act("limit set", amount="0", member=world.member())
+        answer = await world.act("refund", run=await world.run_id(made), reason="a poor fox")
+        assert "Their limit is $0.00, so nothing may be spent until that is raised." in answer
+        assert "Your limit is $0.00" in await refusal(world)
+        await world.act("limit set", amount="1", member=world.member())
+        quota = await world.told("veo-quota", by="Bo")
+        assert "**$1.00 left** of $1.80, $0.80 of it extra. Used $0.80" in quota
+
+
 async def test_who_may_ask_is_the_admins_to_say(world: Scene) -> None:
     """Block and unblock, allowed roles and channels, pause and resume: at once, with a sentence."""
     await world.act("access block", member=world.member(), reason="spam")

@@ -53,6 +53,7 @@ STORY = "all levels of a run tell the same story: as many entries of each kind, 
 SCOPES = "a run is held on every level of its scopes in whose period it was asked for, and on none of other scopes"
 ACTS = "every grant and refund is above 0 and named in an act by the same actor, and every rule has its act"
 GIVEN = "every grant, refund and release is in the ledger"
+BACK = "what is given back of a run is never more than what it was charged"
 REFUNDS = "a refund is for its run's member, of an ended run, once, and at most what it was charged by then"
 OFFERS = "a taken offer has one run, of its own, for the same member, place and request, at a price that was offered"
 COST = "a run whose cost is known is charged exactly that"
@@ -232,6 +233,16 @@ BREACHES = [
         "a refund before the charge",
         REFUNDS,
         ["UPDATE ledger_entry SET entry_id = -1 WHERE run_id = 'run-even' AND kind = 'refund'"],
+    ),
+    Breach(
+        "more is given back than was charged in the end",
+        BACK,
+        ["DELETE FROM ledger_entry WHERE run_id = 'run-cheaper' AND kind = 'refund' AND amount_u < 0"],
+    ),
+    Breach(
+        "more is taken back than was given",
+        BACK,
+        ["UPDATE ledger_entry SET amount_u = amount_u - 8 WHERE kind = 'refund' AND amount_u < 0"],
     ),
     Breach("an offer's run is lost", OFFERS, ["DELETE FROM run WHERE run_id = 'run-agreed'"]),
     Breach("a taken offer made no run", OFFERS, ["UPDATE offer SET run_id = NULL WHERE state = 'taken'"]),

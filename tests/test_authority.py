@@ -25,7 +25,7 @@ from bot.quota import RuleKind, Spender
 from bot.runs import RunState
 from sandbox.discord import CommandRefused, Interaction
 from sandbox.discord.world import MANAGE_SERVER, SEND_MESSAGES, SEND_MESSAGES_IN_THREADS
-from tests import harness, test_delivery
+from tests import harness, test_delivery, test_limits
 from tests.core import ADA, Bot
 from tests.guards import Replaced, replaced
 from tests.harness import Json, Scene, scene
@@ -1048,6 +1048,57 @@ async def once(self, admin, do):
         test_a_gateway_that_tells_everything_twice_changes_nothing,
     ),
     (
+        Replaced("a refund within the charge", "storage.books:take_back", "def take_back(*args):\n    return None"),
+        partial(test_limits.test_a_refund_and_a_cost_named_later_give_back_no_more_than_was_charged, late_u=0),
+    ),
+    (
+        Replaced(
+            "an extra belongs to its moment",
+            "storage.books:_extras_u",
+            """
+def _extras_u(db, server, levels):
+    sql = (
+        "SELECT coalesce(sum(amount_u), 0) FROM ledger_entry "
+        "WHERE scope = ? AND period_key = ? AND kind IN ('grant', 'refund')"
+    )
+    return [db.execute(sql, [level.scope, level.period.key]).fetchone()[0] for level in levels]
+""",
+        ),
+        partial(test_limits.test_what_was_added_survives_a_change_of_the_limits_period, way=("day", "month")),
+    ),
+    (
+        Replaced(
+            "what a button says that it adds",
+            "bot.admission:most_u",
+            "def most_u(over):\n    return 0",
+        ),
+        test_limits.test_an_approval_never_adds_more_than_its_button_says,
+    ),
+    (
+        Replaced(
+            "the operators limit of the whole bot",
+            "bot.quota:Level.bound",
+            """
+def bound(self, granted_u, approved_u=0):
+    bounds = [] if self.limit_u is None else [max(self.limit_u + granted_u, approved_u)]
+    return min([*bounds, *([] if self.ceiling_u is None else [self.ceiling_u])], default=None)
+""",
+        ),
+        test_limits.test_the_owners_limit_of_the_whole_bot_is_passed_by_nobody,
+    ),
+    (
+        Replaced(
+            "one request a member",
+            "storage.sqlite:_ask",
+            """
+def _ask(db, offer_id, now, pause_s):
+    db.execute("UPDATE offer SET asked_at = :now WHERE offer_id = :id", {"now": now, "id": offer_id})
+    return []
+""",
+        ),
+        test_limits.test_a_member_has_one_open_request_and_waits_an_hour_after_a_no,
+    ),
+    (
         Replaced(
             "what a callback says of an order",
             "bot.engine:Engine._may_be_sent_again",
@@ -1081,8 +1132,10 @@ async def tell(story: Callable[..., Any], folder: Path, before: str = "") -> Non
     parameters = inspect.signature(story).parameters
     if "tmp_path" in parameters:
         await story(folder)
-    elif "bot" in parameters:
+    elif parameters.keys() & {"bot", "desk"}:
         async with opened(folder) as bot:
+            if "desk" in parameters:
+                await bot.admins.set_desk(ADA, "channel:discord:77")
             await story(bot)
     else:
 

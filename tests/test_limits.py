@@ -552,6 +552,69 @@ async def test_a_run_is_refunded_once(bot: Bot) -> None:
     assert dump(bot.path) == before
 
 
+@pytest.mark.parametrize("late_u", [0, PRICE_U // 4, PRICE_U, 2 * PRICE_U])
+async def test_a_refund_and_a_cost_named_later_give_back_no_more_than_was_charged(bot: Bot, late_u: int) -> None:
+    """Charged as quoted, refunded, and then billed otherwise: what is left is what the limit allows, and no more."""
+    await bot.limit(SCOPES["member"], "3")
+    run = await bot.ended()
+    await bot.admins.refund(ADA, run.run_id, "a poor fox")
+    assert (await bot.stands(SCOPES["member"])).left_u == 3 * PRICE_U
+    bot.wall.at += 3600.0
+    for _ in range(2):
+        await bot.store.correct(run, late_u, now=bot.wall.at)
+    now = await bot.store.get(run.run_id)
+    assert now is not None
+    assert (now.charged_u, now.refunded_u) == (late_u, min(late_u, PRICE_U))
+    stands = await bot.stands(SCOPES["member"])
+    assert stands.left_u == 3 * PRICE_U - max(0, late_u - PRICE_U)
+    entries = bot.rows("SELECT amount_u, actor FROM ledger_entry WHERE kind = 'refund' ORDER BY entry_id")
+    assert entries == [(PRICE_U, ADA.actor), *([(late_u - PRICE_U, "bot")] if late_u < PRICE_U else [])]
+    with pytest.raises(Refusal):  # once, whatever is left of it
+        await bot.admins.refund(EVE, run.run_id, "again")
+    bot.wall.at = NOVEMBER.resets_at + 1.0
+    assert (await bot.stands(SCOPES["member"])).left_u == 3 * PRICE_U
+
+
+@pytest.mark.parametrize("way", [("day", "week"), ("day", "month"), ("month", "day"), ("week", "day")])
+async def test_what_was_added_survives_a_change_of_the_limits_period(bot: Bot, way: Sequence[PeriodKind]) -> None:
+    """A refund and a grant count in whatever period the limit has, as long as that contains their moment; and back."""
+    scope, who = SCOPES["member"], wish("").spender
+    await bot.limit(scope, "5", way[0])
+    run = await bot.ended()
+    await bot.admins.refund(ADA, run.run_id, "a poor fox")
+    await bot.admins.grant(ADA, scope, who, "2", "")
+    for period in (*way, *way):
+        await bot.limit(scope, "5", period)
+        stands = await bot.stands(scope)
+        assert (stands.limit_u, stands.granted_u, stands.left_u) == (8 * PRICE_U, 3 * PRICE_U, 7 * PRICE_U)
+    bot.wall.at += DAY_S
+    for period in way:
+        await bot.limit(scope, "5", period)
+        stands = await bot.stands(scope)
+        same = period_at(bot.wall.at - DAY_S, period, UTC) == period_at(bot.wall.at, period, UTC)
+        assert stands.left_u == (7 * PRICE_U if same else 5 * PRICE_U)
+
+
+@pytest.mark.parametrize("scope", SCOPES.values())
+async def test_zero_is_nobody_whatever_was_added(bot: Bot, scope: str) -> None:
+    """A grant, a refund: neither lets anybody past a limit of $0, and none is added to one."""
+    who = wish("").spender if scope == SCOPES["member"] else None
+    await bot.limit(scope, "5")
+    run = await bot.ended()
+    await bot.admins.grant(ADA, scope, who, "5", "")
+    await bot.admins.refund(ADA, run.run_id, "a poor fox")
+    await bot.limit(scope, "0")
+    with pytest.raises(OverLimit):
+        await bot.run()
+    stands = await bot.stands(scope)
+    assert (stands.limit_u, stands.granted_u, stands.left_u) == (0, 0, 0)
+    with pytest.raises(BadRequest, match="nobody may, whatever is added"):
+        await bot.admins.grant(ADA, scope, who, "5", "")
+    await bot.limit(scope, "1")
+    assert (await bot.stands(scope)).left_u == (6 if scope == SCOPES["member"] else 5) * PRICE_U
+    await bot.run()
+
+
 async def test_an_unknown_run_is_released_once(bot: Bot) -> None:
     """An admin gives up what was never found: every level has its hold back, nothing is charged, one act says so."""
     await bot.limit(SCOPES["role"], "9")

@@ -109,6 +109,7 @@ class Asked:
     charged_u: int = 0
     cost_u: int | None = None
     refunded_u: int = 0
+    refunded_at: float = 0.0
     keys: dict[PeriodKind, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -178,7 +179,7 @@ class Model:
             for scope, place, given_at, amount_u in self.extras
             if (scope, place, key_of(given_at, line.kind)) == (line.scope, server, key)
         )
-        bounds = [] if line.limit_u is None else [line.limit_u + extra_u]
+        bounds = [] if line.limit_u is None else [line.limit_u and line.limit_u + extra_u]
         bounds += [] if line.ceiling_u is None else [line.ceiling_u]
         return line.scope, key, min(bounds, default=None), *self.books(line.scope, line.kind, key)
 
@@ -507,20 +508,25 @@ class MoneyMachine(RuleBasedStateMachine):
         ending=st.sampled_from(Ending),
         cost_u=COST,
         costs_u=st.lists(st.integers(0, 7), max_size=2),
-        refunds=st.integers(0, 2),
+        refunds=st.lists(st.booleans(), max_size=2),  # each before the costs, or after them
     )
-    def correct_or_refund(self, view: Run, ending: Ending, cost_u: int | None, costs_u: list[int], refunds: int) -> Any:
+    def correct_or_refund(
+        self, view: Run, ending: Ending, cost_u: int | None, costs_u: list[int], refunds: list[bool]
+    ) -> Any:
         """What comes after the end: the cost is named late, perhaps twice, and an admin gives the charge again."""
         model, ended = self.model.runs[view.run_id], list[Run]()
         if model.state not in TERMINAL:
             ended = self.end(self.seen(view.run_id), ending, cost_u)
         if model.state not in TERMINAL:
             return multiple(*ended)
+        for _ in (each for each in refunds if each):
+            self.refund(view)
         for late_u in costs_u:
             if self.do(self.store.correct(view, late_u, now=self.model.now)) and model.cost_u is None:
                 model.cost_u = model.charged_u = late_u
+                self.take_back(model)
             self.seen(view.run_id)
-        for _ in range(refunds):
+        for _ in (each for each in refunds if not each):
             self.refund(view)
         return multiple(*ended)
 
@@ -539,9 +545,16 @@ class MoneyMachine(RuleBasedStateMachine):
             if model.refunded_u:
                 assert not self.answers or isinstance(self.answers[0], OfferGone)
             else:
-                model.refunded_u = model.charged_u
+                model.refunded_u, model.refunded_at = model.charged_u, now
                 self.model.extras.append((line.scope, view.server, now, model.charged_u))
             self.seen(view.run_id)
+
+    def take_back(self, model: Asked) -> None:
+        """Of a refund no more stays than the run was charged in the end."""
+        if model.refunded_u > model.charged_u:
+            scope, less_u = f"member:{model.who.member}", model.charged_u - model.refunded_u
+            self.model.extras.append((scope, model.who.server, model.refunded_at, less_u))
+            model.refunded_u = model.charged_u
 
     @rule(target=views, limit=LIMIT_OF_SOMETHING, lifted=st.none() | st.integers(0, 9), asks=st.lists(ASK, max_size=3))
     def set_or_lift(self, limit: Limit, lifted: int | None, asks: list[Ask]) -> Any:
@@ -656,7 +669,8 @@ GUARDS = [
         "",
     ),
     guard("the operators ceiling", QUOTA, "*([] if self.ceiling_u is None else [self.ceiling_u])", ""),
-    guard("what was granted", QUOTA, "[self.limit_u + granted_u]", "[self.limit_u]"),
+    guard("what was granted", QUOTA, "[self.limit_u + granted_u if self.limit_u else 0]", "[self.limit_u]"),
+    guard("zero is nobody", QUOTA, "[self.limit_u + granted_u if self.limit_u else 0]", "[self.limit_u + granted_u]"),
     guard("the server in which an extra counts", BOOKS, '"AND act.server IN (?, ?)"', '"AND ? != ?"'),
     guard("a ceiling of another period", QUOTA, "return [ceiling, own]", "return [own]"),
     guard("runs at a time", SQLITE, "    books.check_flights(db, levels)\n", ""),

@@ -555,8 +555,8 @@ class TestLevelsThatComeAndGo:
     async def test_a_grant_opens_the_books_of_its_level(self, store: Ledger) -> None:
         """Also where nobody has spent yet, and where others have on levels that were never opened."""
         await admitted(store, "1")
-        pool = Level(scope="role:99", period=NOVEMBER, limit_u=0)
-        await store.grant("1", lambda _: pool, 2 * PRICE_U, ACT)
+        pool = Level(scope="role:99", period=NOVEMBER, limit_u=1)
+        await store.grant("1", lambda _: pool, 2 * PRICE_U - 1, ACT)
         assert await books(store, pool) == (PRICE_U, 0)
         await admitted(store, "2", pool, member_level())
         with pytest.raises(OverLimit):
