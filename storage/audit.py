@@ -79,17 +79,20 @@ INVARIANTS = {
               FROM ledger_entry WHERE kind IN ('hold', 'post', 'void', 'adjust') GROUP BY 1, 2, 3, 4) AS story
         GROUP BY 1, 2 HAVING fewest != most OR least_u != most_u OR levels != (
             SELECT count(*) FROM ledger_entry AS hold WHERE hold.run_id = story.run_id AND hold.kind = 'hold')""",
-    # A level is judged by the bounds that it has now: whoever gave it these also booked the runs between them, and
-    # every later run was booked by them, so this is exact even where QUOTA_TIMEZONE was changed. The opposite, that a
-    # level has no run from outside its bounds, is not: it keeps the runs that it had under other bounds.
+    # A period without bounds was closed by an update, for it had runs from outside of those that it had.
     # A period is shorter than 40 days; to say so keeps the search to the levels of those days.
-    "a run is held on every level of its scopes in whose period it was asked for, and on none of other scopes": f"""
+    "a run is held on every level of its scopes in whose period it was asked for, and on no other": f"""
         SELECT asked.run_id, budget.scope, budget.period_key, 'lacking' AS hold
         FROM ({_BELONGS}) AS asked JOIN budget ON budget.scope = asked.scope AND budget.starts_at <= asked.created_at
              AND budget.resets_at > asked.created_at AND budget.resets_at < asked.created_at + 40 * 86400
         WHERE NOT EXISTS (
             SELECT 1 FROM ledger_entry AS hold WHERE hold.run_id = asked.run_id AND hold.scope = budget.scope
                AND hold.period_key = budget.period_key AND hold.kind = 'hold')
+        UNION ALL
+        SELECT hold.run_id, scope, period_key, 'of another time' FROM ledger_entry AS hold
+            JOIN budget USING (scope, period_key) JOIN run ON run.run_id = hold.run_id
+        WHERE hold.kind = 'hold' AND resets_at > 0
+          AND (run.created_at < budget.starts_at OR run.created_at >= budget.resets_at)
         UNION ALL
         SELECT hold.run_id, hold.scope, hold.period_key, 'foreign' FROM ledger_entry AS hold JOIN run USING (run_id)
         WHERE hold.kind = 'hold'

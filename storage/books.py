@@ -1,8 +1,9 @@
 """The money inside one transaction: levels held, holds resolved, differences booked, limits raised.
 
 Every function takes the database of a transaction that has the write lock, and leaves budget and ledger in agreement.
-A budget row holds every run of its scope that was asked for in its period, whatever limits came and went meanwhile: a
-row that is opened late takes over the runs of before, and a row that is open is written until its period ends.
+A budget row holds the runs of its scope that were asked for between its bounds, all of them and no others, whatever
+limits and zones came and went meanwhile: a row that is opened late takes over the runs of before, and one that is
+open is written until its period ends.
 
 What admins add on top of a limit, a grant or a refund, counts for what is asked for in their own server, in the period
 in which they did it.
@@ -11,6 +12,7 @@ in which they did it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlite_utils import Database
@@ -52,43 +54,59 @@ def check_flights(db: Database, levels: Sequence[Level]) -> None:
                 raise TooManyInFlight(level, flying)
 
 
-def hold(db: Database, new: NewRun, scopes: Sequence[str], levels: Sequence[Level], *, approved: bool = False) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """Where a run is written: the periods of its levels, in their order, and every other open one of its scopes."""
+
+    levels: Sequence[Level]
+    keys: list[str]  # of the levels' periods
+    others: list[tuple[str, str]]  # scope and key
+
+    @property
+    def member_period(self) -> str:
+        return self.keys[-1]
+
+
+def opened(db: Database, scopes: Sequence[str], levels: Sequence[Level], now: float) -> Opened:
+    """The periods of a run that is asked for at `now`; those that were not open yet are opened.
+
+    A period is open by its bounds: one of the same name whose bounds are others, because the operator has moved to
+    another zone, is another period. A wish may be a moment late, and belong to one that is over.
+    """
+    marks = ", ".join("?" * len(scopes))
+    sql = (
+        "SELECT scope, starts_at, resets_at, period_key FROM budget "
+        f"WHERE scope IN ({marks}) AND starts_at <= ? AND resets_at > ?"
+    )
+    found = {(scope, *bounds): key for scope, *bounds, key in db.execute(sql, [*scopes, now, now]).fetchall()}
+    keys = []
+    for level in levels:
+        key = found.pop((level.scope, level.period.starts_at, level.period.resets_at), None)
+        keys.append(open_period(db, level) if key is None else key)
+    return Opened(levels=levels, keys=keys, others=[(scope, key) for (scope, *_), key in found.items()])
+
+
+def hold(db: Database, new: NewRun, where: Opened, *, approved: bool = False) -> None:
     """Reserve the price of a run that is written already, on every level and in every other open period of its scopes.
 
     One that an admin approved passes the limits of admins, which stay as they are. Raises OverLimit with the first
     level that refused; the caller's transaction then undoes the rest.
     """
-    current = _current(db, scopes, new.now)
-    extras_u = _extras_u(db, new.wish.server, levels)
+    server, levels = new.wish.server, where.levels
     entry = _entry(run_id=new.run_id, kind=Kind.HOLD, amount_u=new.price_u, at=new.now, reason="admitted")
     entry["price_u"] = new.price_u
     rows = []
-    for level, extra_u in zip(levels, extras_u, strict=True):
-        key = (level.scope, level.period.key)
-        if key in current:
-            current.remove(key)
-        else:
-            open_period(db, level)
+    for level, key, extra_u in zip(levels, where.keys, _extras_u(db, server, levels), strict=True):
         approved_u = 0
         if approved:
-            stands = standing(db, level, new.wish.server)
+            stands = standing(db, level, server)
             approved_u = stands.held_u + stands.spent_u + new.price_u
-        rows.append({**entry, "scope": key[0], "key": key[1], "bound_u": level.bound(extra_u, approved_u)})
-    rows += [{**entry, "scope": scope, "key": key, "bound_u": None} for scope, key in current]
+        rows.append({**entry, "scope": level.scope, "key": key, "bound_u": level.bound(extra_u, approved_u)})
+    rows += [{**entry, "scope": scope, "key": key, "bound_u": None} for scope, key in where.others]
     for place, row in enumerate(rows):
         if db.execute(RESERVE, row).rowcount == 0:
-            raise OverLimit(levels[place], new.price_u, standing(db, levels[place], new.wish.server))
+            raise OverLimit(levels[place], new.price_u, standing(db, levels[place], server))
     db.conn.executemany(_ENTER, rows)
-
-
-def _current(db: Database, scopes: Sequence[str], now: float) -> list[tuple[str, str]]:
-    """The periods of these scopes that are open and contain this time.
-
-    A wish may be a moment late: another may have opened the next period already.
-    """
-    marks = ", ".join("?" * len(scopes))
-    sql = f"SELECT scope, period_key FROM budget WHERE scope IN ({marks}) AND starts_at <= ? AND resets_at > ?"
-    return db.execute(sql, [*scopes, now, now]).fetchall()
 
 
 def _extras_u(db: Database, server: str, levels: Sequence[Level]) -> list[int]:
@@ -111,45 +129,54 @@ def _extras_u(db: Database, server: str, levels: Sequence[Level]) -> list[int]:
     ]
 
 
-def open_period(db: Database, level: Level) -> None:
-    """Open a level's period, or open it again, with the runs that it lacks."""
-    scope, period = level.scope, level.period
-    db.execute(
-        "INSERT INTO budget (scope, period_key, starts_at, resets_at, limit_u) VALUES (:scope, :key, :starts, :resets, "
-        "0) ON CONFLICT (scope, period_key) DO UPDATE SET starts_at = excluded.starts_at, "
-        "resets_at = excluded.resets_at",
-        {"scope": scope, "key": period.key, "starts": period.starts_at, "resets": period.resets_at},
-    )
+def open_period(db: Database, level: Level) -> str:
+    """Open a level's period, with the runs that it has already, where it is not open; its key."""
+    if row := _row_of(db, level):
+        return row[0]
+    key = _free_key(db, level)
     lacking = _of_period(db, level)
-    sums = _sums(lacking)
     db.execute(
-        "UPDATE budget SET held_u = held_u + :held_u, spent_u = spent_u + :spent_u, excess_u = excess_u + :excess_u, "
-        "limit_u = CASE WHEN limit_u IS NULL OR :bound_u IS NULL THEN NULL "
-        "ELSE max(limit_u, :bound_u, held_u + spent_u + :held_u + :spent_u) END "
-        "WHERE scope = :scope AND period_key = :key",
-        {"scope": scope, "key": period.key, "bound_u": level.bound(0), **sums},
+        "INSERT INTO budget (scope, period_key, starts_at, resets_at, held_u, spent_u, excess_u, limit_u) "
+        "VALUES (:scope, :key, :starts, :resets, :held_u, :spent_u, :excess_u, "
+        "CASE WHEN :bound_u IS NULL THEN NULL ELSE max(:bound_u, :held_u + :spent_u) END)",
+        {**_bounds(level), "key": key, "bound_u": level.bound(0), **_sums(lacking)},
     )
-    db.conn.executemany(_ENTER, [{**entry, "scope": scope, "key": period.key} for entry in lacking])
+    db.conn.executemany(_ENTER, [{**entry, "scope": level.scope, "key": key} for entry in lacking])
+    return key
+
+
+def _row_of(db: Database, level: Level) -> tuple[str, int, int] | None:
+    """Key, held and spent of a level's period, which is known by its bounds; None where it is not open."""
+    sql = (
+        "SELECT period_key, held_u, spent_u FROM budget "
+        "WHERE scope = :scope AND starts_at = :starts AND resets_at = :resets"
+    )
+    row: tuple[str, int, int] | None = db.execute(sql, _bounds(level)).fetchone()
+    return row
+
+
+def _bounds(level: Level) -> dict[str, Any]:
+    return {"scope": level.scope, "starts": level.period.starts_at, "resets": level.period.resets_at}
+
+
+def _free_key(db: Database, level: Level) -> str:
+    """The period's name, with a number where one of that name was cut out otherwise before."""
+    sql = "SELECT period_key FROM budget WHERE scope = ? AND (period_key = ? OR period_key GLOB ? || '#*')"
+    taken = {key for (key,) in db.execute(sql, [level.scope, level.period.key, level.period.key]).fetchall()}
+    names = (level.period.key, *(f"{level.period.key}#{number}" for number in range(2, len(taken) + 2)))
+    return next(name for name in names if name not in taken)
 
 
 def _of_period(db: Database, level: Level) -> list[dict[str, Any]]:
-    """The entries of the runs that a level's period should have and has not, as their members' levels have them."""
+    """The entries of the runs that belong into a level's period, as their members' levels have them."""
     sort, _, name = level.scope.partition(":")
     cursor = db.execute(
         "SELECT entry.run_id, entry.kind, entry.amount_u, entry.at, entry.actor, entry.reason, entry.act_id "
         "FROM run JOIN ledger_entry AS entry ON entry.run_id = run.run_id AND entry.scope = run.member_scope "
         "AND entry.period_key = run.member_period AND (entry.kind = 'hold' "  # each of the two kinds has its index
         "OR entry.kind != 'hold' AND entry.kind IN ('post', 'void', 'adjust')) "
-        f"WHERE {_BELONGS[sort]} AND run.created_at >= :starts AND run.created_at < :resets "
-        "AND NOT EXISTS (SELECT 1 FROM ledger_entry AS held WHERE held.run_id = run.run_id AND held.kind = 'hold' "
-        "AND held.scope = :scope AND held.period_key = :key) ORDER BY entry.entry_id",
-        {
-            "name": name,
-            "starts": level.period.starts_at,
-            "resets": level.period.resets_at,
-            "scope": level.scope,
-            "key": level.period.key,
-        },
+        f"WHERE {_BELONGS[sort]} AND run.created_at >= :starts AND run.created_at < :resets ORDER BY entry.entry_id",
+        {"name": name, **_bounds(level)},
     )
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -170,15 +197,12 @@ def standing(db: Database, level: Level, server: str) -> Standing:
 
     One that was not opened yet stands at what its runs of this period come to.
     """
-    row = db.execute(
-        "SELECT held_u, spent_u, resets_at FROM budget WHERE scope = :scope AND period_key = :key",
-        {"scope": level.scope, "key": level.period.key},
-    ).fetchone()
-    held_u, spent_u, resets_at = row or (0, 0, 0)
-    (extra_u,) = _extras_u(db, server, [level])
-    if not resets_at:  # a row of the first version's has none, and may lack runs as well
+    if row := _row_of(db, level):
+        _, held_u, spent_u = row
+    else:
         sums = _sums(_of_period(db, level))
-        held_u, spent_u = held_u + sums["held_u"], spent_u + sums["spent_u"]
+        held_u, spent_u = sums["held_u"], sums["spent_u"]
+    (extra_u,) = _extras_u(db, server, [level])
     return Standing(
         scope=level.scope,
         period=level.period,
@@ -236,10 +260,10 @@ def _adjust(db: Database, run_id: str, hold_: Mapping[str, Any], amount_u: int, 
 
 def grant(db: Database, level: Level, amount_u: int, act: Act, act_id: int, *, refund_of: str | None = None) -> None:
     """Allow so much more on a level, for what is asked for in the act's server; as a run's refund, or for nothing."""
-    open_period(db, level)
+    key = open_period(db, level)
     kind = Kind.GRANT if refund_of is None else Kind.REFUND
     entry = _entry(run_id=refund_of, kind=kind, amount_u=amount_u, at=act.at, reason=act.reason, actor=act.actor)
-    db.execute(_ENTER, {**entry, "scope": level.scope, "key": level.period.key, "act_id": act_id})
+    db.execute(_ENTER, {**entry, "scope": level.scope, "key": key, "act_id": act_id})
 
 
 def take_back(db: Database, run_id: str, amount_u: int, now: float) -> None:

@@ -295,7 +295,7 @@ CREATE INDEX request_of_member ON offer (server, member) WHERE kind = 'request';
 UPDATE offer SET state = 'replaced' WHERE kind = 'request' AND state = 'open' AND asked_at IS NOT NULL AND EXISTS (
     SELECT 1 FROM offer AS later WHERE later.kind = 'request' AND later.state = 'open' AND later.asked_at IS NOT NULL
        AND later.server = offer.server AND later.member = offer.member
-       AND (later.asked_at, later.offer_id) > (offer.asked_at, offer.offer_id));
+       AND (later.asked_at, later.rowid) > (offer.asked_at, offer.rowid));
 CREATE UNIQUE INDEX one_request ON offer (server, member)
     WHERE kind = 'request' AND state = 'open' AND asked_at IS NOT NULL;
 """
@@ -333,6 +333,20 @@ INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, 
            'Runflow billed less than was refunded', given.act_id
     FROM run_view AS run JOIN ledger_entry AS given ON given.run_id = run.run_id AND given.kind = 'refund'
     WHERE run.refunded_u > max(run.charged_u, 0);
+"""
+
+
+SCHEMA_8 = """
+-- A row is known by its bounds. One whose runs were asked for outside of them, since it was read by other bounds after
+-- the operator had moved to another zone, or of which there is another with the same, is never written or read again.
+UPDATE budget SET starts_at = 0, resets_at = 0 WHERE resets_at > 0 AND EXISTS (
+    SELECT 1 FROM ledger_entry AS hold JOIN run USING (run_id)
+    WHERE hold.kind = 'hold' AND hold.scope = budget.scope AND hold.period_key = budget.period_key
+      AND (run.created_at < budget.starts_at OR run.created_at >= budget.resets_at));
+UPDATE budget SET starts_at = 0, resets_at = 0 WHERE resets_at > 0 AND EXISTS (
+    SELECT 1 FROM budget AS other WHERE other.scope = budget.scope AND other.starts_at = budget.starts_at
+       AND other.resets_at = budget.resets_at AND other.period_key < budget.period_key);
+CREATE UNIQUE INDEX one_period ON budget (scope, starts_at, resets_at) WHERE resets_at > 0;
 """
 
 
@@ -377,6 +391,12 @@ def step_6_one_act_for_one_request(db: Database) -> None:
 def step_7_refunds_within_the_charge(db: Database) -> None:
     """Nothing is given back that was not taken, also where the cost was named later."""
     db.executescript(SCHEMA_7)
+
+
+@steps()
+def step_8_periods_by_their_bounds(db: Database) -> None:
+    """A period that another zone cuts out otherwise is another one."""
+    db.executescript(SCHEMA_8)
 
 
 def refuse_what_is_not_ours(db: Database, path: str) -> None:

@@ -398,8 +398,9 @@ def _admit(db: Database, new: NewRun, plan: Plan, *, approved: bool = False) -> 
     scopes = who.scopes
     levels = plan(_rules_for(db, who.server, scopes))
     books.check_flights(db, levels)
-    run = _insert_run(db, new, levels[-1])
-    books.hold(db, new, scopes, levels, approved=approved)
+    where = books.opened(db, scopes, levels, new.now)
+    run = _insert_run(db, new, levels[-1].scope, where.member_period)
+    books.hold(db, new, where, approved=approved)
     return run
 
 
@@ -556,7 +557,7 @@ def _run_of(row: tuple[Any, ...]) -> Run:
     return Run(**values)
 
 
-def _insert_run(db: Database, new: NewRun, member: Level) -> Run:
+def _insert_run(db: Database, new: NewRun, member_scope: str, member_period: str) -> Run:
     """Write a run; it is answered as it would be read back."""
     run = Run(
         **_UNTOUCHED
@@ -574,8 +575,8 @@ def _insert_run(db: Database, new: NewRun, member: Level) -> Run:
     row = vars(run) | {
         "roles": json.dumps(run.roles),
         "request": json.dumps(vars(run.request)),
-        "member_scope": member.scope,
-        "member_period": member.period.key,
+        "member_scope": member_scope,
+        "member_period": member_period,
     }
     db.execute(_NEW_RUN, row)
     return run

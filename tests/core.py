@@ -46,6 +46,7 @@ class Bot:
     confirm_above_u: int = 10**12
     member_limit_u: int | None = 100 * PRICE_U
     server_ceiling_u: int | None = None
+    zone: ZoneInfo = UTC
     wall: Wall = field(default_factory=Wall)
     asked: int = 0
 
@@ -54,6 +55,9 @@ class Bot:
 
     def open(self) -> None:
         self.store = store_at(self.path)
+        self.serve()
+
+    def serve(self) -> None:
         prices: dict[str, dict[str, Decimal]] = {
             name: dict.fromkeys(("silent", "audio"), Decimal(self.per_second)) for name in RESOLUTIONS
         }
@@ -62,7 +66,7 @@ class Bot:
             server_ceiling_u=self.server_ceiling_u,
             total_ceiling_u=None,
             period="month",
-            zone=UTC,
+            zone=self.zone,
             runs_per_member=1000,
         )
         self.admission = Admission(
@@ -76,6 +80,11 @@ class Bot:
             look=lambda: None,
         )
         self.admins = Administration(books=self.store, policy=policy, clock=self.wall, look=lambda: None)
+
+    def move(self, zone: ZoneInfo) -> None:
+        """Start again as the operator of another zone would."""
+        self.zone = zone
+        self.serve()
 
     async def close(self) -> None:
         await self.store.close()

@@ -50,7 +50,7 @@ PAIRS = "every run holds its price once on each level, also its member's, and ev
 HELD = "nothing is posted, given back or adjusted where nothing was held"
 POSTS = "a post never exceeds its hold, and a void gives back all of it"
 STORY = "all levels of a run tell the same story: as many entries of each kind, over the same amounts"
-SCOPES = "a run is held on every level of its scopes in whose period it was asked for, and on none of other scopes"
+SCOPES = "a run is held on every level of its scopes in whose period it was asked for, and on no other"
 ACTS = "every grant and refund is above 0 and named in an act by the same actor, and every rule has its act"
 GIVEN = "every grant, refund and release is in the ledger"
 BACK = "what is given back of a run is never more than what it was charged"
@@ -187,6 +187,11 @@ BREACHES = [
             "INSERT INTO budget (scope, period_key, starts_at, resets_at) VALUES ('total', '2026-11-01', 5.0, 9.0)",
             "UPDATE run SET created_at = 5.0 WHERE run_id = 'run-even'",
         ],
+    ),
+    Breach(
+        "a level has a run of another time",
+        SCOPES,
+        ["UPDATE budget SET starts_at = 2.5 WHERE scope = 'total' AND period_key = '2026-11'"],
     ),
     Breach("a grant of nothing", ACTS, ["UPDATE ledger_entry SET amount_u = 0 WHERE kind = 'grant'"]),
     Breach("a refund below zero", ACTS, ["UPDATE ledger_entry SET amount_u = -1 WHERE kind = 'refund'"]),

@@ -1048,6 +1048,30 @@ async def once(self, admin, do):
         test_a_gateway_that_tells_everything_twice_changes_nothing,
     ),
     (
+        Replaced(
+            "zero is nobody",
+            "bot.quota:Level.bound",
+            """
+def bound(self, granted_u, approved_u=0):
+    bounds = [] if self.limit_u is None else [self.limit_u + granted_u]
+    return min([*bounds, *([] if self.ceiling_u is None else [self.ceiling_u])], default=None)
+""",
+        ),
+        partial(test_limits.test_zero_is_nobody_whatever_was_added, scope="member:discord:1"),
+    ),
+    (
+        Replaced(
+            "a period by its bounds",
+            "storage.books:_row_of",
+            """
+def _row_of(db, level):
+    sql = "SELECT period_key, held_u, spent_u FROM budget WHERE scope = ? AND period_key = ?"
+    return db.execute(sql, [level.scope, level.period.key]).fetchone()
+""",
+        ),
+        test_limits.test_another_zone_passes_no_limit,
+    ),
+    (
         Replaced("a refund within the charge", "storage.books:take_back", "def take_back(*args):\n    return None"),
         partial(test_limits.test_a_refund_and_a_cost_named_later_give_back_no_more_than_was_charged, late_u=0),
     ),

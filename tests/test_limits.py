@@ -25,6 +25,7 @@ from bot.ledger import PeriodKind, period_at
 from bot.ports import Admin, End, Offer, OfferState
 from bot.quota import EVERYWHERE, TOTAL, Level, OverLimit, Plan, RuleKind, Spender, TooManyInFlight, most_u
 from bot.runs import Duration, Ending, Run, RunState, VeoRequest
+from storage import check_books
 from storage.books import RESERVE
 from tests.core import ADA, NOON, SERVER, UTC, Bot
 from tests.money import PRICE_U, dump, new_run, wish
@@ -626,6 +627,55 @@ async def test_an_unknown_run_is_released_once(bot: Bot) -> None:
     levels = await bot.admission.standings(Spender.of(run))
     assert [(level.held_u, level.spent_u, level.granted_u) for level in levels] == [(0, 0, 0)] * 5
     assert bot.rows("SELECT count(*) FROM act WHERE verb = 'release'") == [(1,)]
+
+
+# Another zone in the middle of a period
+
+
+ZONES = ("UTC", "America/New_York", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu")
+
+
+@pytest.mark.parametrize("period", ["day", "week", "month"])
+@pytest.mark.parametrize("scope", [SCOPES["member"], SCOPES["server"], SCOPES["role"]])
+async def test_another_zone_counts_what_belongs_to_its_periods(bot: Bot, scope: str, period: PeriodKind) -> None:
+    """Whichever zone the operator names, each level stands at its runs between that zone's bounds, to the run."""
+    chance = random.Random(f"{scope} {period}")
+    bot.wall.at = datetime(2026, 11, 1, 9, 0, tzinfo=UTC).timestamp()  # a Sunday: day, week and month end around it
+    asked: list[float] = []
+    await bot.limit(scope, "40", period)
+    for number in range(40):
+        bot.wall.at += chance.choice((600.0, 3600.0, 5 * 3600.0))
+        bot.move(ZoneInfo(chance.choice(ZONES)))
+        of_now = period_at(bot.wall.at, period, bot.zone)
+        count = sum(of_now.starts_at <= at < of_now.resets_at for at in asked)
+        stands = await bot.stands(scope)
+        assert (stands.held_u, stands.left_u) == (count * PRICE_U, 40 * PRICE_U - count * PRICE_U)
+        await bot.run()
+        asked.append(bot.wall.at)
+        if number % 10 == 0:
+            assert check_books(f"sqlite:///{bot.path}") == []
+
+
+async def test_another_zone_passes_no_limit(bot: Bot) -> None:
+    """Of a day that began earlier there, the runs of before count too; and back again they do not."""
+    await bot.limit(SCOPES["member"], "2", "day")
+    bot.wall.at = datetime(2026, 11, 10, 3, 0, tzinfo=UTC).timestamp()
+    await bot.run()
+    await bot.run()
+    with pytest.raises(OverLimit):
+        await bot.run()
+    bot.wall.at = datetime(2026, 11, 10, 9, 30, tzinfo=UTC).timestamp()
+    bot.move(ZoneInfo("Pacific/Kiritimati"))  # where the tenth began at ten in the morning of the ninth, and still is
+    with pytest.raises(OverLimit):
+        await bot.run()
+    assert (await bot.stands(SCOPES["member"])).left_u == 0
+    bot.move(ZoneInfo("America/New_York"))  # where it began at five
+    assert (await bot.stands(SCOPES["member"])).left_u == 2 * PRICE_U
+    await bot.run()
+    bot.move(UTC)
+    assert (await bot.stands(SCOPES["member"])).held_u == 3 * PRICE_U
+    with pytest.raises(OverLimit):
+        await bot.run()
 
 
 # What is refused, with the reason, in a server with every sort of rule

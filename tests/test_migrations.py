@@ -11,6 +11,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,7 +25,7 @@ from bot.ports import Act, End, RunChanges
 from bot.quota import Level, OverLimit, Policy, Rule, RuleKind, Spender
 from bot.runs import Delivery, Ending, Run, RunState, VeoRequest
 from storage import SqliteStore, check_books, migrations, open_store
-from tests.money import dump, lift_rule, new_run, put_rule
+from tests.money import dump, lift_rule, new_run, put_rule, wish
 
 NOBODY = 65534
 LEVEL = Level(
@@ -296,8 +298,8 @@ class TestMigrating:
 
     def test_a_published_step_is_never_changed(self) -> None:
         """There are databases that were made by it."""
-        digest = hashlib.sha256(migrations.SCHEMA_1.encode()).hexdigest()
-        assert digest == "7544e0e4b881d52f813a0c40e002f757b56a8ab86aaa377614940972172b6314"
+        published = (migrations.SCHEMA_1, migrations.SCHEMA_2, migrations.SCHEMA_3)
+        assert [hashlib.sha256(each.encode()).hexdigest()[:16] for each in published] == DIGESTS
 
     async def test_nothing_is_lost(self, old: Path) -> None:
         """Every run, entry, amount and key is what it was, and the books balance."""
@@ -398,7 +400,8 @@ class TestMigrating:
         held = [row for row in rows_of(old)["ledger_entry"] if row["run_id"] == "run-new"]
         shared = {"total", "server:discord:2", "channel:discord:3", "member:discord:1"}
         assert {row["scope"] for row in held} == shared | {scope}
-        assert {row["period_key"] for row in held} == {"2026-11"}
+        # The member's period of before has no bounds, so that of now is another, with all the runs of both.
+        assert {row["period_key"] for row in held} == {"2026-11", "2026-11#2"}
         await store.close()
         assert check_books(url(old)) == []
 
@@ -445,6 +448,84 @@ class TestMigrating:
         assert (dump(old), schema(old)) == (before, made)
         await open_store(url(old)).close()
         assert check_books(url(old)) == []
+
+
+DIGESTS = ["7544e0e4b881d52f", "7df4b174f1bfeee9", "202bb1e0ff5c4ad2"]
+NOON = datetime(2026, 11, 10, 12, 0, tzinfo=UTC).timestamp()
+
+
+@pytest.fixture
+def third(tmp_path: Path) -> Path:
+    """Books as the third version left them, with whatever it got wrong.
+
+    A refund of a run that was free in the end, a fortune that another server's admin granted, four requests of one
+    member of which an approval added to a limit of zero, and a channel's month that was read by New York's bounds.
+    """
+    path = tmp_path / "veo.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(Path(__file__).with_name("version_3.sql").read_text())
+    return path
+
+
+def policy(zone: str) -> Policy:
+    return replace(POLICY, zone=ZoneInfo(zone), member_limit_u=100_000_000)
+
+
+async def stands(store: SqliteStore, zone: str, server: str = "discord:2") -> dict[str, tuple[Any, ...]]:
+    """Limit, extras, held and spent of each level, in millions."""
+    who = Spender(member="discord:1", server=server, channel="discord:3", roles=("discord:4",))
+    found = await store.standings(who, policy(zone).levels(who, NOON))
+    names = ("limit_u", "granted_u", "held_u", "spent_u")
+    return {each.scope: tuple((getattr(each, name) or 0) // 10**6 for name in names) for each in found}
+
+
+class TestMigratingTheThirdVersion:
+    async def test_the_books_balance(self, third: Path) -> None:
+        """What was booked stays, what was wrong is mended by entries of its own, and the bot goes on."""
+        before = rows_of(third)["ledger_entry"]
+        store = open_store(url(third))
+        assert check_books(url(third)) == []
+        after = rows_of(third)["ledger_entry"]
+        assert after[: len(before)] == before
+        assert [(row["kind"], row["amount_u"], row["actor"]) for row in after[len(before) :]] == [
+            ("refund", -1_000_000, "bot")
+        ]
+        for zone in ("America/New_York", "UTC", "Asia/Tokyo"):
+            who = wish(zone).spender
+            await store.admit(new_run(zone, now=NOON), policy(zone).levels(who, NOON))
+            assert check_books(url(third)) == []
+        await store.close()
+
+    @pytest.mark.parametrize(("zone", "first_u"), [("UTC", 1), ("America/New_York", 0)])
+    async def test_every_level_stands_at_the_runs_of_its_period(self, third: Path, zone: str, first_u: int) -> None:
+        """In whatever zone: the run of the first minutes of November, too. Extras count in their own server."""
+        store = open_store(url(third))
+        assert await stands(store, zone) == {
+            "total": (0, 0, 3, 1 + first_u),
+            "server:discord:2": (0, 0, 3, 1 + first_u),
+            "channel:discord:3": (35, 5, 3, 1 + first_u),
+            "role:discord:4": (40, 0, 3, 1),
+            "member:discord:1": (8, 3, 3, 1 + first_u),
+        }
+        assert (await stands(store, zone, "discord:5"))["member:discord:1"] == (1100, 1000, 3, 1 + first_u)
+        await store.close()
+
+    async def test_acts_and_requests_are_what_they_were(self, third: Path) -> None:
+        """Each act names whom it touched; a request knows its answer, and of two that were open the later still is."""
+        store = open_store(url(third))
+        acts = [(act.verb, act.server, act.member) for act in await store.acts("*", 99)]
+        assert ("grant", "discord:5", "discord:1") in acts
+        assert {verb for verb, _, _ in acts} == {
+            *("limit set", "grant", "refund", "release", "block", "unblock", "request approved", "request denied")
+        }
+        offers = rows_of(third)["offer"]
+        assert [row["state"] for row in offers] == ["taken", "denied", "replaced", "open"]
+        for row, verb in zip(offers, ("request approved", "request denied", None, None), strict=True):
+            offer = await store.offer_of(row["offer_id"])
+            assert offer is not None
+            assert (offer.answer and offer.answer.verb) == verb
+            assert offer.message is not None
+        await store.close()
 
 
 class TestRefusing:
