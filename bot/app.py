@@ -44,10 +44,9 @@ class SystemClock:
 
 async def run(settings: Settings) -> None:
     """The bot, until SIGTERM or SIGINT. Raises StartError where it cannot start as configured."""
-    main = asyncio.current_task()
-    assert main is not None
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signal_number, main.cancel)
+    if main := asyncio.current_task():
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signal_number, main.cancel)
     start_logging(_secrets_of(settings))
     if settings.public_url is not None and not settings.runflow_callback_secrets:
         log.warning("RUNFLOW_CALLBACK_SECRETS is empty: callbacks are guarded by their addresses alone")

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from bot.delivery import Deliverer
-from bot.errors import StoreDown
+from bot.errors import InvariantError, StoreDown
 from bot.ports import (
     Accepted,
     Clock,
@@ -399,10 +399,9 @@ class Engine:
     # Watching
 
     async def _observe(self, run: Run) -> Run | None:
-        assert run.provider_id is not None
         now = self._clock.now()
         try:
-            seen = await self._provider.read(run.provider_id)
+            seen = await self._provider.read(_provider_id(run))
         except Unreadable as error:
             log.warning("not readable run=%s: %s", run.run_id, error)
             if run.state == RunState.RUNNING and self._is_late(run) and not run.overdue:
@@ -492,9 +491,8 @@ class Engine:
 
     async def _ask_cost(self, run: Run) -> Run | None:
         """Read a run again whose end came without a cost, and book the difference once it is named."""
-        assert run.provider_id is not None
         try:
-            seen = await self._provider.read(run.provider_id)
+            seen = await self._provider.read(_provider_id(run))
         except Unreadable as error:
             log.warning("cost not readable run=%s: %s", run.run_id, error)
             return run
@@ -547,6 +545,12 @@ class Pace:
     def use(self, steps: int) -> None:
         """So many were taken."""
         self._left -= steps
+
+
+def _provider_id(run: Run) -> str:
+    if run.provider_id is None:
+        raise InvariantError(f"run {run.run_id} is {run.state} and has no id at Runflow")
+    return run.provider_id
 
 
 def _tell_off_quote(run: Run) -> None:

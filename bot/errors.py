@@ -1,6 +1,7 @@
 """Every error that a person may meet, each carrying the one sentence that its reader sees.
 
     VeoError
+    ├── InvariantError        nobody: a fault of this program was about to be booked; nothing was written
     ├── StartError            an operator: the program cannot start or go on; exit code 2
     │   ├── SettingsError     a setting or an argument is wrong
     │   ├── DatabaseError     the database cannot be opened, or is not ours to use
@@ -23,6 +24,16 @@ from __future__ import annotations
 
 class VeoError(Exception):
     """The base of all: `str(error)` is the sentence for its reader."""
+
+
+class InvariantError(VeoError, AssertionError):
+    """What the books never take: a move that is not allowed, a hold that is resolved twice. Also under `python -O`."""
+
+
+def require(holds: object, otherwise: str) -> None:
+    """Raise InvariantError with that sentence unless it holds; unlike `assert`, whatever Python is told."""
+    if not holds:
+        raise InvariantError(otherwise)
 
 
 class StartError(VeoError):

@@ -49,11 +49,12 @@ def to_micro(amount: Decimal) -> int:
 _PLAIN = re.compile(r"\d+(\.\d{1,6})?")
 _GROUPED = re.compile(r"\d{1,3}(,\d{3})+(\.\d{1,6})?")  # 1,000.50 and 12,345,678
 _COMMA = re.compile(r"\d+,(\d{1,2}|\d{4,6})")  # 10,50; three digits behind it could be thousands
+_TWO_WAYS = re.compile(r"(\d{1,3})[.,](\d{3})")  # a thousand here, a fraction there
 _EUROPEAN = re.compile(r"\d{1,3}(\.\d{3})+,\d{1,6}")  # 1.000,50
 
 
 def parse_amount(text: str) -> int:
-    """An amount of dollars as a person types it, in micro-dollars: `10`, `$10.005`, `10,50`, `1,000.50`, `7 USD`.
+    """An amount of dollars as a person types it, in micro-dollars: `10`, `$10.25`, `10,50`, `1,000.50`, `7 USD`.
 
     Raises BadAmount with one sentence for what is no amount, or could be read in two ways.
     """
@@ -64,15 +65,16 @@ def parse_amount(text: str) -> int:
         raise BadAmount(f"{shown!r} is not an amount of dollars; write it like 10 or 12.50.")
     if plain.startswith("-"):
         raise BadAmount(f"{shown!r} is below zero; an amount is 0 or more, like 10 or 12.50.")
-    if _GROUPED.fullmatch(plain) and ("." in plain or plain.count(",") > 1):
+    if two := _TWO_WAYS.fullmatch(plain):
+        whole, fraction = int("".join(two.groups())), two[2].rstrip("0").ljust(2, "0")
+        exact = f"{two[1]}.{fraction}{'0' if len(fraction) == 3 else ''}"  # no three digits, which would be two again
+        raise BadAmount(f"{shown!r} can be read in two ways; write {whole} or {exact}.")
+    if _GROUPED.fullmatch(plain):
         plain = plain.replace(",", "")
     elif _EUROPEAN.fullmatch(plain):
         plain = plain.replace(".", "").replace(",", ".")
     elif _COMMA.fullmatch(plain):
         plain = plain.replace(",", ".")
-    elif _GROUPED.fullmatch(plain):
-        whole = plain.replace(",", "")
-        raise BadAmount(f"{shown!r} can be read in two ways; write {whole} or {plain.replace(',', '.')}.")
     if not _PLAIN.fullmatch(plain):
         raise BadAmount(
             f"{shown!r} is not an amount of dollars; write digits with at most six decimals, like 10 or 12.50."

@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.errors import require
+
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 _CLIP_NAME = re.compile(r"veo-([a-z2-7]+)\.mp4")
 
@@ -43,7 +45,7 @@ class Media:
 
     def path(self, file_name: str) -> Path:
         """Where the clip of that name lies, or is to lie."""
-        assert _CLIP_NAME.fullmatch(file_name), file_name
+        require(_CLIP_NAME.fullmatch(file_name), f"{file_name!r} is no clip's name")
         return self._folder / file_name
 
     def link(self, file_name: str) -> Link | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from bot.errors import require
 from bot.ledger import Kind, settle
 from bot.ports import Act, End, NewRun
 from bot.quota import EVERYWHERE, Level, OverLimit, Standing, TooManyInFlight
@@ -225,7 +226,7 @@ def resolve_holds(
 ) -> None:
     """Turn every hold of a run into its one post or void: the only place where a hold is resolved."""
     holds = _holds(db, run_id)
-    assert holds, f"run {run_id} has no hold"
+    require(holds, f"run {run_id} has no hold")
     reason = f"{end.ending}, {'cost by Runflow' if end.cost_u is not None else 'no cost given'}"
     for hold_ in holds:
         done = settle(hold_u=hold_["amount_u"], cost_u=end.cost_u, succeeded=succeeded)

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.errors import AskLater, OfferGone
+from bot.errors import AskLater, OfferGone, require
 from bot.ports import Act, Approve, Change, Choice, End, Figures, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
 from bot.quota import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
 from bot.report import RunFact
@@ -207,7 +207,7 @@ class SqliteStore:
         return await self._writer.write(job)
 
     async def release(self, run: Run, act: Act, end: End) -> Run | None:
-        assert run.state == RunState.UNKNOWN, "evidence settles any other run"
+        require(run.state == RunState.UNKNOWN, "evidence settles any other run")
 
         def job(db: Database) -> Run | None:
             current = _get(db, run.run_id)
@@ -328,21 +328,21 @@ class SqliteStore:
         return await self._writer.write(job)
 
     async def advance(self, run: Run, state: RunState, *, now: float, changes: RunChanges) -> Run | None:
-        assert state not in TERMINAL or state == run.state, "an end is reached by settle alone"
+        require(state not in TERMINAL or state == run.state, "an end is reached by settle alone")
         moved = {"state_at": now} if state != run.state else {}
         return await self._writer.write(lambda db: _guarded(db, run, state, {**moved, **changes}))
 
     async def settle(self, run: Run, end: End, *, now: float) -> Run | None:
-        assert not run.terminal, "a run ends once"
+        require(not run.terminal, "a run ends once")
         absent = end.ending == Ending.FAILED and end.cost_u == 0
-        assert run.state != RunState.UNKNOWN or absent, "evidence leads to another state first"
+        require(run.state != RunState.UNKNOWN or absent, "evidence leads to another state first")
 
         return await self._writer.write(lambda db: _settle(db, run, end, now))
 
     async def correct(self, run: Run, cost_u: int, *, now: float) -> Run:
         def job(db: Database) -> Run:
             current = _get(db, run.run_id)
-            assert current.terminal, "a cost is corrected only after the end"
+            require(current.terminal, "a cost is corrected only after the end")
             if current.cost_u is None:
                 db.execute("UPDATE run SET cost_u = :cost WHERE run_id = :id", {"cost": cost_u, "id": run.run_id})
                 if difference_u := cost_u - current.charged_u:
@@ -619,7 +619,7 @@ def _guarded(
     values: Mapping[str, object] | None = None,
 ) -> Run | None:
     """Move a run if it still stands where the caller saw it; None, and nothing changed, if it does not."""
-    assert state == run.state or state in MOVES[run.state], f"illegal move {run.state} -> {state}"
+    require(state == run.state or state in MOVES[run.state], f"illegal move {run.state} -> {state}")
     assignments = "".join(f", {name} = :{name}" for name in changes)
     rows = list(
         db.query(

@@ -18,7 +18,7 @@ from bot.administration import Administration
 from bot.admission import Admission, AskFirst
 from bot.ledger import PeriodKind, PriceTable
 from bot.ports import Admin, End, Offer, RunChanges
-from bot.quota import Policy, RuleKind, Standing
+from bot.quota import Level, Policy, RuleKind, Rules, Standing
 from bot.runs import RESOLUTIONS, Duration, Ending, Run, RunState, VeoRequest
 from storage import check_books
 from tests.money import PRICE_U, store_at, wish
@@ -61,7 +61,7 @@ class Bot:
         prices: dict[str, dict[str, Decimal]] = {
             name: dict.fromkeys(("silent", "audio"), Decimal(self.per_second)) for name in RESOLUTIONS
         }
-        policy = Policy(
+        self.policy = policy = Policy(
             member_limit_u=self.member_limit_u,
             server_ceiling_u=self.server_ceiling_u,
             total_ceiling_u=None,
@@ -121,6 +121,10 @@ class Bot:
         self, scope: str, dollars: str | None, period: PeriodKind | None = None, in_flight: int | None = None
     ) -> None:
         await self.admins.set_limit(ADA, scope, RuleKind.LIMIT, amount=dollars, period=period, in_flight=in_flight)
+
+    def levels(self) -> list[Level]:
+        """Those of a wish of Bo's where no admin has set anything."""
+        return self.policy.levels(wish("").spender, self.wall.at)(Rules())
 
     async def stands(self, scope: str, **changes: object) -> Standing:
         """The level of this scope, as whoever asks so sees it."""

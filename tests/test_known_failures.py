@@ -30,7 +30,7 @@ from bot import runflow
 from bot.administration import Administration
 from bot.admission import Admission, Answer, AskFirst
 from bot.engine import Engine
-from bot.errors import BadRequest, OfferGone, SettingsError, StoreDown
+from bot.errors import BadRequest, InvariantError, OfferGone, SettingsError, StoreDown
 from bot.ledger import USD_U, PeriodKind, PriceTable, to_micro, usd
 from bot.media import Link, Media
 from bot.ports import (
@@ -649,7 +649,7 @@ async def test_what_was_never_held_gives_nothing_back(tmp_path: Path) -> None:
             await bench.admission.approve(second.value.offer.offer_id, ADA)
         with pytest.raises(BadRequest):
             await bench.administration.refund(ADA, "no-such-run", "a mistake")
-        with pytest.raises(AssertionError):
+        with pytest.raises(InvariantError):
             books.resolve_holds(
                 bench.store._writer.db, "no-such-run", End(ending=Ending.FAILED), succeeded=False, now=bench.time.at
             )

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bot.errors import InvariantError
 from bot.media import Media
 
 START = 1_800_000_000.0
@@ -113,7 +114,7 @@ def test_no_altered_link_finds_anything(shelf: Shelf) -> None:
 def test_only_names_of_clips_lead_anywhere(shelf: Shelf, name: str) -> None:
     """No other name is looked for on disk, whatever the token."""
     assert shelf.media.find(shelf.token(), name) is None
-    with pytest.raises(AssertionError):
+    with pytest.raises(InvariantError):
         shelf.media.path(name)
 
 

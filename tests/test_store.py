@@ -35,7 +35,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bot.errors import NotAllowed, StoreDown
+from bot.errors import InvariantError, NotAllowed, StoreDown
 from bot.ledger import Period
 from bot.ports import Act, Books, Change, Choice, End, NewRun, Offer, OfferKind, RunChanges, Store
 from bot.quota import EVERYWHERE, Level, OverLimit, Rule, RuleKind, Rules, Spender, Standing, TooManyInFlight
@@ -842,7 +842,7 @@ class TestAdvancing:
             assert moved.state == to
         else:
             before = shelf.dump()
-            with pytest.raises(AssertionError):
+            with pytest.raises(InvariantError):
                 await store.advance(run, to, now=9.0, changes=changes)
             assert shelf.dump() == before
 
@@ -919,7 +919,7 @@ class TestSettling:
         run = await ended(store)
         before = shelf.dump()
         for ending in (Ending.FAILED, Ending.VIDEO, Ending.EMPTY):
-            with pytest.raises(AssertionError):
+            with pytest.raises(InvariantError):
                 await store.settle(run, End(ending=ending, cost_u=9), now=4.0)
         assert shelf.dump() == before
 
@@ -971,7 +971,7 @@ class TestSettling:
         assert found is not None
         before = shelf.dump()
         assert await store.release(run, ACT, End(ending=Ending.FAILED)) is None
-        with pytest.raises(AssertionError):
+        with pytest.raises(InvariantError):
             await store.release(found, ACT, End(ending=Ending.FAILED))
         assert shelf.dump() == before
 
@@ -985,7 +985,7 @@ class TestSettling:
         before = shelf.dump()
         absent = {(Ending.FAILED, 0)} if state == S.UNKNOWN else set()
         for ending, cost_u in {(ending, cost_u) for ending in Ending for cost_u in (None, 0, 1)} - absent:
-            with pytest.raises(AssertionError):
+            with pytest.raises(InvariantError):
                 await store.settle(run, End(ending=ending, cost_u=cost_u), now=9.0)
         assert shelf.dump() == before
         assert await books(store, member_level()) == (PRICE_U, 0)
@@ -1046,7 +1046,7 @@ class TestCorrecting:
         """Before the end there is only the hold."""
         run = await running(store)
         before = shelf.dump()
-        with pytest.raises(AssertionError):
+        with pytest.raises(InvariantError):
             await store.correct(run, 5, now=9.0)
         assert shelf.dump() == before
 
