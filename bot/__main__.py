@@ -94,14 +94,21 @@ def _settings(*, env_example: bool) -> int:
 
 def _check_ledger() -> int:
     from bot import settings  # noqa: PLC0415 - see _run
-    from storage import check_books  # noqa: PLC0415 - see _run
+    from bot.ledger import usd  # noqa: PLC0415 - see _run
+    from storage import prove  # noqa: PLC0415 - see _run
 
-    breaches = check_books(settings.database_url())
-    for breach in breaches:
+    proof = prove(settings.database_url())
+    for breach in proof.breaches:
         print(breach)
-    if not breaches:
+    if not proof.breaches:
         print("The books balance: every invariant holds over the whole database.")
-    return 1 if breaches else 0
+    if proof.invariants:
+        rows = ", ".join(f"{count} in {table}" for table, count in proof.counts.items())
+        print(
+            f"Proven: the file, its schema, and {proof.invariants} invariants over all rows ({rows}); "
+            f"{usd(proof.charged_u)} charged and {usd(proof.held_u)} held."
+        )
+    return 1 if proof.breaches else 0
 
 
 def _export_ledger(options: argparse.Namespace) -> int:

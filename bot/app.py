@@ -48,13 +48,6 @@ async def run(settings: Settings) -> None:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signal_number, main.cancel)
     start_logging(_secrets_of(settings))
-    if settings.public_url is not None and not settings.runflow_callback_secrets:
-        log.warning("RUNFLOW_CALLBACK_SECRETS is empty: callbacks are guarded by their addresses alone")
-    if settings.quota_guild_usd is None and settings.quota_total_usd is None:
-        log.warning(
-            "neither QUOTA_GUILD_USD nor QUOTA_TOTAL_USD is set, so there is no ceiling: in each server that is "
-            "switched on, everybody who manages it can lift every limit and spend without end; set one of them"
-        )
     try:
         await _serve(settings)
     except StoreDown as error:
@@ -130,6 +123,7 @@ async def _serve(settings: Settings) -> None:
         log.info("web server listens on %s:%d", settings.web_host, port)
         await provider.check_key()
         await discord_front.log_in(client, settings.discord_token.get_secret_value())
+        _warn(settings)  # here, for what keeps the bot from starting is to be the only thing that is said
         front = DiscordFront(client)
         await stack.enter_async_context(engine.running(front))
         sweeping = asyncio.create_task(_sweep(media))
@@ -141,6 +135,16 @@ async def _serve(settings: Settings) -> None:
             deliverer=deliverer,
             front=front,
             servers=settings.discord_servers,
+        )
+
+
+def _warn(settings: Settings) -> None:
+    if settings.public_url is not None and not settings.runflow_callback_secrets:
+        log.warning("RUNFLOW_CALLBACK_SECRETS is empty: callbacks are guarded by their addresses alone")
+    if settings.quota_guild_usd is None and settings.quota_total_usd is None:
+        log.warning(
+            "neither QUOTA_GUILD_USD nor QUOTA_TOTAL_USD is set, so there is no ceiling: in each server that is "
+            "switched on, everybody who manages it can lift every limit and spend without end; set one of them"
         )
 
 

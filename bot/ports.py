@@ -121,6 +121,7 @@ class Act:
     server_name: str = ""  # as people read it; empty where nobody could tell
     member: str = ""  # whose affairs it touched; empty: nobody's alone
     origin: str = ""  # the request that it answers, unique; empty: it was kept before origins were
+    amount_u: int | None = None  # what it added on top of a limit, which the books say; None: nothing
 
 
 @dataclass(frozen=True, kw_only=True)

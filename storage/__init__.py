@@ -7,9 +7,9 @@ transaction; see `bot.ports.Store`.
 
 from __future__ import annotations
 
-from storage.audit import check_books
+from storage.audit import Proof, check_books, prove
 from storage.backup import back_up
 from storage.export import export_entries
 from storage.sqlite import SqliteStore, open_store
 
-__all__ = ["SqliteStore", "back_up", "check_books", "export_entries", "open_store"]
+__all__ = ["Proof", "SqliteStore", "back_up", "check_books", "export_entries", "open_store", "prove"]

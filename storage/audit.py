@@ -6,12 +6,15 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlite_utils import Database
 
 from bot.errors import DatabaseError
+from bot.runs import STATE_OF_ENDING, Ending
 from storage import migrations
+from storage.books import COST_GIVEN
 from storage.sqlite import database_path
 
 _REBUILT = """
@@ -24,6 +27,8 @@ _REBUILT = """
            coalesce(sum(CASE WHEN kind = 'adjust' THEN max(amount_u, 0) END), 0) AS excess_u
     FROM (SELECT scope, period_key FROM budget UNION SELECT scope, period_key FROM ledger_entry) AS level
     LEFT JOIN ledger_entry AS entry USING (scope, period_key) GROUP BY 1, 2"""
+# A row each: a state, and an ending that leads to it.
+_ENDINGS = ", ".join(f"('{STATE_OF_ENDING[ending]}', '{ending}')" for ending in Ending)
 _ENDED = "run.state IN ('succeeded', 'failed', 'cancelled')"
 
 # The scopes that each run belongs to.
@@ -33,6 +38,20 @@ _BELONGS = """
     UNION ALL SELECT run_id, created_at, 'channel:' || budget_channel FROM run
     UNION ALL SELECT run_id, created_at, 'role:' || role.value FROM run, json_each(run.roles) AS role
     UNION ALL SELECT run_id, created_at, 'member:' || member FROM run"""
+
+# What the file is to be before its rows prove anything.
+WHOLE = "the file is whole, and every index has its rows"
+POINTS = "what a row points to is there"
+MADE = "every table, index, trigger and view is as this program makes it"
+
+_COUNTED = ("run", "ledger_entry", "budget", "act", "rule", "offer")
+_SUMS = """
+    SELECT coalesce(sum(held_u), 0), coalesce(sum(spent_u), 0) FROM (
+        SELECT coalesce((SELECT sum(amount_u) FROM ledger_entry AS hold
+                         WHERE hold.run_id = run.run_id AND hold.kind = 'hold' AND hold.scope = run.member_scope
+                           AND hold.period_key = run.member_period AND run.ended_at IS NULL), 0) AS held_u,
+               (SELECT charged_u FROM run_view WHERE run_view.run_id = run.run_id) AS spent_u
+        FROM run)"""
 
 # Each query returns the rows that break the sentence.
 INVARIANTS = {
@@ -99,16 +118,37 @@ INVARIANTS = {
           AND hold.scope NOT IN ('total', 'server:' || server, 'channel:' || budget_channel, 'member:' || member)
           AND NOT EXISTS (SELECT 1 FROM json_each(run.roles) AS role WHERE hold.scope = 'role:' || role.value)""",
     "every grant and refund is above 0 and named in an act by the same actor, and every rule has its act": """
-        SELECT kind, scope AS subject, entry.act_id, entry.actor, amount_u
+        SELECT kind, scope AS subject, entry.act_id, entry.actor, entry.amount_u
         FROM ledger_entry AS entry LEFT JOIN act USING (act_id)
-        WHERE kind IN ('grant', 'refund') AND NOT (kind = 'refund' AND amount_u < 0 AND entry.actor = 'bot')
-          AND (amount_u <= 0 OR entry.actor = '' OR entry.actor IS NOT act.actor)
+        WHERE kind IN ('grant', 'refund') AND NOT (kind = 'refund' AND entry.amount_u < 0 AND entry.actor = 'bot')
+          AND (entry.amount_u <= 0 OR entry.actor = '' OR entry.actor IS NOT act.actor)
         UNION ALL
         SELECT kind, rule.subject, rule.act_id, act.actor, limit_u FROM rule LEFT JOIN act USING (act_id)
         WHERE coalesce(act.actor, '') = ''""",
-    "every grant, refund and release is in the ledger": """
-        SELECT act_id, verb, subject, actor FROM act WHERE verb IN ('grant', 'refund', 'release')
-          AND NOT EXISTS (SELECT 1 FROM ledger_entry AS entry WHERE entry.act_id = act.act_id)""",
+    "every grant, refund and release is in the ledger, once and with its amount": """
+        SELECT act_id, verb, subject, actor, amount_u FROM act
+        WHERE verb IN ('grant', 'refund') AND amount_u IS NULL
+           OR verb IN ('grant', 'refund', 'release')
+              AND NOT EXISTS (SELECT 1 FROM ledger_entry AS entry WHERE entry.act_id = act.act_id)
+        UNION ALL
+        SELECT act.act_id, verb, subject, act.actor, sum(entry.amount_u) FROM act LEFT JOIN ledger_entry AS entry
+            ON entry.act_id = act.act_id AND entry.kind IN ('grant', 'refund') AND entry.amount_u > 0
+        WHERE act.amount_u IS NOT NULL
+        GROUP BY act.act_id HAVING count(entry.entry_id) != 1 OR sum(entry.amount_u) != act.amount_u""",
+    "every rule is what the last act on it made of it": """
+        SELECT coalesce(last.server, rule.server) AS server, coalesce(last.subject, rule.subject) AS subject,
+               coalesce(last.kind, rule.kind) AS kind, last.act_id, rule.act_id AS of_rule, rule.limit_u
+        FROM (SELECT * FROM rule_change AS change WHERE NOT EXISTS (
+                  SELECT 1 FROM rule_change AS later WHERE (later.server, later.subject, later.kind)
+                     = (change.server, change.subject, change.kind) AND later.act_id > change.act_id)) AS last
+        LEFT JOIN rule USING (server, subject, kind)
+        WHERE CASE last.in_force WHEN 0 THEN rule.act_id IS NOT NULL ELSE
+              (last.act_id, last.period, last.limit_u, last.in_flight)
+              IS NOT (rule.act_id, rule.period, rule.limit_u, rule.in_flight) END
+        UNION ALL
+        SELECT server, subject, kind, NULL, act_id, limit_u FROM rule
+        WHERE NOT EXISTS (SELECT 1 FROM rule_change AS change WHERE (change.server, change.subject, change.kind)
+                             = (rule.server, rule.subject, rule.kind))""",
     "what is given back of a run is never more than what it was charged": """
         SELECT run_id, charged_u, refunded_u FROM run_view WHERE refunded_u NOT BETWEEN 0 AND max(charged_u, 0)""",
     "a refund is for its run's member, of an ended run, once, and at most what it was charged by then": f"""
@@ -137,22 +177,119 @@ INVARIANTS = {
                     SELECT 1 FROM json_each(choice.value, '$.request') AS wanted
                     WHERE wanted.value IS NOT json_extract(run.request, '$.' || wanted.key)))
             OR offer.run_id IN (SELECT run_id FROM offer GROUP BY run_id HAVING count(*) > 1))""",
-    "a run whose cost is known is charged exactly that": f"""
+    "a question is its member's own, of the wish that it keeps, and knows what was said to it": """
+        SELECT offer_id, kind, state, asked_at, act_id FROM offer WHERE NOT (
+            (member, server) IS (json_extract(wish, '$.member'), json_extract(wish, '$.server'))
+            AND json_extract(wish, '$.reply_to') IS NULL
+            AND json_array_length(choices) > 0
+            AND json_extract(choices, '$[0].request') IS json_extract(wish, '$.request')
+            AND NOT EXISTS (SELECT 1 FROM json_each(choices) AS choice WHERE NOT (
+                    json_type(choice.value, '$.price_u') = 'integer' AND json_extract(choice.value, '$.price_u') > 0))
+            AND CASE state WHEN 'open' THEN act_id IS NULL
+                           WHEN 'taken' THEN (act_id IS NOT NULL) = (kind = 'request')
+                           WHEN 'denied' THEN kind = 'request' AND act_id IS NOT NULL
+                           ELSE kind = 'request' AND asked_at IS NOT NULL AND act_id IS NULL END)
+        UNION ALL
+        SELECT offer_id, kind, state, asked_at, act_id FROM offer LEFT JOIN act USING (act_id)
+        WHERE act_id IS NOT NULL AND (act.server IS NOT offer.server OR act.member NOT IN ('', offer.member))
+        UNION ALL
+        SELECT max(offer_id), kind, state, max(asked_at), NULL FROM offer
+        WHERE kind = 'request' AND state = 'open' AND asked_at IS NOT NULL
+        GROUP BY server, member HAVING count(*) > 1""",
+    "a run whose cost is known is charged exactly that, and one whose cost is not as if it had none": f"""
         SELECT run_id, cost_u, charged_u FROM run_view AS run
-        WHERE {_ENDED} AND cost_u IS NOT NULL AND charged_u != cost_u""",
+        WHERE {_ENDED} AND cost_u IS NOT NULL AND charged_u != cost_u
+        UNION ALL
+        SELECT run_id, cost_u, charged_u FROM run_view AS run
+        WHERE {_ENDED} AND cost_u IS NULL AND (
+            charged_u != CASE state WHEN 'succeeded' THEN price_u ELSE 0 END
+            OR EXISTS (
+                SELECT 1 FROM ledger_entry AS entry WHERE entry.run_id = run.run_id AND entry.kind != 'hold'
+                   AND (entry.kind = 'adjust'
+                        OR entry.kind IN ('post', 'void') AND entry.reason LIKE '%, {COST_GIVEN}')))""",
+    "a hold is of the moment in which its run was asked for, and its end of that in which the run ended": f"""
+        SELECT entry.run_id, entry.scope, entry.kind, entry.at, run.created_at, run.ended_at
+        FROM ledger_entry AS entry JOIN run USING (run_id)
+        WHERE CASE entry.kind WHEN 'hold' THEN entry.at != run.created_at
+                              WHEN 'post' THEN entry.at IS NOT run.ended_at
+                              WHEN 'void' THEN entry.at IS NOT run.ended_at END
+        UNION ALL
+        SELECT run_id, state, ending, state_at, NULL, ended_at FROM run WHERE {_ENDED} AND state_at != ended_at""",
+    "a run has the state of its ending, and none before its end": f"""
+        SELECT run_id, state, ending FROM run
+        WHERE CASE WHEN {_ENDED} THEN (state, coalesce(ending, '')) NOT IN (VALUES {_ENDINGS})
+                   ELSE ending IS NOT NULL END""",
     "a run that is not over or not delivered will be looked at again": f"""
         SELECT run_id, state, delivery FROM run
         WHERE due_at IS NULL AND (NOT {_ENDED} OR delivery IN ('pending', 'sending'))""",
 }
 
 
-def check_books(url: str) -> list[str]:
-    """One line for each row that breaks an invariant; empty when the books balance.
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What was looked at, and what is broken."""
+
+    breaches: list[str]  # one line for each; empty where the books balance
+    invariants: int = 0  # none where the file is too broken for its rows to be read
+    counts: dict[str, int] = field(default_factory=dict)  # of the rows that were proven, by their tables
+    held_u: int = 0
+    charged_u: int = 0
+
+
+def prove(url: str) -> Proof:
+    """Prove the whole database: first that it is whole and as this program makes it, then every invariant.
 
     Raises DatabaseError where there is no database of ours to read.
     """
     with snapshot(url) as db:
-        return [f"{sentence}: {json.dumps(row)}" for sentence, query in INVARIANTS.items() for row in db.query(query)]
+        unsound: list[str] = []
+        try:
+            unsound.extend(_damage(db))
+            unsound.extend(_unlike_ours(db))
+            return _prove_rows(db, unsound)
+        except sqlite3.DatabaseError as error:
+            if not unsound:
+                raise
+            return Proof(breaches=[*unsound, f"its rows cannot be proven: {error}"])
+
+
+def check_books(url: str) -> list[str]:
+    """One line for each thing that is broken; empty when the books balance. Raises DatabaseError as `prove` does."""
+    return prove(url).breaches
+
+
+def _damage(db: Database) -> Iterator[str]:
+    """What is wrong with the file itself: with a damaged index a row is there and not found, so this comes first."""
+    for (line,) in db.execute("PRAGMA integrity_check").fetchall():
+        if line != "ok":
+            yield f"{WHOLE}: {line}"
+    for row in db.query("PRAGMA foreign_key_check"):
+        yield f"{POINTS}: {json.dumps(row)}"
+
+
+def _unlike_ours(db: Database) -> Iterator[str]:
+    """What guards and finds the rows, where it is not as this program makes it."""
+    expected, found = migrations.schema(), migrations.schema_of(db)
+    for name in sorted(expected.keys() - found.keys()):
+        yield f"{MADE}: {name} is missing"
+    for name in sorted(expected.keys() & found.keys()):
+        if expected[name] != found[name]:
+            yield f"{MADE}: {name} is another"
+    for name in sorted(found.keys() - expected.keys()):
+        if found[name].upper().startswith("CREATE TRIGGER"):  # what acts on our rows; other tables are nobody's harm
+            yield f"{MADE}: {name} is unknown"
+
+
+def _prove_rows(db: Database, unsound: list[str]) -> Proof:
+    broken = [f"{sentence}: {json.dumps(row)}" for sentence, query in INVARIANTS.items() for row in db.query(query)]
+    held_u, charged_u = db.execute(_SUMS).fetchone()
+    return Proof(
+        breaches=unsound + broken,
+        invariants=len(INVARIANTS),
+        counts={table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _COUNTED},
+        held_u=held_u,
+        charged_u=charged_u,
+    )
 
 
 @contextmanager
@@ -170,7 +307,9 @@ def snapshot(url: str, *, older: bool = False) -> Iterator[Database]:
             db = Database(connection, execute_plugins=False, recursive_triggers=False)
             connection.execute("BEGIN")
             migrations.refuse_what_is_not_ours(db, path)
-            if not older and migrations.steps.applied(db) and migrations.steps.pending(db):
+            if not migrations.steps.applied(db):
+                raise DatabaseError(f"The database {path} cannot be read (there is nothing in it).")
+            if not older and migrations.steps.pending(db):
                 raise DatabaseError(
                     f"{path} is as an older version left it; start the bot once to bring it up to date."
                 )

@@ -24,6 +24,8 @@ from bot.quota import EVERYWHERE, Level, OverLimit, Standing, TooManyInFlight
 
 OPEN = "'ambiguous', 'reserved', 'running', 'submitting'"
 
+COST_GIVEN = "cost by Runflow"  # the end of the reason of an entry that was made by a known cost
+
 # The guard of every limit, in SQL that decides alone: no row changed means that nothing was held.
 RESERVE = """
     UPDATE budget SET held_u = held_u + :price_u,
@@ -227,7 +229,7 @@ def resolve_holds(
     """Turn every hold of a run into its one post or void: the only place where a hold is resolved."""
     holds = _holds(db, run_id)
     require(holds, f"run {run_id} has no hold")
-    reason = f"{end.ending}, {'cost by Runflow' if end.cost_u is not None else 'no cost given'}"
+    reason = f"{end.ending}, {COST_GIVEN if end.cost_u is not None else 'no cost given'}"
     for hold_ in holds:
         done = settle(hold_u=hold_["amount_u"], cost_u=end.cost_u, succeeded=succeeded)
         amount_u = done.posted_u if done.kind == Kind.POST else hold_["amount_u"]
@@ -271,7 +273,7 @@ def take_back(db: Database, run_id: str, amount_u: int, now: float) -> None:
     """Take so much of a run's refund back, where and when it was given: the run was charged less in the end."""
     sql = (
         "SELECT entry.scope, entry.period_key AS key, entry.act_id, act.at FROM ledger_entry AS entry "
-        "JOIN act USING (act_id) WHERE run_id = :id AND kind != 'hold' AND kind = 'refund' AND amount_u > 0"
+        "JOIN act USING (act_id) WHERE run_id = :id AND kind != 'hold' AND kind = 'refund' AND entry.amount_u > 0"
     )
     (given,) = db.query(sql, {"id": run_id})
     entry = _entry(

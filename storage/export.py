@@ -22,7 +22,7 @@ COLUMNS = (
 _AMOUNTS = ("amount_usd", "quote_usd", "cost_usd")
 _ENTRIES = """
     SELECT entry_id, entry.at, entry.run_id, entry.scope, entry.period_key AS period, entry.kind,
-           amount_u AS amount_usd, entry.actor, act.actor_name, entry.reason, act.verb AS act,
+           entry.amount_u AS amount_usd, entry.actor, act.actor_name, entry.reason, act.verb AS act,
            run.member_name, run.price_u AS quote_usd, run.cost_u AS cost_usd
     FROM ledger_entry AS entry LEFT JOIN run USING (run_id) LEFT JOIN act USING (act_id)
     WHERE (entry.at >= :since OR :since IS NULL) AND (entry.at < :until OR :until IS NULL)

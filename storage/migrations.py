@@ -7,6 +7,7 @@ statements of `storage.sqlite`.
 from __future__ import annotations
 
 import secrets
+from functools import cache
 
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
@@ -350,6 +351,36 @@ CREATE UNIQUE INDEX one_period ON budget (scope, starts_at, resets_at) WHERE res
 """
 
 
+SCHEMA_9 = """
+-- What each act made of the rules, and what it added: so that both can be proven by it.
+CREATE TABLE rule_change (
+    act_id INTEGER NOT NULL REFERENCES act (act_id),
+    server TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    period TEXT,
+    limit_u INTEGER,
+    in_flight INTEGER,
+    in_force INTEGER NOT NULL CHECK (in_force IN (0, 1)),
+    PRIMARY KEY (server, subject, kind, act_id)
+) STRICT;
+INSERT INTO rule_change SELECT act_id, server, subject, kind, period, limit_u, in_flight, 1 FROM rule;
+CREATE TRIGGER rule_changes_only_grow BEFORE UPDATE ON rule_change
+    BEGIN SELECT RAISE(ABORT, 'changes of rules are never changed'); END;
+CREATE TRIGGER rule_changes_are_kept BEFORE DELETE ON rule_change
+    BEGIN SELECT RAISE(ABORT, 'changes of rules are never removed'); END;
+
+DROP TRIGGER acts_only_grow;
+ALTER TABLE act ADD COLUMN amount_u INTEGER CHECK (amount_u > 0);
+UPDATE act SET amount_u = (
+    SELECT amount_u FROM ledger_entry AS entry
+    WHERE entry.act_id = act.act_id AND kind IN ('grant', 'refund') AND amount_u > 0)
+    WHERE verb IN ('grant', 'refund');
+CREATE TRIGGER acts_only_grow BEFORE UPDATE ON act
+    BEGIN SELECT RAISE(ABORT, 'acts are never changed'); END;
+"""
+
+
 @steps()
 def step_1_runs_and_ledger(db: Database) -> None:
     """Runs, budgets, the ledger, and the key with which media links are signed."""
@@ -399,6 +430,12 @@ def step_8_periods_by_their_bounds(db: Database) -> None:
     db.executescript(SCHEMA_8)
 
 
+@steps()
+def step_9_what_an_act_did(db: Database) -> None:
+    """Rules and extras can be proven by the acts that made them."""
+    db.executescript(SCHEMA_9)
+
+
 def refuse_what_is_not_ours(db: Database, path: str) -> None:
     """Raise DatabaseError, having changed nothing, for a foreign database or one newer than this program."""
     names = set(db.table_names())
@@ -411,3 +448,24 @@ def refuse_what_is_not_ours(db: Database, path: str) -> None:
             f"{path} was written by a newer version of this program (it knows {newer[-1]}); "
             "start that version, or name another file in DATABASE_URL."
         )
+
+
+@cache
+def schema() -> dict[str, str]:
+    """Every table, index, trigger and view of ours by its name, as all steps make them."""
+    db = Database(memory=True, execute_plugins=False)
+    try:
+        steps.apply(db)
+        return schema_of(db)
+    finally:
+        db.close()
+
+
+def schema_of(db: Database) -> dict[str, str]:
+    """What a database holds of tables, indexes, triggers and views, in words that do not differ by who wrote them."""
+    found = db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return {
+        name: " ".join(sql.replace('"', "").split())
+        for name, sql in found
+        if not name.startswith(("sqlite_", "_sqlite_migrations"))
+    }

@@ -71,6 +71,10 @@ _PUT_RULE = (
     "ON CONFLICT (server, subject, kind) DO UPDATE SET period = excluded.period, "
     "limit_u = excluded.limit_u, in_flight = excluded.in_flight, act_id = excluded.act_id"
 )
+_CHANGE_RULE = (
+    "INSERT INTO rule_change (act_id, server, subject, kind, period, limit_u, in_flight, in_force) "
+    "VALUES (:act_id, :server, :subject, :kind, :period, :limit_u, :in_flight, :in_force)"
+)
 _LIFT_RULE = "DELETE FROM rule WHERE server = :server AND subject = :subject AND kind = :kind"
 _ACT = ", ".join(field.name for field in fields(Act))
 _OFFER_DAYS_KEPT = 30.0
@@ -176,10 +180,11 @@ class SqliteStore:
                 return _rules(db, act.server)
             change = decision(_rules(db, act.server))
             act_id = _act(db, replace(act, detail=change.detail))
-            for rule in change.put:
-                db.execute(_PUT_RULE, {**asdict(rule), "act_id": act_id})
-            for rule in change.lift:
-                db.execute(_LIFT_RULE, {"server": rule.server, "subject": rule.subject, "kind": rule.kind})
+            for sql, rules in ((_PUT_RULE, change.put), (_LIFT_RULE, change.lift)):
+                for rule in rules:
+                    row = {**asdict(rule), "act_id": act_id, "in_force": int(sql == _PUT_RULE)}
+                    db.execute(sql, row)
+                    db.execute(_CHANGE_RULE, row)
             return _rules(db, act.server)
 
         return await self._writer.write(job)
@@ -188,7 +193,7 @@ class SqliteStore:
         def job(db: Database) -> Standing:
             level = plan(_rules(db, server))
             if not _is_known(db, act):
-                books.grant(db, level, amount_u, act, _act(db, act))
+                books.grant(db, level, amount_u, act, _act(db, replace(act, amount_u=amount_u)))
             return books.standing(db, level, server)
 
         return await self._writer.write(job)
@@ -200,8 +205,9 @@ class SqliteStore:
                 return run
             if run.refunded_u:
                 raise OfferGone(f"Run `{run_id}` was refunded before; nothing was changed.")
-            level = plan(_rules(db, run.server))
-            books.grant(db, level, amount(run), act, _act(db, act), refund_of=run_id)
+            level, amount_u = plan(_rules(db, run.server)), amount(run)
+            act_id = _act(db, replace(act, amount_u=amount_u))
+            books.grant(db, level, amount_u, act, act_id, refund_of=run_id)
             return _get(db, run_id)
 
         return await self._writer.write(job)

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,8 +23,8 @@ from bot.ports import Act, Choice, End, Offer, OfferKind, RunChanges
 from bot.quota import Level, Policy, Rule, RuleKind
 from bot.runs import Ending, Run, RunState
 from storage import SqliteStore, check_books, migrations, open_store
-from storage.audit import INVARIANTS
-from tests.money import PRICE_U, new_run, put_rule, wish
+from storage.audit import INVARIANTS, MADE, POINTS, WHOLE, prove
+from tests.money import PRICE_U, lift_rule, new_run, put_rule, wish
 
 MONTH = Period(kind="month", key="2026-11", starts_at=0.0, resets_at=30.0)
 DAY = Period(kind="day", key="2026-11-01", starts_at=0.0, resets_at=10.0)
@@ -52,11 +52,15 @@ POSTS = "a post never exceeds its hold, and a void gives back all of it"
 STORY = "all levels of a run tell the same story: as many entries of each kind, over the same amounts"
 SCOPES = "a run is held on every level of its scopes in whose period it was asked for, and on no other"
 ACTS = "every grant and refund is above 0 and named in an act by the same actor, and every rule has its act"
-GIVEN = "every grant, refund and release is in the ledger"
+GIVEN = "every grant, refund and release is in the ledger, once and with its amount"
+RULES = "every rule is what the last act on it made of it"
 BACK = "what is given back of a run is never more than what it was charged"
 REFUNDS = "a refund is for its run's member, of an ended run, once, and at most what it was charged by then"
 OFFERS = "a taken offer has one run, of its own, for the same member, place and request, at a price that was offered"
-COST = "a run whose cost is known is charged exactly that"
+QUESTIONS = "a question is its member's own, of the wish that it keeps, and knows what was said to it"
+COST = "a run whose cost is known is charged exactly that, and one whose cost is not as if it had none"
+TIMES = "a hold is of the moment in which its run was asked for, and its end of that in which the run ended"
+STATE = "a run has the state of its ending, and none before its end"
 LOOKED = "a run that is not over or not delivered will be looked at again"
 
 
@@ -70,7 +74,18 @@ class Breach:
 
 
 ENTRY = "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason, act_id) VALUES "
-ADJUST = f"{ENTRY} ('run-open', 'total', '2026-11', 'adjust', 0, 9.0, 'bot', '', NULL)"
+AGAIN = (
+    "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason, act_id) "
+    "SELECT run_id, scope, period_key, kind, amount_u, at, actor, reason, act_id FROM ledger_entry"
+)
+LIFTED = "INSERT INTO rule (server, subject, kind, act_id) VALUES ('discord:2', 'member:discord:6', 'block', 4)"
+WAITS = "offer_id = 'offer-waits'"
+STATE_OF = "UPDATE offer SET state"
+ASKED_TWICE = (
+    "INSERT INTO offer (offer_id, kind, origin, server, member, wish, choices, expires_at, over, asked_at) "
+    "SELECT 'again', kind, 'again', server, member, wish, choices, expires_at, over, asked_at FROM offer "
+    f"WHERE {WAITS}"
+)
 TWICE = (
     "INSERT INTO offer (offer_id, kind, origin, server, member, wish, choices, expires_at, over, state, run_id) "
     "SELECT 'again', kind, 'again', server, member, wish, choices, expires_at, over, state, run_id FROM offer "
@@ -85,6 +100,15 @@ BREACHES = [
     Breach("an entry is lost", BALANCE, ["DELETE FROM ledger_entry WHERE kind = 'adjust' AND scope = 'total'"]),
     Breach("a grant is lost", GIVEN, ["DELETE FROM ledger_entry WHERE kind = 'grant'"]),
     Breach("a refund is lost", GIVEN, ["DELETE FROM ledger_entry WHERE kind = 'refund'"]),
+    Breach("a grant is booked twice", GIVEN, [f"{AGAIN} WHERE kind = 'grant'"]),
+    Breach("a grant is more than its act says", GIVEN, ["UPDATE ledger_entry SET amount_u = 9 WHERE kind = 'grant'"]),
+    Breach(
+        "a refund is less than its act says",
+        GIVEN,
+        ["UPDATE ledger_entry SET amount_u = 4 WHERE kind = 'refund' AND run_id = 'run-below'"],
+    ),
+    Breach("an act does not say what it gave", GIVEN, ["UPDATE act SET amount_u = NULL WHERE verb = 'grant'"]),
+    Breach("an act that gave nothing says that it did", GIVEN, ["UPDATE act SET amount_u = 5 WHERE verb = 'set'"]),
     Breach("an entry is changed", BALANCE, ["UPDATE ledger_entry SET amount_u = 1 WHERE kind = 'post'"]),
     Breach(
         "an entry in another period",
@@ -207,7 +231,19 @@ BREACHES = [
         ],
     ),
     Breach("a rule whose act is lost", ACTS, ["UPDATE rule SET act_id = 99"]),
-    Breach("a rule of nobody", ACTS, ["UPDATE act SET actor = '' WHERE act_id = (SELECT act_id FROM rule)"]),
+    Breach("a rule of nobody", ACTS, ["UPDATE act SET actor = '' WHERE act_id IN (SELECT act_id FROM rule)"]),
+    Breach("a rule is raised by nobody", RULES, ["UPDATE rule SET limit_u = 2 WHERE kind = 'limit'"]),
+    Breach("a rule counts another period", RULES, ["UPDATE rule SET period = 'day' WHERE kind = 'limit'"]),
+    Breach("a rule lets more at a time", RULES, ["UPDATE rule SET in_flight = 9 WHERE kind = 'limit'"]),
+    Breach("a rule is lifted by nobody", RULES, ["DELETE FROM rule WHERE kind = 'limit'"]),
+    Breach(
+        "a rule is put on somebody else", RULES, ["UPDATE rule SET subject = 'role:discord:5' WHERE kind = 'limit'"]
+    ),
+    Breach("a rule is put in another server", RULES, ["UPDATE rule SET server = 'discord:8' WHERE kind = 'block'"]),
+    Breach("a rule is said to be of an older act", RULES, ["UPDATE rule SET act_id = 1 WHERE kind = 'limit'"]),
+    Breach("a lifted rule is back", RULES, [LIFTED]),
+    Breach("a rule that no act made", RULES, [LIFTED.replace("'member:discord:6'", "'member:discord:7'")]),
+    Breach("a change of a rule is lost", RULES, ["DELETE FROM rule_change WHERE act_id = 2"]),
     Breach(
         "a refund to somebody else",
         REFUNDS,
@@ -274,6 +310,64 @@ BREACHES = [
         OFFERS,
         ["UPDATE run SET request = json_set(request, '$.seed', 7) WHERE run_id = 'run-asked'"],
     ),
+    *(
+        Breach(f"a question of another {name}", QUESTIONS, [f"UPDATE offer SET {name} = 'discord:8' WHERE {which}"])
+        for name in ("member", "server")
+        for which in ("offer_id = 'offer-waits'", "offer_id = 'offer-denied'")
+    ),
+    *(
+        Breach(f"a question keeps {name}", QUESTIONS, [f"UPDATE offer SET {sql} WHERE offer_id = 'offer-waits'"])
+        for name, sql in {
+            "where to reply": "wish = json_set(wish, '$.reply_to', 'a secret')",
+            "another wish": "wish = json_set(wish, '$.request.seed', 9)",
+            "another choice": "choices = json_set(choices, '$[0].request.prompt', 'a cat')",
+            "no choice": "choices = '[]'",
+            "a price of nothing": "choices = json_set(choices, '$[0].price_u', 0)",
+            "a price that is no number": "choices = json_set(choices, '$[0].price_u', '3.20')",
+        }.items()
+    ),
+    Breach("a question is answered before it is asked", QUESTIONS, [f"{STATE_OF} = 'denied' WHERE {WAITS}"]),
+    Breach(
+        "a request is taken by nobody", QUESTIONS, ["UPDATE offer SET act_id = NULL WHERE offer_id = 'offer-asked'"]
+    ),
+    Breach("a request is denied by nobody", QUESTIONS, ["UPDATE offer SET act_id = NULL WHERE state = 'denied'"]),
+    Breach("an open request has an answer", QUESTIONS, [f"UPDATE offer SET act_id = 1 WHERE {WAITS}"]),
+    Breach("a member's own yes has an admin's act", QUESTIONS, ["UPDATE offer SET act_id = 1 WHERE kind = 'confirm'"]),
+    Breach("a member's own question is denied", QUESTIONS, [f"{STATE_OF} = 'denied' WHERE kind = 'confirm'"]),
+    Breach("a member's own question is replaced", QUESTIONS, [f"{STATE_OF} = 'replaced' WHERE kind = 'confirm'"]),
+    Breach("two open requests of a member", QUESTIONS, [ASKED_TWICE]),
+    Breach(
+        "a request is answered by another's act",
+        QUESTIONS,
+        ["UPDATE act SET member = 'discord:9' WHERE verb LIKE 'request%'"],
+    ),
+    Breach("a cost is taken away", COST, ["UPDATE run SET cost_u = NULL WHERE run_id = 'run-above'"]),
+    Breach(
+        "a cost as large as the price is taken away", COST, ["UPDATE run SET cost_u = NULL WHERE run_id = 'run-even'"]
+    ),
+    Breach("a cost of a free run is taken away", COST, ["UPDATE run SET cost_u = NULL WHERE run_id = 'run-free'"]),
+    Breach("a cost named later is taken away", COST, ["UPDATE run SET cost_u = NULL WHERE run_id = 'run-dearer'"]),
+    Breach("a hold of another time", TIMES, ["UPDATE ledger_entry SET at = 2.0 WHERE run_id = 'run-open'"]),
+    Breach("a run asked for at another time", TIMES, ["UPDATE run SET created_at = 0.5 WHERE run_id = 'run-open'"]),
+    Breach(
+        "a post of another time", TIMES, ["UPDATE ledger_entry SET at = 9.0 WHERE kind = 'post' AND scope = 'total'"]
+    ),
+    Breach("a void of another time", TIMES, ["UPDATE ledger_entry SET at = 2.5 WHERE kind = 'void'"]),
+    Breach("a run that ended at another time", TIMES, ["UPDATE run SET ended_at = 4.0 WHERE run_id = 'run-even'"]),
+    Breach("a state of another time", TIMES, ["UPDATE run SET state_at = 2.0 WHERE run_id = 'run-even'"]),
+    *(
+        Breach(f"{name} is {sql}", STATE, [f"UPDATE run SET {sql} WHERE run_id = 'run-{name}'"])
+        for name, sql in (
+            ("even", "state = 'failed'"),
+            ("even", "ending = 'failed'"),
+            ("below", "state = 'cancelled'"),
+            ("void", "state = 'succeeded'"),
+            ("dearer", "ending = 'video'"),
+            ("open", "ending = 'nsfw'"),
+            ("even", "ending = NULL"),
+            ("even", "ending = 'lost'"),
+        )
+    ),
     Breach("another cost", COST, ["UPDATE run SET cost_u = cost_u + 1 WHERE run_id = 'run-even'"]),
     Breach("a free video", COST, ["UPDATE run SET cost_u = 0 WHERE run_id = 'run-guessed'"]),
     Breach("a forgotten run", LOOKED, ["UPDATE run SET due_at = NULL WHERE run_id = 'run-open'"]),
@@ -282,8 +376,10 @@ BREACHES = [
 ]
 
 
-def act(verb: str) -> Act:
-    return Act(at=5.0, server="discord:2", actor="ada", actor_name="Ada", verb=verb, subject=MEMBER.scope)
+def act(verb: str, member: str = "") -> Act:
+    return Act(
+        at=5.0, server="discord:2", actor="ada", actor_name="Ada", verb=verb, subject=MEMBER.scope, member=member
+    )
 
 
 async def a_run(store: SqliteStore, name: str, levels: Sequence[Level] = LEVELS, **changes: Any) -> Run:
@@ -317,6 +413,12 @@ async def fill(store: SqliteStore) -> None:
     """Everything that money can go through, on all levels, one of which is opened late."""
     rule = Rule(server="discord:2", subject="role:discord:4", kind=RuleKind.LIMIT, period="month", limit_u=1)
     await put_rule(store, rule, act("set"))
+    await put_rule(store, replace(rule, in_flight=2), act("set"))
+    blocked = Rule(server="discord:2", subject="member:discord:5", kind=RuleKind.BLOCK)
+    await put_rule(store, blocked, act("block"))
+    unblocked = replace(blocked, subject="member:discord:6")
+    await put_rule(store, unblocked, act("block"))
+    await lift_rule(store, unblocked, act("unblock"))
     await an_unknown_run(store, "unknown")
     await a_run(store, "elsewhere", ELSEWHERE, roles=(), **SOMEBODY)
     ends = {
@@ -359,6 +461,7 @@ async def offers(store: SqliteStore) -> None:
     dear = new_run("asked", price_u=40 * PRICE_U, now=5.0)
     await store.take("offer-asked", dear, lambda _: LEVELS, approve=lambda _: act("request approved"))
     await store.deny("offer-denied", act("request denied"))
+    await store.ask("offer-waits", now=8.0, pause_s=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -382,12 +485,41 @@ def broken(path: Path, statements: Sequence[str]) -> str:
     shutil.copy(path, copy)
     with closing(sqlite3.connect(copy)) as connection, connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
-        for name in ("ledger_only_grows", "ledger_keeps_all", "acts_only_grow", "acts_are_kept"):
-            connection.execute(f"DROP TRIGGER {name}")
-        for name in ("one_hold", "one_end", "one_refund"):
-            connection.execute(f"DROP INDEX {name}")
+        guards = connection.execute(
+            "SELECT type, name, sql FROM sqlite_master WHERE type = 'trigger' OR sql LIKE 'CREATE UNIQUE INDEX one_%'"
+        ).fetchall()
+        for kind, name, _ in guards:
+            connection.execute(f"DROP {kind} {name}")
         for statement in statements:
             assert connection.execute(statement).rowcount > 0
+        for _, _, sql in guards:
+            with suppress(sqlite3.IntegrityError):  # what is there twice
+                connection.execute(sql)
+    return f"sqlite:///{copy}"
+
+
+def altered(path: Path, *statements: str) -> str:
+    """The address of a copy of a database whose file was changed in these ways."""
+    copy = path.with_name("altered.db")
+    shutil.copy(path, copy)
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        for statement in statements:
+            connection.execute(statement)
+    return f"sqlite:///{copy}"
+
+
+def emptied(path: Path, name: str) -> str:
+    """The address of a copy of a database one index of which is as it should be, and empty."""
+    copy = path.with_name("emptied.db")
+    shutil.copy(path, copy)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", [name]).fetchone()
+        connection.execute(f"DROP INDEX {name}")
+        never = "0" if " WHERE " not in sql else f"0 AND {sql.split(' WHERE ')[1]}"
+        connection.execute(f"{sql.split(' WHERE ')[0]} WHERE {never}")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", [sql, name])
     return f"sqlite:///{copy}"
 
 
@@ -395,8 +527,104 @@ def test_healthy_books_balance(healthy: Path) -> None:
     """Runs in every position, extras, a release, offers: there is nothing to say, and the file is only read."""
     before = healthy.read_bytes()
     assert check_books(f"sqlite:///{healthy}") == []
-    assert check_books(broken(healthy, [])) == []  # losing the guards alone breaks nothing
+    assert check_books(broken(healthy, [])) == []
     assert healthy.read_bytes() == before
+
+
+def test_it_says_how_much_it_proved(healthy: Path) -> None:
+    """The rows that were looked at, and the money, as everybody can count it."""
+    proof = prove(f"sqlite:///{healthy}")
+    with closing(sqlite3.connect(healthy)) as connection:
+        rows = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in proof.counts}
+    assert set(proof.counts) == {"run", "ledger_entry", "budget", "act", "rule", "offer"}
+    assert proof.counts == rows
+    assert (proof.breaches, proof.invariants) == ([], len(INVARIANTS))
+    charged_u = PRICE_U + 5 + 3 * PRICE_U + 0 + PRICE_U + 7 + 7
+    held_u = PRICE_U * 5 + 40 * PRICE_U
+    assert (proof.charged_u, proof.held_u) == (charged_u, held_u)
+
+
+@pytest.mark.parametrize(
+    ("name", "statement"),
+    [
+        *((name, f"DROP INDEX {name}") for name in ("run_due", "one_hold", "one_period", "act_of_server")),
+        *((name, f"DROP TRIGGER {name}") for name in ("ledger_only_grows", "acts_are_kept", "rule_changes_are_kept")),
+        ("installation", "DROP TABLE installation"),
+    ],
+)
+def test_what_the_file_lacks_is_found(healthy: Path, name: str, statement: str) -> None:
+    """A guard or an index that is not there guards and finds nothing, whatever the rows say."""
+    assert f"{MADE}: {name} is missing" in check_books(altered(healthy, statement))
+
+
+def test_what_cannot_be_proven_is_not_said_to_hold(healthy: Path) -> None:
+    """Where rows cannot be read at all, that is said, and nothing of them."""
+    proof = prove(altered(healthy, "DROP VIEW run_view"))
+    assert proof.breaches == [
+        f"{MADE}: run_view is missing",
+        "its rows cannot be proven: no such table: run_view",
+    ]
+    assert (proof.invariants, proof.counts) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "statements"),
+    [
+        ("run_due", ["DROP INDEX run_due", "CREATE INDEX run_due ON run (due_at) WHERE due_at IS NULL"]),
+        ("one_hold", ["DROP INDEX one_hold", "CREATE INDEX one_hold ON ledger_entry (run_id)"]),
+        (
+            "acts_are_kept",
+            ["DROP TRIGGER acts_are_kept", "CREATE TRIGGER acts_are_kept BEFORE DELETE ON act BEGIN SELECT 1; END"],
+        ),
+        ("rule", ["ALTER TABLE rule ADD COLUMN colour TEXT"]),
+    ],
+)
+def test_what_the_file_has_otherwise_is_found(healthy: Path, name: str, statements: Sequence[str]) -> None:
+    """A guard by its name alone is none."""
+    assert check_books(altered(healthy, *statements)) == [f"{MADE}: {name} is another"]
+
+
+def test_what_acts_on_our_rows_and_is_not_ours_is_found(healthy: Path) -> None:
+    """A trigger could change what the books say; another table is its owner's affair."""
+    added = "CREATE TRIGGER gift AFTER INSERT ON run BEGIN UPDATE budget SET spent_u = 0; END"
+    assert check_books(altered(healthy, added)) == [f"{MADE}: gift is unknown"]
+    assert check_books(altered(healthy, "CREATE TABLE notes (text TEXT)")) == []
+
+
+@pytest.mark.parametrize("name", ["run_due", "entry_of_run", "budget_current"])
+def test_an_emptied_index_is_found(healthy: Path, name: str) -> None:
+    """Through an index that lost its rows nothing comes due and nothing is counted, though all of it is there."""
+    found = check_books(emptied(healthy, name))
+    assert any(line.startswith(f"{WHOLE}: ") and line.endswith(f"missing from index {name}") for line in found), found
+
+
+def test_a_damaged_page_is_found(healthy: Path) -> None:
+    """A page that cannot be read is said, and not that every invariant holds."""
+    copy = altered(healthy)
+    file = Path(copy.removeprefix("sqlite:///"))
+    with closing(sqlite3.connect(file)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entry_of_run'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with file.open("r+b") as damaged:
+        damaged.seek((page - 1) * size + size - 40)
+        damaged.write(b"\xff" * 40)
+    with pytest.raises(DatabaseError, match="malformed"):
+        check_books(copy)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE rule SET act_id = 99",
+        "UPDATE offer SET act_id = 99 WHERE kind = 'request'",
+        "DELETE FROM budget WHERE scope = 'total'",
+        "DELETE FROM run WHERE run_id = 'run-agreed'",
+    ],
+)
+def test_what_points_nowhere_is_found(healthy: Path, statement: str) -> None:
+    """What a row names by its key is there."""
+    found = check_books(altered(healthy, statement))
+    assert any(line.startswith(f"{POINTS}: {{") for line in found), found
 
 
 def test_a_period_ends_before_the_moment_of_its_reset(healthy: Path) -> None:

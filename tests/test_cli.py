@@ -8,9 +8,11 @@ import io
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import IO
 from zoneinfo import ZoneInfo
@@ -21,6 +23,7 @@ import pytest
 from bot.ledger import period_at
 from bot.quota import Level
 from storage import open_store
+from storage.audit import INVARIANTS
 from tests.harness import ROOT, Scene, nursery, scene
 from tests.money import new_run
 
@@ -109,7 +112,18 @@ async def test_ledger_check_proves_the_books_beside_the_running_bot(world: Scene
     """0 and a sentence while they balance; 1 and the rows once somebody broke them."""
     await world.end_of(await world.veo())
     code, output, _ = await bot("ledger", "check", folder=world.folder, DATABASE_URL=world.database_url)
-    assert (code, output) == (0, "The books balance: every invariant holds over the whole database.\n")
+    proven = (
+        f"Proven: the file, its schema, and {len(INVARIANTS)} invariants over all rows (1 in run, 8 in ledger_entry, "
+        "4 in budget, 0 in act, 0 in rule, 0 in offer); $3.20 charged and $0.00 held.\n"
+    )
+    assert (code, output) == (0, f"The books balance: every invariant holds over the whole database.\n{proven}")
+    await bot("backup", "copy.db", folder=world.folder, DATABASE_URL=world.database_url)
+    with closing(sqlite3.connect(world.folder / "copy.db")) as connection, connection:
+        connection.execute("UPDATE budget SET spent_u = 1 WHERE scope = 'total'")
+    code, output, _ = await bot("ledger", "check", folder=world.folder, DATABASE_URL="sqlite:///copy.db")
+    lines = output.splitlines(keepends=True)
+    assert (code, len(lines), lines[1]) == (1, 2, proven)
+    assert lines[0].startswith("each level's held, spent and excess are what its entries add up to: {")
 
 
 async def test_ledger_export_writes_the_books_of_the_running_bot(world: Scene) -> None:

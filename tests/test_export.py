@@ -144,7 +144,7 @@ def test_both_formats_say_the_same_of_every_entry(ledger: Path) -> None:
     """Parsed back, each is the whole ledger in order, with who, why, and what the run was quoted and cost."""
     stored = rows(
         ledger,
-        "SELECT entry_id, entry.at, run_id, scope, period_key, entry.kind, amount_u, entry.actor, entry.reason, "
+        "SELECT entry_id, entry.at, run_id, scope, period_key, entry.kind, entry.amount_u, entry.actor, entry.reason, "
         "act.actor_name, act.verb, run.member_name, price_u, cost_u FROM ledger_entry AS entry "
         "LEFT JOIN run USING (run_id) LEFT JOIN act USING (act_id) ORDER BY entry_id",
     )

@@ -271,8 +271,9 @@ def old_database(path: Path) -> None:
         connection.executemany("INSERT INTO budget VALUES (?, ?, ?, ?, ?, ?)", OLD_BUDGETS)
         connection.executemany(
             "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason) "
-            "SELECT run_id, member_scope, member_period, ?, ?, state_at, 'bot', ? FROM run WHERE run_id = 'run-' || ?",
-            [(kind, amount_u, reason, name) for name, kind, amount_u, reason in OLD_ENTRIES],
+            "SELECT run_id, member_scope, member_period, ?, ?, iif(? = 'hold', created_at, state_at), 'bot', ? "
+            "FROM run WHERE run_id = 'run-' || ?",
+            [(kind, amount_u, kind, reason, name) for name, kind, amount_u, reason in OLD_ENTRIES],
         )
 
 

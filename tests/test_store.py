@@ -549,7 +549,7 @@ class TestLevelsThatComeAndGo:
         october = Period(kind="month", key="2026-10", starts_at=-31.0, resets_at=NOVEMBER.starts_at)
         for other in (DECEMBER, october):
             assert (await stand(store, replace(level, period=other))).limit_u == PRICE_U
-        assert await store.acts("1", 9) == [ACT]
+        assert await store.acts("1", 9) == [replace(ACT, amount_u=PRICE_U)]
         assert shelf.audit() == []
 
     async def test_a_grant_opens_the_books_of_its_level(self, store: Ledger) -> None:
@@ -1348,6 +1348,7 @@ class TestSqlite:
         await store.keep(question("6"))
         levels = [Level(scope=scope, period=NOVEMBER, limit_u=9 * PRICE_U, in_flight_max=9) for scope in BO.scopes]
         rule_ = Rule(server="1", subject="member:bo", kind=RuleKind.DESK)
+        lifted = replace(rule_, kind=RuleKind.BLOCK)
         verbs: dict[str, Callable[[], Any]] = {
             "admit": lambda: admitted(store, "3", *levels),
             "offer": lambda: store.offer(question("3"), wish("3"), lambda _: levels),
@@ -1360,7 +1361,7 @@ class TestSqlite:
             "answer_to": lambda: store.answer_to("origin-1"),
             "keep_answer": lambda: store.keep_answer("origin-1", "said", now=9.0),
             "rules": lambda: store.rules("1"),
-            "decide": lambda: store.decide(ACT, lambda _: Change(put=(rule_,), lift=(rule_,))),
+            "decide": lambda: store.decide(ACT, lambda _: Change(put=(rule_,), lift=(lifted,))),
             "grant": lambda: store.grant("1", lambda _: levels[0], 1, ACT),
             "refund": lambda: store.refund(over.run_id, lambda _: 1, lambda _: levels[-1], ACT),
             "release": lambda: store.release(doubted, ACT, End(ending=Ending.FAILED)),
