@@ -2,7 +2,8 @@
 
 The way of one `/veo`, from the click to the posted video:
 
-1. `cogs.veo.Veo.veo` acknowledges the interaction and turns its options into a `Wish`.
+1. `cogs.veo.Veo.veo` acknowledges the interaction, turns its options into a `Wish`, and has `cogs.servers.Servers`
+   say whether the bot is switched on there.
 2. `bot.admission.Admission.ask` prices it. `storage.sqlite.SqliteStore.admit` reads the rules, has
    `bot.quota.Policy` make the levels of them, holds the price on each (`storage.books.hold`) and writes the run, in
    one transaction. A dear wish becomes a question first, and one over a limit may become a request to the admins:

@@ -323,37 +323,30 @@ async def test_an_operators_ceiling_holds_whatever_admins_set(tmp_path: Path) ->
         assert "above the operator's ceiling of $50.00" in await world.act("bot limit", amount="51")
 
 
-@pytest.mark.parametrize(
-    ("amount", "said"),
-    [
-        ("0", "$0.00 per month"),
-        ("10.0050", "$10.005 per month"),
-        ("10,50", "$10.50 per month"),
-        ("$ 7", "$7.00 per month"),
-        ("1,000.50", "$1000.50 per month"),
-        ("none", "no limit per month"),
-        ("-5", "below zero"),
-        ("ten", "not an amount of dollars"),
-        ("1,000", "two ways; write 1000 or 1.00"),
-        ("1.000", "two ways; write 1000 or 1.00"),
-        ("€5", "not an amount of dollars"),
-        ("99999999999999999999", "more than a billion dollars"),
-    ],
-)
-async def test_amounts_are_taken_as_people_write_them_or_refused_in_a_sentence(
-    admin_world: Scene, amount: str, said: str
-) -> None:
+AMOUNTS = [
+    ("0", "$0.00 per month"),
+    ("10.0050", "$10.005 per month"),
+    ("10,50", "$10.50 per month"),
+    ("$ 7", "$7.00 per month"),
+    ("1,000.50", "$1000.50 per month"),
+    ("none", "no limit per month"),
+    ("-5", "below zero"),
+    ("ten", "not an amount of dollars"),
+    ("1,000", "two ways; write 1000 or 1.00"),
+    ("1.000", "two ways; write 1000 or 1.00"),
+    ("€5", "not an amount of dollars"),
+    ("99999999999999999999", "more than a billion dollars"),
+]
+
+
+async def test_amounts_are_taken_as_people_write_them_or_refused_in_a_sentence(world: Scene) -> None:
     """Unambiguous ones are accepted and repeated; others change nothing."""
-    before = len(admin_world.rows("SELECT * FROM act"))
-    answer = await admin_world.act("limit set", amount=amount)
-    assert said in answer
-    accepted = "From now on" in answer
-    assert len(admin_world.rows("SELECT * FROM act")) == before + accepted
-
-
-@pytest.fixture
-async def admin_world(world: Scene) -> Scene:
-    return world
+    for amount, said in AMOUNTS:
+        before = len(world.rows("SELECT * FROM act"))
+        answer = await world.act("limit set", amount=amount)
+        assert said in answer
+        accepted = "From now on" in answer
+        assert len(world.rows("SELECT * FROM act")) == before + accepted
 
 
 async def test_a_wrong_choice_of_options_gets_a_sentence(world: Scene) -> None:

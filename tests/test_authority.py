@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -1148,6 +1149,7 @@ def _extras_u(db, server, levels):
 ]
 
 
+BROKEN = re.compile(r"^(?:sqlite3\.Operational|Attribute|Name|Type|Import)Error", re.M)
 NOTICED = (AssertionError, TimeoutError, CommandRefused, IntegrityError, pytest.fail.Exception)
 
 
@@ -1178,3 +1180,5 @@ async def test_without_any_one_guard_a_story_goes_wrong(
     monkeypatch.setattr(harness, "WAIT_S", 2.5)
     with replaced(without), pytest.raises(NOTICED):
         await tell(story, tmp_path, without.code)
+    for log in tmp_path.rglob("bot.log"):  # what went wrong is what was to be shown, not the code that stands in
+        assert BROKEN.search(log.read_text()) is None, log.read_text()

@@ -21,7 +21,7 @@ from tests.forks import Nursery
 from tests.harness import ROOT
 
 CONTRACT = ("callback", "polling", "nsfw", "failed", "cancelled", "partial", "quota", "too-large", "slow")
-COST = {"delivered": "3.20", "nsfw": "3.20", "failed": None, "cancelled": None, "unknown": None, "refused": None}
+COST = {"delivered": "1.60", "nsfw": "1.60", "failed": None, "cancelled": None, "unknown": None, "refused": None}
 
 
 @cache
@@ -48,7 +48,7 @@ async def test_a_scenario_ends_as_it_should(name: str, tmp_path: Path) -> None:
     """Exit code 0, the outcome last, its cost exact, and a playable clip where one was posted."""
     outcome = SCENARIOS[name].outcome
     clip = tmp_path / "clip.mp4"
-    code, lines, errors = await demo("--scenario", name, "--out", str(clip))
+    code, lines, errors = await demo("--scenario", name, "--option", "duration=4s", "--out", str(clip))
     assert code == 0, errors
     end = lines[-1]
     assert set(end) == {"outcome", "run_id", "cost_usd", "message_id"}

@@ -1564,4 +1564,4 @@ def test_any_sequence_of_verbs_keeps_the_books(kind: Callable[[Path], Shelf]) ->
     class Machine(StoreMachine):
         shelf_kind = staticmethod(kind)
 
-    run_state_machine_as_test(Machine, settings=settings(max_examples=30, stateful_step_count=30))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=20, stateful_step_count=30))
