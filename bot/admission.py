@@ -287,7 +287,7 @@ class Admission:
 
     def _act(self, offer: Offer, verb: str, admin: Admin, over: Sequence[Over] = ()) -> Act:
         price_u = offer.choices[0].price_u
-        adds = [f"adds {usd(each.over_u)} to {_WHOSE[each.scope.partition(':')[0]]}" for each in over]
+        adds = [f"adds {usd(each.over_u)} beyond {_WHOSE[each.scope.partition(':')[0]]}" for each in over]
         return Act(
             at=self._clock.now(),
             server=admin.server,

@@ -364,7 +364,7 @@ async def test_a_request_approved_20_times_at_once_is_one_run_and_one_act(desk: 
     assert len({each.run_id for each in answers if isinstance(each, Offer)}) == 1
     assert all(isinstance(each, Offer) for each in answers)
     assert desk.rows("SELECT detail, member FROM act WHERE verb = 'request approved'") == [
-        ("$2.00, adds $1.00 to the server's limit, adds $1.00 to the member's limit", BO)
+        ("$2.00, adds $1.00 beyond the server's limit, adds $1.00 beyond the member's limit", BO)
     ]
     assert desk.rows("SELECT 1 FROM ledger_entry WHERE kind = 'grant'") == []
     for sort, left_u in (("server", 0), ("member", 0), ("channel", 46 * PRICE_U)):

@@ -119,7 +119,7 @@ async def test_a_member_over_the_limit_asks_and_gets_exactly_that_once(tmp_path:
         assert world.rows("SELECT 1 FROM ledger_entry WHERE kind = 'grant'") == []
         (decided,) = told_in(world, "general", "Approved by")
         assert decided["components"] == []
-        adds = "$3.20, adds $2.40 to the member's limit"
+        adds = "$3.20, adds $2.40 beyond the member's limit"
         assert f"Approved by <@{world.member('Ada').id}>: {adds} · run" in decided["content"]
         assert "Ends" not in decided["content"]
         assert f"request approved: <@{world.member().id}> · {adds}" in await world.act("log")
