@@ -12,13 +12,13 @@ test:
 	$(python) -m ruff check .
 	$(python) -m mypy
 	.venv/bin/lint-imports --cache-dir .import_linter_cache
-	$(python) -m pytest -n 4 $(ARGS)
+	$(python) -m pytest -n 4 --dist worksteal $(ARGS)
 
 # New simulated worlds and new examples of every property, and many kills: make worlds N=100000, make kills N=500.
 worlds:
 	@sh setup.sh test
 	$(python) -m tests.worlds --worlds $(or $(N),1000)
-	$(python) -m pytest -n 4 --hypothesis-profile=new tests/test_hostile.py tests/test_store.py \
+	$(python) -m pytest -n 4 --dist worksteal --hypothesis-profile=new tests/test_hostile.py tests/test_store.py \
 		tests/test_money_machine.py::test_any_story_keeps_the_books
 
 kills:
