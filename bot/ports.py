@@ -176,6 +176,7 @@ class Figures:
 
     open: int  # runs that wait for their turn or are at Runflow
     unknown: int  # runs of which nobody can tell whether Runflow took them; their money is held
+    unreadable: int  # runs whose rows this version of the program cannot read; they wait for one that can
     lookup_proven: bool  # whether an order without a clear answer may be sent again
 
 
@@ -189,7 +190,8 @@ class Store(Protocol):
     async def claim_due(self, now: float, *, lease_until: float, limit: int) -> list[Run]:
         """The runs due by `now`, the longest waiting first; each is due again at `lease_until` at the latest.
 
-        Reply addresses that are no longer valid by `now` are dropped on the way.
+        Reply addresses that are no longer valid by `now` are dropped on the way. A run that cannot be read is left out,
+        takes no place, and is tried again an hour later.
         """
         ...
 

@@ -17,8 +17,6 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
-from dataclasses import fields as dataclass_fields
 from decimal import Decimal, DecimalException
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
@@ -55,7 +53,7 @@ _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _INTEGER_MAX = 2**63 - 1
 _PROTOCOL_ADDRESSES = IPv4Network("192.0.0.0/24")  # RFC 6890; not private to Python before 3.11.10
 _GLOBAL_UNICAST = IPv6Network("2000::/3")  # all of the rest is local, translated to IPv4, or not assigned
-_SENT = (*(field.name for field in dataclass_fields(VeoRequest)), "callback_url", "metadata", "client_ref")
+_SENT = (*VeoRequest(prompt="").options, "callback_url", "metadata", "client_ref")
 _REPLY_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
 
@@ -116,9 +114,9 @@ class Runflow:
     def _submission(self, run: Run) -> dict[str, Any]:
         """Every field that has a default is sent, since leaving one out may buy it (model page)."""
         optional = ("seed", "negative_prompt")
-        fields = asdict(run.request)
+        options = run.request.options
         body: dict[str, Any] = {
-            "input": {name: value for name, value in fields.items() if name not in optional or value is not None},
+            "input": {name: value for name, value in options.items() if name not in optional or value is not None},
             "client_ref": run.client_ref,
             "metadata": {"client_ref": run.client_ref},
         }

@@ -10,9 +10,10 @@ import base64
 import hashlib
 import random
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Duration = Literal["4s", "6s", "8s"]
 Resolution = Literal["720p", "1080p", "4k"]
@@ -51,10 +52,25 @@ class VeoRequest:
     seed: int | None = None
     auto_fix: bool = True
     safety_tolerance: SafetyTolerance = "4"
+    others: tuple[tuple[str, object], ...] = ()  # options that only a newer version of this program knows
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> VeoRequest:
+        """The request of these options. Raises TypeError without a prompt."""
+        known = {name: stored[name] for name in _OPTIONS if name in stored}
+        return cls(**known, others=tuple((name, value) for name, value in stored.items() if name not in known))
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Every option by its name, those that this program does not know as they were asked for."""
+        return {name: getattr(self, name) for name in _OPTIONS} | dict(self.others)
 
     @property
     def seconds(self) -> int:
         return int(self.duration.removesuffix("s"))
+
+
+_OPTIONS = tuple(field.name for field in fields(VeoRequest) if field.name != "others")
 
 
 class RunState(StrEnum):

@@ -381,6 +381,16 @@ CREATE TRIGGER acts_only_grow BEFORE UPDATE ON act
 """
 
 
+SCHEMA_10 = """
+-- Since when a run is left alone because its row cannot be read.
+ALTER TABLE run ADD COLUMN parked_at REAL;
+CREATE INDEX run_parked ON run (parked_at) WHERE parked_at IS NOT NULL;
+DROP INDEX run_open;
+CREATE INDEX run_open ON run (state, member, created_at, run_id, parked_at)
+    WHERE state IN ('ambiguous', 'reserved', 'running', 'submitting');
+"""
+
+
 @steps()
 def step_1_runs_and_ledger(db: Database) -> None:
     """Runs, budgets, the ledger, and the key with which media links are signed."""
@@ -434,6 +444,12 @@ def step_8_periods_by_their_bounds(db: Database) -> None:
 def step_9_what_an_act_did(db: Database) -> None:
     """Rules and extras can be proven by the acts that made them."""
     db.executescript(SCHEMA_9)
+
+
+@steps()
+def step_10_one_bad_row(db: Database) -> None:
+    """A run that cannot be read is parked."""
+    db.executescript(SCHEMA_10)
 
 
 def refuse_what_is_not_ours(db: Database, path: str) -> None:

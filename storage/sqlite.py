@@ -9,8 +9,10 @@ PostgreSQL too: conditional updates, unique indexes, checks. The ports with thei
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -35,6 +37,8 @@ from bot.runs import (
 from storage import books
 from storage.writer import Writer
 
+log = logging.getLogger("veo.storage")
+
 _CONVERTED: dict[str, Callable[[Any], object]] = {
     "state": RunState,
     "ending": Ending,
@@ -44,11 +48,12 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
     "lookup_fresh": bool,
     "direct": bool,
     "roles": lambda text: tuple(json.loads(text)),
-    "request": lambda text: VeoRequest(**json.loads(text)),
+    "request": lambda text: VeoRequest.of(json.loads(text)),
 }
 _RUN_FIELDS = tuple(field.name for field in fields(Run))
+_WISH = tuple(field.name for field in fields(Wish))
 _GIVEN = (
-    *(field.name for field in fields(Wish)),
+    *_WISH,
     *("run_id", "price_u", "callback_token", "state", "state_at", "created_at", "due_at"),
     *("member_scope", "member_period"),
 )
@@ -64,6 +69,7 @@ _UNTOUCHED: dict[str, Any] = dict.fromkeys(
 }
 _RUN = f"SELECT {', '.join(_RUN_FIELDS)} FROM run_view"
 _OPEN = ", ".join(f"'{state}'" for state in sorted(IN_FLIGHT | {RunState.RESERVED}))
+_PARKED_S = 3600.0  # so long a run whose row cannot be read is left alone
 _RULE = "SELECT server, subject, kind, period, limit_u, in_flight FROM rule"
 _PUT_RULE = (
     "INSERT INTO rule (server, subject, kind, period, limit_u, in_flight, act_id) "
@@ -79,6 +85,10 @@ _LIFT_RULE = "DELETE FROM rule WHERE server = :server AND subject = :subject AND
 _ACT = ", ".join(field.name for field in fields(Act))
 _OFFER_DAYS_KEPT = 30.0
 _ANSWER_KEPT_S = 86400.0
+
+
+class UnreadableRow(Exception):
+    """A run's row holds what this version of the program cannot read."""
 
 
 def database_path(url: str) -> str:
@@ -255,7 +265,7 @@ class SqliteStore:
         sql = "created_at >= :since AND created_at < :until ORDER BY created_at, run_id"
         where = sql if server is None else f"server = :server AND {sql}"
         values = {"server": server, "since": since, "until": until}
-        return await self._writer.read(lambda db: [_fact(run) for run in _runs(db, where, values)])
+        return await self._writer.read(lambda db: [_fact(run) for run in _readable(db, where, values)])
 
     async def standings(self, who: Spender, plan: Plan) -> list[Standing]:
         return await self._writer.read(
@@ -281,9 +291,8 @@ class SqliteStore:
                     {"now": now, "limit": limit},
                 )
             )
-            for row in due:
-                db.execute("UPDATE run SET due_at = :until WHERE run_id = :run_id", {**row, "until": lease_until})
-            return [_get(db, row["run_id"]) for row in due]
+            claimed = [_claim(db, row["run_id"], now, lease_until) for row in due]
+            return [run for run in claimed if run is not None]
 
         return await self._writer.write(job)
 
@@ -327,7 +336,8 @@ class SqliteStore:
                 "AND coalesce(candidate_id, '') = coalesce(:seen_candidate, '') "
                 # Those that asked earlier go first: each older one that still waits counts as a taken place.
                 f"AND (SELECT count(*) FROM run AS other WHERE other.state IN ({_OPEN}) AND (other.state != 'reserved' "
-                "OR (other.created_at, other.run_id) < (run.created_at, run.run_id))) < :total_max",
+                "OR (other.created_at, other.run_id) < (run.created_at, run.run_id)) "
+                "AND other.parked_at IS NULL) < :total_max",
                 {"total_max": total_max, "seen_candidate": run.candidate_id},
             )
 
@@ -371,13 +381,13 @@ class SqliteStore:
         return await self._writer.read(lambda db: db.execute(sql).fetchall() == [(1,)] * 3)
 
     async def figures(self) -> Figures:
-        def job(db: Database) -> tuple[int, int]:
+        def job(db: Database) -> dict[str, int]:
             (flying,) = db.execute(f"SELECT count(*) FROM run WHERE state IN ({_OPEN})").fetchone()
-            sql = "SELECT count(*) FROM run WHERE state = 'unknown' AND state_at > 0"
-            return flying, db.execute(sql).fetchone()[0]
+            (unknown,) = db.execute("SELECT count(*) FROM run WHERE state = 'unknown' AND state_at > 0").fetchone()
+            (parked,) = db.execute("SELECT count(*) FROM run WHERE parked_at IS NOT NULL").fetchone()
+            return {"open": flying, "unknown": unknown, "unreadable": parked}
 
-        flying, unknown = await self._writer.read(job)
-        return Figures(open=flying, unknown=unknown, lookup_proven=await self.lookup_proven())
+        return Figures(**await self._writer.read(job), lookup_proven=await self.lookup_proven())
 
     # Reading
 
@@ -387,7 +397,7 @@ class SqliteStore:
 
     async def latest(self, member: str, limit: int) -> list[Run]:
         where = "member = :member ORDER BY created_at DESC, run_id LIMIT :limit"
-        return await self._writer.read(lambda db: _runs(db, where, {"member": member, "limit": limit}))
+        return await self._writer.read(lambda db: _readable(db, where, {"member": member, "limit": limit}))
 
     async def media_key(self) -> bytes:
         sql = "SELECT value FROM installation WHERE name = 'media_key'"
@@ -451,7 +461,7 @@ def _keep(db: Database, offer: Offer) -> Offer:
         "DELETE FROM offer WHERE state = 'open' AND expires_at < :old",
         {"old": offer.expires_at - 86400 * _OFFER_DAYS_KEPT},
     )
-    wish = asdict(_without_reply(offer.wish))
+    wish = vars(_without_reply(offer.wish)) | {"request": offer.wish.request.options}
     db.execute(
         "INSERT INTO offer (offer_id, kind, origin, server, member, wish, choices, expires_at, over) VALUES "
         "(:id, :kind, :origin, :server, :member, :wish, :choices, :expires_at, :over) ON CONFLICT (origin) DO NOTHING",
@@ -462,7 +472,7 @@ def _keep(db: Database, offer: Offer) -> Offer:
             "server": offer.wish.server,
             "member": offer.wish.member,
             "wish": json.dumps(wish),
-            "choices": json.dumps([asdict(choice) for choice in offer.choices]),
+            "choices": json.dumps([vars(choice) | {"request": choice.request.options} for choice in offer.choices]),
             "expires_at": offer.expires_at,
             "over": offer.over,
         },
@@ -490,14 +500,15 @@ def _offers(db: Database, where: str, values: Mapping[str, object]) -> list[Offe
 
 
 def _offer_of(db: Database, row: Mapping[str, Any]) -> Offer:
-    wish = json.loads(row["wish"])
-    wish |= {"request": VeoRequest(**wish["request"]), "roles": tuple(wish["roles"])}
+    stored = json.loads(row["wish"])
+    wish = {name: stored[name] for name in _WISH if name in stored}
+    wish |= {"request": VeoRequest.of(wish["request"]), "roles": tuple(wish["roles"])}
     return Offer(
         offer_id=row["offer_id"],
         kind=OfferKind(row["kind"]),
         wish=Wish(**wish),
         choices=tuple(
-            Choice(request=VeoRequest(**each["request"]), price_u=each["price_u"])
+            Choice(request=VeoRequest.of(each["request"]), price_u=each["price_u"])
             for each in json.loads(row["choices"])
         ),
         expires_at=row["expires_at"],
@@ -551,15 +562,45 @@ def _runs(db: Database, where: str, values: Mapping[str, object]) -> list[Run]:
     return [_run_of(row) for row in db.execute(f"{_RUN} WHERE {where}", dict(values)).fetchall()]
 
 
+def _readable(db: Database, where: str, values: Mapping[str, object]) -> list[Run]:
+    """Those of the runs whose rows can be read: one that cannot takes no list away."""
+    found = []
+    for row in db.execute(f"{_RUN} WHERE {where}", dict(values)).fetchall():
+        with suppress(UnreadableRow):
+            found.append(_run_of(row))
+    return found
+
+
 def _get(db: Database, run_id: str) -> Run:
     return _runs(db, "run_id = :id", {"id": run_id})[0]
 
 
+def _claim(db: Database, run_id: str, now: float, lease_until: float) -> Run | None:
+    """Lease a run. One whose row cannot be read is parked: it waits, takes no place, and is counted."""
+    try:
+        run = _get(db, run_id)
+    except UnreadableRow as error:
+        sql = "UPDATE run SET due_at = :later, parked_at = :now WHERE run_id = :id AND parked_at IS NULL"
+        values = {"later": now + _PARKED_S, "now": now, "id": run_id}
+        if db.execute(sql, values).rowcount:
+            log.error("%s; it is parked until a version of this program that can read it is started", error)
+        else:
+            db.execute("UPDATE run SET due_at = :later WHERE run_id = :id", values)
+        return None
+    sql = "UPDATE run SET due_at = :until, parked_at = NULL WHERE run_id = :id"
+    db.execute(sql, {"until": lease_until, "id": run_id})
+    return replace(run, due_at=lease_until)
+
+
 def _run_of(row: tuple[Any, ...]) -> Run:
+    """Raises UnreadableRow for one that another version of this program, or nobody, wrote so."""
     values: dict[str, Any] = dict(zip(_RUN_FIELDS, row, strict=True))
-    for name, convert in _CONVERTED.items():
-        if values[name] is not None:
-            values[name] = convert(values[name])
+    try:
+        for name, convert in _CONVERTED.items():
+            if values[name] is not None:
+                values[name] = convert(values[name])
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise UnreadableRow(f"run={values['run_id']} cannot be read: {name} ({type(error).__name__})") from error
     return Run(**values)
 
 
@@ -580,7 +621,7 @@ def _insert_run(db: Database, new: NewRun, member_scope: str, member_period: str
     )
     row = vars(run) | {
         "roles": json.dumps(run.roles),
-        "request": json.dumps(vars(run.request)),
+        "request": json.dumps(run.request.options),
         "member_scope": member_scope,
         "member_period": member_period,
     }
