@@ -16,7 +16,7 @@ from bot.ledger import AMOUNT_MAX_U, PeriodKind, parse_amount, usd
 from bot.ports import Act, Admin, Books, Change, Clock, End
 from bot.quota import EVERYWHERE, TOTAL, Level, Policy, Rule, RuleKind, Rules, Spender, Standing, server_scope
 from bot.report import Report, RunFact, make_report
-from bot.runs import Ending, Run, RunState
+from bot.runs import Ending, Run
 
 log = logging.getLogger("veo.admin")
 
@@ -184,16 +184,19 @@ class Administration:
     # Runs
 
     async def refund(self, admin: Admin, run_id: str, reason: str) -> Run:
-        """Give the member back what a run was charged, or release the hold of an unknown one.
+        """Give the member back what a run was charged, or release the hold of an unknown or overdue one.
 
         The refund is an extra of the member's present period. What Runflow billed is gone, so the levels above the
         member go on counting it.
         """
         run = await self._run_of(admin, run_id)
-        if run.state == RunState.UNKNOWN:
+        if run.releasable:
             return await self._release(admin, run, reason)
         if not run.terminal:
-            raise BadRequest("That run is still under way; it is charged only what Runflow bills in the end.")
+            raise BadRequest(
+                "That run is still under way; it is charged only what Runflow bills in the end. "
+                "Should it never end, this releases it once it is overdue."
+            )
         now = self._clock.now()
         act = self._act(admin, "refund", f"run:{run_id}", usd(run.charged_u), reason, member=run.member)
         refunded = await self._books.refund(
@@ -219,7 +222,7 @@ class Administration:
         released = await self._books.release(run, act, end)
         if released is None:
             raise BadRequest("Something became known of that run at this moment; look at it again.")
-        log.warning("released run=%s actor=%s: should it have been billed, that is not booked", run.run_id, admin.actor)
+        log.warning("released run=%s state=%s actor=%s", run.run_id, run.state, admin.actor)
         self._look()
         return released
 

@@ -233,6 +233,8 @@ class Engine:
             return await self._stay(run, due_at=now + self._pause(run, error.wait_s), tries=run.tries + 1)
         if named is not None:
             return await self._adopt(run, named)
+        if self._is_late(run):
+            return await self._give_up(run)
         begun = await self._store.begin_submit(run, now=now, total_max=self._limits.runs_total)
         if begun is None:
             due_at = now + jittered(self._chance, self._limits.poll_first_s)
@@ -255,24 +257,23 @@ class Engine:
                 end = End(ending=Ending.FAILED, cost_u=0, failure_code=code, failure_message=message)
                 return await self._store.settle(run, end, now=now)
             case NotSent(reason=reason, wait_s=wait_s):
-                return await self._not_sent(run, reason, wait_s)
+                log.warning("not sent run=%s: %s; will try again", run.run_id, reason)
+                pause = growing_pause(self._limits.poll_first_s, run.posts - 1, 60.0)
+                due_at = now + (wait_s if wait_s is not None else jittered(self._chance, pause))
+                changes = RunChanges(due_at=due_at, tries=run.tries + 1)
+                return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
             case Unclear(reason=reason):
                 log.warning("submission unclear run=%s: %s; looking it up", run.run_id, reason)
                 first = LOOKUP_SHARES[0] * self._limits.settle_s
                 changes = RunChanges(due_at=now + first, tries=0, unclear_posts=run.unclear_posts + 1)
                 return await self._store.advance(run, RunState.AMBIGUOUS, now=now, changes=changes)
 
-    async def _not_sent(self, run: Run, reason: str, wait_s: float | None) -> Run | None:
-        now = self._clock.now()
-        if self._is_late(run) and run.posts > 1:  # it may have waited its turn for long; that was not Runflow's fault
-            log.warning("gave up run=%s: %s", run.run_id, reason)
-            end = End(ending=Ending.FAILED, cost_u=0, failure_code="UNREACHABLE", failure_message=reason)
-            return await self._store.settle(run, end, now=now)
-        log.warning("not sent run=%s: %s; will try again", run.run_id, reason)
-        pause = growing_pause(self._limits.poll_first_s, run.posts - 1, 60.0)
-        due_at = now + (wait_s if wait_s is not None else jittered(self._chance, pause))
-        changes = RunChanges(due_at=due_at, tries=run.tries + 1)
-        return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
+    async def _give_up(self, run: Run) -> Run | None:
+        """End a wish that could not be ordered by its deadline; it costs nothing."""
+        code, message = ("UNREACHABLE", "not reached in time") if run.posts else ("NO_TURN", "no free place in time")
+        log.warning("gave up run=%s: %s", run.run_id, message)
+        end = End(ending=Ending.FAILED, cost_u=0, failure_code=code, failure_message=message)
+        return await self._store.settle(run, end, now=self._clock.now())
 
     async def _adopt(self, run: Run, seen: Observation) -> Run | None:
         """The run has its id at Runflow: from here on its own record is what counts."""

@@ -176,6 +176,7 @@ class Figures:
 
     open: int  # runs that wait for their turn or are at Runflow
     unknown: int  # runs of which nobody can tell whether Runflow took them; their money is held
+    overdue: int  # runs past their deadline whose end Runflow does not tell; their money is held
     unreadable: int  # runs whose rows this version of the program cannot read; they wait for one that can
     lookup_proven: bool  # whether an order without a clear answer may be sent again
 
@@ -208,7 +209,7 @@ class Store(Protocol):
         ...
 
     async def begin_submit(self, run: Run, *, now: float, total_max: int) -> Run | None:
-        """Commit the intent to POST; None while `total_max` runs are in flight or older ones wait.
+        """Commit the intent to POST; None while `total_max` runs are in flight, overdue ones aside, or older ones wait.
 
         None also where a callback named a candidate that the caller has not seen.
         """
@@ -328,7 +329,7 @@ class Books(Protocol):
         ...
 
     async def release(self, run: Run, act: Act, end: End) -> Run | None:
-        """End an unknown run by an admin's word, its holds given back; None where it is not unknown any more."""
+        """End an unknown or overdue run by an admin's word, its holds given back; None where its end came first."""
         ...
 
     async def answer_to(self, origin: str) -> str | None:

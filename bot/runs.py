@@ -161,7 +161,7 @@ class Run:
     provider_request_id: str | None
     provider_status: str | None
     provider_status_at: float | None
-    overdue: bool
+    overdue: bool  # it is past its deadline without an end; it takes no place any more
     ended_at: float | None
     ending: Ending | None
     cost_u: int | None  # what Runflow says it cost; None: not said (yet)
@@ -197,6 +197,11 @@ class Run:
     @property
     def terminal(self) -> bool:
         return self.state in TERMINAL
+
+    @property
+    def releasable(self) -> bool:
+        """Whether an admin may end it by a word: nobody can tell whether Runflow will ever say anything of it."""
+        return self.state == RunState.UNKNOWN or (self.state == RunState.RUNNING and self.overdue)
 
     @property
     def shows_video(self) -> bool:

@@ -138,6 +138,7 @@ def _gauges(figures: Figures) -> list[tuple[str, int]]:
     return [
         ("runs_open", figures.open),
         ("runs_unknown", figures.unknown),
+        ("runs_overdue", figures.overdue),
         ("runs_unreadable", figures.unreadable),
         ("lookup_proven", figures.lookup_proven),
     ]

@@ -20,7 +20,6 @@ from bot.ledger import PeriodKind, usd
 from bot.ports import Admin
 from bot.quota import TOTAL, RuleKind, Spender, Standing, channel_scope, member_scope, role_scope, server_scope
 from bot.report import Report, RunFact, report_csv
-from bot.runs import RunState
 from cogs import chart, words
 from cogs.servers import Servers
 from cogs.veo import acknowledge, roles_of
@@ -253,7 +252,7 @@ class Admins(commands.Cog):
 
     # Runs
 
-    @admin.command(name="refund", description="Give a member the charge of a run again, or release an unknown one")
+    @admin.command(name="refund", description="Refund a video's cost to its member, or release one that is stuck")
     @app_commands.describe(run="The run's id, as under its message", reason="Why; it is kept in the log")
     async def refund(
         self, interaction: discord.Interaction, run: app_commands.Range[str, 1, 100], reason: Reason
@@ -262,11 +261,13 @@ class Admins(commands.Cog):
             wanted = run.strip(" `").removeprefix("veo-").removesuffix(".mp4")
             done = await self._administration.refund(admin, wanted, reason)
             member = words.mention(f"member:{done.member}")
-            if done.state == RunState.FAILED and not done.refunded_u:
-                return (
-                    f"Released: the {usd(done.price_u)} held for {member} are free again. Should Runflow have taken "
-                    "the order after all, its bill is not booked and its video not posted."
+            if done.failure_code == "RELEASED" and not done.refunded_u:
+                later = (
+                    "Should Runflow have taken the order after all, its bill is not booked and its video not posted."
+                    if done.provider_id is None
+                    else "Should Runflow bill it within a day after all, that is booked; its video is not posted."
                 )
+                return f"Released: the {usd(done.price_u)} held for {member} are free again. {later}"
             spender = Spender.of(done)
             (own, *_) = await self._administration.standing(admin, member_scope(done.member), spender)
             nobody = (

@@ -281,6 +281,8 @@ def _rule(run: Run) -> str:
         )
     if not run.terminal:
         return "What Runflow bills in the end counts; a run that it does not bill is given back whole."
+    if run.failure_code == "RELEASED" and run.provider_id is not None:
+        return "Runflow told no end of it in time, and an admin gave the hold back."
     if run.failure_code == "RELEASED":
         return "Nobody could tell whether Runflow took the order, and an admin gave the hold back."
     if run.cost_u is None and run.charged_u:
@@ -383,6 +385,7 @@ def _next_step(run: Run) -> str:
 
 _OUR_CODES: dict[str | None, str] = {
     "UNREACHABLE": "Runflow could not be reached in time",
+    "NO_TURN": "Too many videos were in line before it",
     "NEVER_ARRIVED": "The order never arrived at Runflow, as its own list shows",
 }
 _OPERATOR_CODES = frozenset(

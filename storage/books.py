@@ -51,8 +51,8 @@ def check_flights(db: Database, levels: Sequence[Level]) -> None:
     for level in levels:
         if level.in_flight_max is not None:
             sort, _, name = level.scope.partition(":")
-            sql = f"SELECT count(*) FROM run WHERE {_BELONGS[sort]} AND state IN ({OPEN}) AND parked_at IS NULL"
-            (flying,) = db.execute(sql, {"name": name}).fetchone()
+            sql = f"SELECT count(*) FROM run WHERE {_BELONGS[sort]} AND state IN ({OPEN})"
+            (flying,) = db.execute(f"{sql} AND parked_at IS NULL AND NOT overdue", {"name": name}).fetchone()
             if flying >= level.in_flight_max:
                 raise TooManyInFlight(level, flying)
 

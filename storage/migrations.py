@@ -384,9 +384,10 @@ CREATE TRIGGER acts_only_grow BEFORE UPDATE ON act
 SCHEMA_10 = """
 -- Since when a run is left alone because its row cannot be read.
 ALTER TABLE run ADD COLUMN parked_at REAL;
+CREATE INDEX run_overdue ON run (state) WHERE overdue = 1;
 CREATE INDEX run_parked ON run (parked_at) WHERE parked_at IS NOT NULL;
 DROP INDEX run_open;
-CREATE INDEX run_open ON run (state, member, created_at, run_id, parked_at)
+CREATE INDEX run_open ON run (state, member, created_at, run_id, parked_at, overdue)
     WHERE state IN ('ambiguous', 'reserved', 'running', 'submitting');
 """
 

@@ -223,13 +223,13 @@ class SqliteStore:
         return await self._writer.write(job)
 
     async def release(self, run: Run, act: Act, end: End) -> Run | None:
-        require(run.state == RunState.UNKNOWN, "evidence settles any other run")
+        require(run.releasable, "evidence settles any other run")
 
         def job(db: Database) -> Run | None:
             current = _get(db, run.run_id)
             if _is_known(db, act):
                 return current
-            if current.state != RunState.UNKNOWN:  # evidence came first
+            if not current.releasable:  # evidence came first
                 return None
             return _settle(db, current, end, act.at, actor=act.actor, act_id=_act(db, act))
 
@@ -337,7 +337,7 @@ class SqliteStore:
                 # Those that asked earlier go first: each older one that still waits counts as a taken place.
                 f"AND (SELECT count(*) FROM run AS other WHERE other.state IN ({_OPEN}) AND (other.state != 'reserved' "
                 "OR (other.created_at, other.run_id) < (run.created_at, run.run_id)) "
-                "AND other.parked_at IS NULL) < :total_max",
+                "AND other.parked_at IS NULL AND NOT other.overdue) < :total_max",
                 {"total_max": total_max, "seen_candidate": run.candidate_id},
             )
 
@@ -385,7 +385,8 @@ class SqliteStore:
             (flying,) = db.execute(f"SELECT count(*) FROM run WHERE state IN ({_OPEN})").fetchone()
             (unknown,) = db.execute("SELECT count(*) FROM run WHERE state = 'unknown' AND state_at > 0").fetchone()
             (parked,) = db.execute("SELECT count(*) FROM run WHERE parked_at IS NOT NULL").fetchone()
-            return {"open": flying, "unknown": unknown, "unreadable": parked}
+            (overdue,) = db.execute("SELECT count(*) FROM run WHERE overdue = 1 AND state = 'running'").fetchone()
+            return {"open": flying, "unknown": unknown, "overdue": overdue, "unreadable": parked}
 
         return Figures(**await self._writer.read(job), lookup_proven=await self.lookup_proven())
 

@@ -295,19 +295,6 @@ async def test_a_message_that_is_refused_for_a_week_is_given_up(bench: Bench) ->
     assert given_up.charged_u == 3_200_000
 
 
-async def test_waiting_its_turn_is_not_held_against_a_run(bench: Bench) -> None:
-    """A run older than the deadline that meets its first 429 is tried again, not given up."""
-    bench.script.answers = [NotSent(reason="HTTP 429", wait_s=None)]
-    bench.time.at -= 2 * 3600.0
-    bench.engine._limits = replace(bench.engine._limits, runs_total=0)
-    run = await bench.admit()
-    await bench.until(run, lambda row: row.tries > 0)
-    bench.time.at += 2 * 3600.0
-    bench.engine._limits = replace(bench.engine._limits, runs_total=100)
-    await bench.until(run, lambda row: row.state == RunState.RUNNING)
-    assert bench.script.submitted == 2
-
-
 async def test_the_engine_outlives_a_row_that_it_cannot_read(bench: Bench) -> None:
     """Trouble with one look at the table is logged and tried again; the loop never ends by itself."""
     claim, failed = bench.store.claim_due, 0

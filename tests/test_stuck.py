@@ -88,3 +88,62 @@ async def test_a_rolled_back_program_goes_on_with_options_that_it_does_not_know(
         assert orders[1]["camera"] == [1, 2]
         stored = world.rows("SELECT json_extract(request, '$.style') AS style FROM run")
         assert [each["style"] for each in stored] == ["noir"] * 3
+
+
+# Runs without an end
+
+
+@pytest.mark.parametrize("marker", ["never", "unknown-for-ever", "no-answer"])
+async def test_a_run_without_an_end_frees_its_place(tmp_path: Path, marker: str) -> None:
+    """Past the deadline it is told, counted and watched, and those behind it and its member go on."""
+    async with scene(tmp_path, RUN_DEADLINE_S="0.4", RUNS_IN_FLIGHT_TOTAL="1", QUOTA_RUNS_IN_FLIGHT="1") as world:
+        if marker == "no-answer":
+            world.runflow.next_run(read="503", read_fault_times=10**6)
+        stuck = await world.veo(f"without an end [{marker}]", **CHEAP)
+        await world.end_of(stuck, kind="overdue")
+        assert await gauge(world, "runs_overdue") == 1
+        await world.end_of(await world.veo("the next", **CHEAP))
+        run_id = await world.run_id(stuck)
+        released = await world.act("refund", run=run_id, reason="their support says so")
+        assert "the $0.80 held" in released
+        assert "Should Runflow bill it within a day" in released
+        assert "release" in await world.act("log")
+        await world.until(f"SELECT 1 FROM run WHERE run_id = '{run_id}' AND state = 'failed' AND due_at > 0")
+        assert await gauge(world, "runs_overdue") == 0
+        assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": 800_000}]
+
+
+async def test_what_a_released_run_is_billed_after_all_is_booked(tmp_path: Path) -> None:
+    """The admin's word frees the money; Runflow's bill, should one come within a day, still counts."""
+    async with scene(tmp_path, RUN_DEADLINE_S="0.3") as world:
+        stuck = await world.veo("without an end [never]", **CHEAP)
+        await world.end_of(stuck, kind="overdue")
+        run_id = await world.run_id(stuck)
+        await world.act("refund", run=run_id, reason="it hangs")
+        await world.until("SELECT 1 FROM run WHERE state = 'failed' AND delivery = 'delivered'")
+        await world.stop()
+        (job,) = world.runflow.runs
+        await world.runflow.finish(job, end="succeeded")
+        world.change("UPDATE run SET ended_at = ended_at - 61, state_at = state_at - 61")
+        world.change("DROP TRIGGER ledger_only_grows")
+        world.change("UPDATE ledger_entry SET at = at - 61 WHERE kind = 'void'")
+        world.change(
+            "CREATE TRIGGER ledger_only_grows BEFORE UPDATE ON ledger_entry\n"
+            "    BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END"
+        )
+        await world.start()
+        await world.until("SELECT 1 FROM run_view WHERE charged_u = 800000 AND cost_u = 800000")
+
+
+async def test_a_wish_that_waits_past_the_deadline_costs_nothing(tmp_path: Path) -> None:
+    """The one place is taken by an order in doubt; who waits behind it is told so and charged nothing."""
+    async with scene(
+        tmp_path, runflow={"before": "500"}, RUNFLOW_SETTLE_S="30", RUN_DEADLINE_S="0.5", RUNS_IN_FLIGHT_TOTAL="1"
+    ) as world:
+        await world.veo("in doubt", **CHEAP)
+        await world.until("SELECT 1 FROM run WHERE state = 'ambiguous'")
+        waiting = await world.veo("behind it", **CHEAP)
+        told = await world.end_of(waiting)
+        assert "Too many videos were in line" in told["content"]
+        assert world.rows("SELECT charged_u FROM run_view WHERE failure_code = 'NO_TURN'") == [{"charged_u": 0}]
+        assert len(world.runflow.received) - len([1 for each in world.runflow.received if each.method == "GET"]) == 1

@@ -544,7 +544,13 @@ async def test_the_figures_are_told_as_gauges(signed: Site) -> None:
     status, headers, body = await signed.request("GET", "/metrics")
     assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4")
     gauges = [line for line in body.decode().splitlines() if not line.startswith("#")]
-    assert gauges == ["veo_runs_open 1", "veo_runs_unknown 1", "veo_runs_unreadable 0", "veo_lookup_proven 0"]
+    assert gauges == [
+        "veo_runs_open 1",
+        "veo_runs_unknown 1",
+        "veo_runs_overdue 0",
+        "veo_runs_unreadable 0",
+        "veo_lookup_proven 0",
+    ]
     with store_down(signed.folder):
         assert (await signed.request("GET", "/metrics"))[0] == 503
 
