@@ -6,13 +6,13 @@ import asyncio
 import logging
 import random
 import signal
-import time
 from contextlib import AsyncExitStack
 from zoneinfo import ZoneInfo
 
 from bot import runflow
 from bot.administration import Administration
 from bot.admission import Admission
+from bot.clock import SystemClock
 from bot.delivery import Deliverer
 from bot.engine import Engine, Limits
 from bot.errors import DatabaseError, StoreDown
@@ -33,13 +33,6 @@ BYTES_PER_MB = 1_000_000
 DAY_S = 86400.0
 SWEEP_S = 3600.0
 STEPS_PER_POLL = 75  # while one run waits for its next look: 25 a second at the usual rhythm
-
-
-class SystemClock:
-    """The wall clock."""
-
-    def now(self) -> float:
-        return time.time()
 
 
 async def run(settings: Settings) -> None:

@@ -151,6 +151,7 @@ class Deliverer:
         if not attempt.doubtful:
             return None
         begun_at, last_try_at = self._clock.now(), attempt.run.last_try_at
+        arrived = last_try_at is not None and self._clock.elapsed(last_try_at) >= NONCE_S
         try:
             message = await front.find(attempt.run)
         except HistoryClosed:
@@ -160,7 +161,7 @@ class Deliverer:
             return None
         # What is not shown so long after the last try does not arrive any more.
         attempt.looked_at = begun_at
-        attempt.doubtful = last_try_at is None or begun_at - last_try_at < NONCE_S
+        attempt.doubtful = not arrived
         return None if message is None else _Posted(message=message, keep=True)
 
     async def _post(self, front: Front, attempt: _Try) -> _Posted:
@@ -189,7 +190,7 @@ class Deliverer:
         now = self._clock.now()
         if attempt.unseen and not self._repeat_is_seen(attempt.run):  # to get the clip took its time
             raise HistoryClosed("too late to be seen as a repeat")
-        if attempt.doubtful and attempt.looked_at is not None and now - attempt.looked_at >= REPEAT_S:
+        if attempt.doubtful and attempt.looked_at is not None and not self._clock.within(attempt.looked_at, REPEAT_S):
             raise PostFailed("it was looked for too long ago")  # the clip is on disk by now: the next try is quicker
         sending = await self._advance(attempt, RunChanges(delivery=Delivery.SENDING, last_try_at=now))
         if sending is None:
@@ -199,14 +200,14 @@ class Deliverer:
 
     def _repeat_is_seen(self, run: Run) -> bool:
         """Whether the front would see now that a post is a repeat."""
-        return run.first_try_at is not None and self._clock.now() - run.first_try_at < REPEAT_S
+        return run.first_try_at is not None and self._clock.within(run.first_try_at, REPEAT_S)
 
     def _after_failure(self, attempt: _Try, error: Exception) -> RunChanges:
         """What is next after a try that came to nothing."""
         now, run = self._clock.now(), attempt.run
         doubtful = attempt.doubtful or isinstance(error, PostFailed)
         gone, closed = isinstance(error, PlaceGone), isinstance(error, PlaceClosed)
-        closed_for_long = closed and not doubtful and now - (run.first_try_at or now) >= CLOSED_S
+        closed_for_long = closed and not doubtful and self._clock.elapsed(run.first_try_at or now) >= CLOSED_S
         if not run.direct and (gone or closed_for_long):
             log.warning("written to its member run=%s: its place takes no messages", run.run_id)
             return RunChanges(direct=True, delivery=Delivery.PENDING, delivery_tries=0, first_try_at=None, due_at=now)
@@ -224,8 +225,16 @@ class Deliverer:
     def _tried_for(self, run: Run, seconds: float) -> bool:
         """Whether the delivery was tried for so long, and often enough for that to mean something."""
         since = self._clock.now() if run.first_try_at is None else run.first_try_at
-        return run.delivery_tries >= GIVE_UP_TRIES and self._clock.now() - since >= seconds
+        return run.delivery_tries >= GIVE_UP_TRIES and self._clock.elapsed(since) >= seconds
 
     def _next_look(self, run: Run) -> float | None:
         """When a run whose notice is out, or given up, needs attention again."""
-        return run.cost_due_at if run.terminal else self._clock.now()
+        wait_s = cost_wait_s(run, self._clock) if run.terminal else 0.0
+        return None if wait_s is None else self._clock.now() + wait_s
+
+
+def cost_wait_s(run: Run, clock: Clock) -> float | None:
+    """In how many seconds an ended run is read again for its cost; None where that is not worth asking for."""
+    if run.ended_at is None or run.cost_check_s is None:
+        return None
+    return max(0.0, run.cost_check_s - clock.elapsed(run.ended_at))

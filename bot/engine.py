@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from bot.delivery import Deliverer
+from bot.delivery import Deliverer, cost_wait_s
 from bot.errors import InvariantError, StoreDown
 from bot.ports import (
     Accepted,
@@ -33,6 +33,7 @@ from bot.ports import (
 from bot.quota import Policy, Spender
 from bot.runs import (
     ABSENT_S,
+    COST_CHECKS_S,
     EMPTY_APART_SHARE,
     EMPTY_COUNTS_SHARE,
     FRESH_SHARE,
@@ -96,6 +97,7 @@ class Engine:
         self._deliverer = deliverer
         self._woken = asyncio.Event()
         self._pace = Pace(limits.steps_per_s, STEPS_AT_ONCE)
+        self._set_at: float | None = None  # the clock's, as far as the timers are adjusted to it
         self._busy: dict[str, bool] = {}  # run id -> whether it was woken again while a step was under way
         self._steps: set[asyncio.Task[None]] = set()
 
@@ -149,6 +151,9 @@ class Engine:
     async def _tick(self, front: Front) -> None:
         self._woken.clear()
         now = self._clock.now()
+        if self._clock.set_at != self._set_at:  # what was due in an hour may be due in a day by now
+            self._set_at = self._clock.set_at
+            await self._store.recover(now)
         free = min(STEPS_AT_ONCE - len(self._busy), self._pace.free())
         if free > 0:
             claimed = await self._store.claim_due(now, lease_until=now + LEASE_S, limit=free)
@@ -233,7 +238,7 @@ class Engine:
             return await self._stay(run, due_at=now + self._pause(run, error.wait_s), tries=run.tries + 1)
         if named is not None:
             return await self._adopt(run, named)
-        if self._is_late(run):
+        if self._clock.watched(run.created_at) >= self._limits.deadline_s:  # to be down for long is no waiting
             return await self._give_up(run)
         begun = await self._store.begin_submit(run, now=now, total_max=self._limits.runs_total)
         if begun is None:
@@ -343,26 +348,28 @@ class Engine:
         """What a clean empty answer means: nothing before its time, and little from a look-up that is not proven."""
         now, settle_s = self._clock.now(), self._limits.settle_s
         posted_at = run.posted_at or run.created_at
-        later = [share for share in LOOKUP_SHARES if posted_at + share * settle_s > now]
+        waited_s = self._clock.watched(posted_at)
+        later_s = [share * settle_s - waited_s for share in LOOKUP_SHARES if share * settle_s > waited_s]
         changes = RunChanges(due_at=now + self._pause(run, None), tries=run.tries + 1)
         since = run.empty_since
-        if since is None and now >= posted_at + EMPTY_COUNTS_SHARE * settle_s:
+        if since is None and waited_s >= EMPTY_COUNTS_SHARE * settle_s:
             since = changes["empty_since"] = now
-        absent = run.empty_since is not None and now - run.empty_since >= EMPTY_APART_SHARE * settle_s
+        apart_s = 0.0 if run.empty_since is None else self._clock.watched(run.empty_since)
+        absent = run.empty_since is not None and apart_s >= EMPTY_APART_SHARE * settle_s
         if run.state == RunState.UNKNOWN:
-            if absent and now - posted_at >= ABSENT_S and await self._store.lookup_proven():
+            if absent and self._clock.elapsed(posted_at) >= ABSENT_S and await self._store.lookup_proven():
                 log.error("given up run=%s: it never arrived at Runflow", run.run_id)
                 reason = "the order never arrived there"
                 end = End(ending=Ending.FAILED, cost_u=0, failure_code="NEVER_ARRIVED", failure_message=reason)
                 return await self._store.settle(run, end, now=now)
         elif not absent:
-            changes["due_at"] = posted_at + later[0] * settle_s if since is None else since + FRESH_SHARE * settle_s
+            changes["due_at"] = now + (later_s[0] if since is None else FRESH_SHARE * settle_s - apart_s)
         elif self._may_be_sent_again(run) and await self._store.lookup_proven():
-            log.warning("sent again run=%s: not found %.0f s after its POST", run.run_id, now - posted_at)
+            log.warning("sent again run=%s: not found %.0f s after its POST", run.run_id, waited_s)
             changes |= RunChanges(due_at=now, tries=0)
             return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
         else:
-            log.error("run=%s is unknown: not found %.0f s after its POST; its hold stays", run.run_id, now - posted_at)
+            log.error("run=%s is unknown: not found %.0f s after its POST; its hold stays", run.run_id, waited_s)
             return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN, changes)
         return await self._store.advance(run, run.state, now=now, changes=changes)
 
@@ -395,7 +402,7 @@ class Engine:
     def _is_fresh(self, run: Run, later_s: float = 0.0) -> bool:
         """Whether a look-up that shows the run now would be soon enough."""
         posted_at = run.posted_at or run.created_at
-        return self._clock.now() + later_s - posted_at <= FRESH_SHARE * self._limits.settle_s
+        return self._clock.within(posted_at, FRESH_SHARE * self._limits.settle_s - later_s)
 
     # Watching
 
@@ -431,7 +438,7 @@ class Engine:
         if run.provider_status != MISSING:
             changes["provider_status"] = MISSING
             changes["provider_status_at"] = now
-        elif run.state == RunState.RUNNING and now - (run.provider_status_at or now) >= MISSING_S:
+        elif run.state == RunState.RUNNING and self._clock.watched(run.provider_status_at or now) >= MISSING_S:
             log.error("run=%s is unknown: Runflow does not know %s; its hold stays", run.run_id, run.provider_id)
             return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN)
         return await self._store.advance(run, run.state, now=now, changes=changes)
@@ -480,15 +487,16 @@ class Engine:
 
     async def _after_end(self, run: Run) -> Run | None:
         """An ended run needs attention while its cost is not known or its result not delivered."""
-        now = self._clock.now()
-        cost_due = run.cost_due_at
-        asked = await self._ask_cost(run) if cost_due is not None and cost_due <= now else run
+        asked = await self._ask_cost(run) if cost_wait_s(run, self._clock) == 0.0 else run
         if asked is None or asked.delivery_open:
             return asked
-        cost_due = asked.cost_due_at
-        if cost_due is not None and cost_due <= now:  # Runflow could not be read
-            cost_due = now + self._pause(asked, None)
-        return await self._stay(asked, due_at=cost_due, tries=asked.tries + 1)
+        wait_s = cost_wait_s(asked, self._clock)
+        if wait_s == 0.0:  # Runflow could not be read, or the clock says that time flew
+            earlier_s, later_s = COST_CHECKS_S[max(0, asked.cost_checks - 1)], COST_CHECKS_S[asked.cost_checks]
+            was_read = asked.cost_checks > run.cost_checks
+            wait_s = later_s - earlier_s if was_read else self._pause(asked, None)
+        due_at = None if wait_s is None else self._clock.now() + wait_s
+        return await self._stay(asked, due_at=due_at, tries=asked.tries + 1)
 
     async def _ask_cost(self, run: Run) -> Run | None:
         """Read a run again whose end came without a cost, and book the difference once it is named."""
@@ -511,13 +519,13 @@ class Engine:
         return await self._store.advance(run, run.state, now=self._clock.now(), changes=changes)
 
     def _is_late(self, run: Run) -> bool:
-        return self._clock.now() - run.created_at >= self._limits.deadline_s
+        return self._clock.elapsed(run.created_at) >= self._limits.deadline_s
 
     def _pause(self, run: Run, wait_s: float | None) -> float:
         """Seconds until the next look at a run that is not over."""
         limits = self._limits
         pause = polling_pause(
-            age_s=self._clock.now() - run.created_at,
+            age_s=self._clock.elapsed(run.created_at),
             tries=run.tries,
             first_s=limits.poll_first_s,
             longest_s=limits.poll_longest_s,

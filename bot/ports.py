@@ -19,10 +19,24 @@ from bot.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRe
 
 
 class Clock(Protocol):
-    """Wall time, so that a whole world can be replayed."""
+    """Wall time, which may be set at any moment, and what has surely passed of it; passed in, to replay a world."""
+
+    set_at: float | None  # when it was last noticed that it had been set, by its own time; None: never
 
     def now(self) -> float:
         """Unix seconds."""
+        ...
+
+    def elapsed(self, since: float) -> float:
+        """At least so many seconds have passed, if the clock was right while the program was down."""
+        ...
+
+    def watched(self, since: float) -> float:
+        """At least so many seconds have passed, for this program was running."""
+        ...
+
+    def within(self, since: float, seconds: float) -> bool:
+        """Whether less than so many seconds have passed, if the clock was right while the program was down."""
         ...
 
 
@@ -201,7 +215,10 @@ class Store(Protocol):
         ...
 
     async def recover(self, now: float) -> int:
-        """After a start: make every run with something left to do due. How many those are."""
+        """After a start, or when the clock was set: make every run due that is not over or not delivered.
+
+        How many have something left to do.
+        """
         ...
 
     async def wake(self, callback_token: str, candidate_id: str | None, now: float) -> str | None:

@@ -212,11 +212,11 @@ class Run:
         return self.delivery in (Delivery.PENDING, Delivery.SENDING)
 
     @property
-    def cost_due_at(self) -> float | None:
-        """When an ended run is read again for its cost; None once it is known or not worth asking for."""
+    def cost_check_s(self) -> float | None:
+        """So long after its end a run is read again for its cost; None once it is known or not worth asking for."""
         if self.cost_u is not None or self.provider_id is None or self.ended_at is None:
             return None
-        return self.ended_at + COST_CHECKS_S[self.cost_checks] if self.cost_checks < len(COST_CHECKS_S) else None
+        return COST_CHECKS_S[self.cost_checks] if self.cost_checks < len(COST_CHECKS_S) else None
 
     @property
     def nonce(self) -> str:

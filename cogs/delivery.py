@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -25,7 +24,6 @@ from cogs import buttons, words
 
 log = logging.getLogger("veo.discord")
 
-LOOK_BACK_S = 60.0  # before the first try: clocks differ
 # Discord docs, Opcodes and Status Codes: unknown channel, server, user
 _GONE = frozenset({10003, 10004, 10013})
 _CLOSED = frozenset({50001, 50007, 50013, 50083, 160005})  # no access, closed messages, no permission, archived, locked
@@ -44,7 +42,7 @@ def person(member: str) -> int:
     return int(member.removeprefix("discord:"))
 
 
-place = person  # servers and channels are named the same way
+place = person  # servers, channels and the interactions behind runs are named the same way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +116,11 @@ class DiscordFront:
         That it is not there is said only where others would be: Discord answers an empty history for want of a
         permission, too (docs, Get Channel Messages).
         """
-        since = datetime.fromtimestamp((run.first_try_at or run.created_at) - LOOK_BACK_S, UTC)
+        asked = discord.Object(person(run.origin))  # by Discord's own ids, for its clock is not ours
         empty = True
         try:
             channel = await self._place_of(run)
-            async for message in channel.history(after=since, limit=None, oldest_first=True):
+            async for message in channel.history(after=asked, limit=None, oldest_first=False):
                 empty = False
                 if self._is_notice(message, run):
                     return _name_of(message)

@@ -16,7 +16,7 @@ from bot.ports import Offer, OfferState, PostFailed
 from cogs import buttons, words
 from cogs.delivery import NOBODY, DiscordFront
 from cogs.servers import CannotTell, NotHere, Servers
-from cogs.veo import TOKEN_LIFE, acknowledge, check_permissions, reply_of, spender_of
+from cogs.veo import acknowledge, check_permissions, reply_of, reply_until, spender_of
 
 log = logging.getLogger("veo.discord")
 
@@ -67,7 +67,7 @@ class Presses(commands.Cog):
             choice=choice,
             roles=spender_of(interaction).roles,
             reply_to=str(reply_of(interaction, _message_of(interaction))),
-            reply_until=(interaction.created_at + TOKEN_LIFE).timestamp(),
+            reply_until=reply_until(),
         )
         try:
             await self._admission.confirm(answer, _caller(interaction))

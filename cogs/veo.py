@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+import time
 from typing import get_args
 
 import aiohttp
@@ -22,7 +22,7 @@ from cogs.servers import Servers
 
 log = logging.getLogger("veo.discord")
 
-TOKEN_LIFE = timedelta(minutes=15)  # Discord docs, Receiving and Responding
+TOKEN_LIFE_S = 900.0  # Discord docs, Receiving and Responding
 ALREADY_ACKNOWLEDGED = 40060
 NEEDED = ("view_channel", "send_messages", "attach_files", "embed_links", "read_message_history")
 
@@ -123,7 +123,7 @@ async def acknowledge(interaction: discord.Interaction, *, ephemeral: bool, upda
         reply = await _defer(interaction, ephemeral=ephemeral, update=update)
     except discord.NotFound:
         lag = (discord.utils.utcnow() - interaction.created_at).total_seconds()
-        log.warning("interaction came too late to be answered lag_s=%.1f", lag)
+        log.warning("interaction came too late to be answered lag_s=%.1f by this machine's clock", lag)
         return None
     except discord.HTTPException as error:
         if error.code != ALREADY_ACKNOWLEDGED:  # our own repeat of an answer that had arrived
@@ -159,7 +159,7 @@ def wish_of(interaction: discord.Interaction, card_id: int, request: VeoRequest)
         roles=who.roles,
         request=request,
         reply_to=str(reply_of(interaction, card_id)),
-        reply_until=(interaction.created_at + TOKEN_LIFE).timestamp(),
+        reply_until=reply_until(),
         # A limit that is none is not passed on: what fits is then found out by trying.
         upload_limit_bytes=limit if type(limit) is int and 0 <= limit < 2**63 else None,
     )
@@ -186,6 +186,11 @@ def roles_of(interaction: discord.Interaction, user: discord.User | discord.Memb
     if not isinstance(user, discord.Member) or interaction.guild_id is None:
         return ()
     return tuple(f"discord:{number}" for number in sorted({interaction.guild_id, *user._roles}))
+
+
+def reply_until() -> float:
+    """Until when a card can be edited whose interaction has just come: by our clock, which may not be Discord's."""
+    return time.time() + TOKEN_LIFE_S
 
 
 def reply_of(interaction: discord.Interaction, message_id: int) -> Reply:

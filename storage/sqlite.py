@@ -23,6 +23,7 @@ from bot.ports import Act, Approve, Change, Choice, End, Figures, NewRun, Offer,
 from bot.quota import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
 from bot.report import RunFact
 from bot.runs import (
+    COST_CHECKS_S,
     IN_FLIGHT,
     MOVES,
     STATE_OF_ENDING,
@@ -69,6 +70,7 @@ _UNTOUCHED: dict[str, Any] = dict.fromkeys(
 }
 _RUN = f"SELECT {', '.join(_RUN_FIELDS)} FROM run_view"
 _OPEN = ", ".join(f"'{state}'" for state in sorted(IN_FLIGHT | {RunState.RESERVED}))
+_ENDED = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
 _PARKED_S = 3600.0  # so long a run whose row cannot be read is left alone
 _RULE = "SELECT server, subject, kind, period, limit_u, in_flight FROM rule"
 _PUT_RULE = (
@@ -306,7 +308,10 @@ class SqliteStore:
 
     async def recover(self, now: float) -> int:
         def job(db: Database) -> int:
-            db.execute("UPDATE run SET due_at = :now WHERE due_at > :now", {"now": now})
+            # A cost is asked for when it is due, unless the clock was set and that is out of sight.
+            ended = f"state IN ({_ENDED}) AND delivery NOT IN ('pending', 'sending') AND due_at <= :far"
+            sql = f"UPDATE run SET due_at = :now WHERE due_at > :now AND NOT ({ended})"
+            db.execute(sql, {"now": now, "far": now + COST_CHECKS_S[-1]})
             return int(_one(db, "SELECT count(*) AS n FROM run WHERE due_at IS NOT NULL", {})["n"])
 
         return await self._writer.write(job)

@@ -22,19 +22,12 @@ from bot.quota import Level, Policy, RuleKind, Rules, Standing
 from bot.runs import RESOLUTIONS, Duration, Ending, Run, RunState, VeoRequest
 from storage import check_books
 from tests.money import PRICE_U, store_at, wish
+from tests.parts import HandClock
 
 UTC = ZoneInfo("UTC")
 NOON = datetime(2026, 11, 10, 12, 0, tzinfo=UTC).timestamp()  # a Tuesday
 SERVER = "discord:2"
 ADA = Admin(server=SERVER, actor="discord:90", name="Ada")
-
-
-@dataclass
-class Wall:
-    at: float = NOON
-
-    def now(self) -> float:
-        return self.at
 
 
 @dataclass
@@ -47,7 +40,7 @@ class Bot:
     member_limit_u: int | None = 100 * PRICE_U
     server_ceiling_u: int | None = None
     zone: ZoneInfo = UTC
-    wall: Wall = field(default_factory=Wall)
+    wall: HandClock = field(default_factory=lambda: HandClock(NOON))
     asked: int = 0
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from bot.clock import SystemClock
 from bot.delivery import Deliverer
 from bot.engine import Engine, Limits
 from bot.media import Media
@@ -18,6 +19,14 @@ LIMITS = Limits(
     settle_s=120.0,
     steps_per_s=10_000.0,
 )
+
+
+class HandClock(SystemClock):
+    """A clock that a test moves by `at`; what it is moved by has passed."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        super().__init__(wall=lambda: self.at, steady=lambda: self.at)
 
 
 def engine_of(

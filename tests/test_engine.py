@@ -23,17 +23,14 @@ from bot.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRe
 from bot.settings import Settings
 from storage import SqliteStore, check_books
 from tests.money import store_at
-from tests.parts import LIMITS, engine_of
+from tests.parts import LIMITS, HandClock, engine_of
 
 DAY_S = 86400.0
 
 
-@dataclass
-class Time:
-    at: float = 1_800_000_000.0
-
-    def now(self) -> float:
-        return self.at
+class Time(HandClock):
+    def __init__(self) -> None:
+        super().__init__(1_800_000_000.0)
 
 
 @dataclass

@@ -57,7 +57,7 @@ from sandbox.runflow.switches import Fault
 from storage import SqliteStore, books, check_books
 from tests.harness import API_KEY, ROOT, RUN, Scene, scene
 from tests.money import Inline, Result, dump, store_at, wish
-from tests.parts import engine_of
+from tests.parts import HandClock, engine_of
 
 FAILURES: dict[str, tuple[str, ...]] = {
     "a limit looked at in one step and counted in another": (
@@ -147,12 +147,9 @@ ADA = Admin(server="discord:2", actor="discord:9", name="Ada")
 LEVELS = ("total", "server:discord:2", "channel:discord:3", "role:discord:4", "member:discord:1")
 
 
-@dataclass
-class Time:
-    at: float = 1_800_000_000.0
-
-    def now(self) -> float:
-        return self.at
+class Time(HandClock):
+    def __init__(self) -> None:
+        super().__init__(1_800_000_000.0)
 
 
 def seen(run_id: str, ending: Ending | None = None, cost_u: int | None = None) -> Observation:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.clock import SystemClock
 from bot.engine import STEPS_AT_ONCE, Engine
 from bot.media import Link, Media
 from bot.ports import Accepted, NotSent, PostFailed, Refused, Unclear, Unreadable
@@ -119,7 +120,7 @@ class Process:
             store=self.store,
             provider=self.outside,
             policy=POLICY,
-            clock=self.outside,
+            clock=SystemClock(wall=self.outside.now, steady=self.outside.now),
             chance=random.Random(1),
             media=Media(self.path.parent / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=self.outside.now),
             limits=replace(LIMITS, runs_total=100_000, steps_per_s=STEPS_PER_S),

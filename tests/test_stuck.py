@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.harness import WAIT_S, Scene, scene
+from tests.harness import ROOT, WAIT_S, Scene, scene
 
 CHEAP: dict[str, Any] = {"duration": "4s", "generate_audio": False}  # $0.80
 NO_PROMPT = """'{"duration": "4s"}'"""
@@ -124,7 +124,7 @@ async def test_what_a_released_run_is_billed_after_all_is_booked(tmp_path: Path)
         await world.stop()
         (job,) = world.runflow.runs
         await world.runflow.finish(job, end="succeeded")
-        world.change("UPDATE run SET ended_at = ended_at - 61, state_at = state_at - 61")
+        world.change("UPDATE run SET ended_at = ended_at - 61, state_at = state_at - 61, due_at = due_at - 61")
         world.change("DROP TRIGGER ledger_only_grows")
         world.change("UPDATE ledger_entry SET at = at - 61 WHERE kind = 'void'")
         world.change(
@@ -147,3 +147,70 @@ async def test_a_wish_that_waits_past_the_deadline_costs_nothing(tmp_path: Path)
         assert "Too many videos were in line" in told["content"]
         assert world.rows("SELECT charged_u FROM run_view WHERE failure_code = 'NO_TURN'") == [{"charged_u": 0}]
         assert len(world.runflow.received) - len([1 for each in world.runflow.received if each.method == "GET"]) == 1
+
+
+# Clocks
+
+# The bot alone reads this clock: its machine's, and so many seconds more as stand in a file.
+CLOCK = """
+import os, time
+real = time.time
+time.time = lambda: real() + float(open(os.environ["CLOCK_FILE"]).read() or 0)
+"""
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Path:
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(CLOCK)
+    (tmp_path / "clock").write_text("0")
+    return tmp_path / "clock"
+
+
+def reading(clock: Path) -> dict[str, Any]:
+    """The surroundings of a bot that reads this clock."""
+    return {"CLOCK_FILE": str(clock), "PYTHONPATH": f"{clock.parent / 'hooks'}:{ROOT}", "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.mark.parametrize("by_s", [-7200, -86_400 * 40, 86_400])
+async def test_a_clock_that_is_set_stops_no_run_and_ends_none(tmp_path: Path, clock: Path, by_s: int) -> None:
+    """What is under way is looked at on time, what is overdue by the new clock alone is not told so."""
+    async with scene(tmp_path, queue_s=0.5, run_s=1.0, PUBLIC_URL="", **reading(clock)) as world:
+        used = await world.veo("a red fox", **CHEAP)
+        await world.until("SELECT 1 FROM run WHERE state = 'running'")
+        clock.write_text(str(by_s))
+        end = await world.end_of(used)
+        assert end["attachments"]
+        assert len(world.posts()) == 1
+
+
+async def test_a_clock_that_is_set_forward_cuts_no_delay_short(tmp_path: Path, clock: Path) -> None:
+    """An order in doubt is not given up, nor sent again, because a machine learned what day it is."""
+    async with scene(tmp_path, runflow={"before": "500"}, RUNFLOW_SETTLE_S="60", **reading(clock)) as world:
+        await world.veo("a red fox", **CHEAP)
+        await world.until("SELECT 1 FROM run WHERE state = 'ambiguous'")
+        clock.write_text("172800")
+        await world.veo("a blue fox", **CHEAP)  # which lets the bot look at its clock
+        await world.until("SELECT 1 FROM run WHERE tries > 0 OR due_at > 172800 + posted_at")
+        await world.until("SELECT 1 FROM (SELECT count(*) AS n FROM run WHERE state = 'ambiguous') WHERE n = 2")
+        assert world.rows("SELECT DISTINCT state FROM run") == [{"state": "ambiguous"}]
+        assert world.posts() == []
+
+
+@pytest.mark.parametrize("ahead_s", [300, 1200, -1200])
+async def test_a_clock_that_is_not_discords_doubles_no_message_and_moves_the_card(
+    tmp_path: Path, clock: Path, ahead_s: int
+) -> None:
+    """The message whose answer was lost is found by Discord's own ids; the card goes on by ours."""
+    clock.write_text(str(ahead_s))
+    async with scene(tmp_path, discord={"nonce_window_s": 0.0}, **reading(clock)) as world:
+        world.discord.fault("POST", rf"/channels/{world.channel.id}/messages", cut="after")
+        used = await world.veo("a red fox", **CHEAP)
+        await world.end_of(used)
+        await world.kill()
+        clock.write_text(str(ahead_s + 600))
+        await world.start()
+        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+        assert len(world.posts()) == 1
+        await world.card(await world.veo("a blue fox", **CHEAP), "in the channel")

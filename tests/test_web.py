@@ -36,7 +36,7 @@ from bot.settings import PRICES_USD_PER_SECOND
 from bot.web import CALLBACK_BYTES_MAX, WebServer
 from storage import SqliteStore
 from tests.money import store_at
-from tests.parts import engine_of
+from tests.parts import HandClock, engine_of
 
 START = 1_800_000_000.0
 KEEP_S = 1000.0
@@ -45,14 +45,11 @@ ID = "0198c0de-7a11-7c3e-8f00-000000000001"
 BODY = json.dumps({"event": "run.completed", "run_id": ID, "status": "succeeded"}).encode()
 
 
-@dataclass
-class Hand:
+class Hand(HandClock):
     """A clock that is moved by hand."""
 
-    at: float = START
-
-    def now(self) -> float:
-        return self.at
+    def __init__(self) -> None:
+        super().__init__(START)
 
 
 def signature_of(body: bytes, secret: str = SECRETS[0]) -> str:

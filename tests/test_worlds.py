@@ -49,7 +49,7 @@ GUARDS = [
     guard(
         "the settle delay",
         ENGINE,
-        "        if since is None and now >= posted_at + EMPTY_COUNTS_SHARE * settle_s:\n",
+        "        if since is None and waited_s >= EMPTY_COUNTS_SHARE * settle_s:\n",
         "        if since is None:\n",
     ),
     guard(
@@ -61,7 +61,7 @@ GUARDS = [
     guard(
         "one empty answer is not enough",
         ENGINE,
-        "absent = run.empty_since is not None and now - run.empty_since >= EMPTY_APART_SHARE * settle_s",
+        "absent = run.empty_since is not None and apart_s >= EMPTY_APART_SHARE * settle_s",
         "absent = since is not None",
     ),
     guard(
@@ -73,14 +73,14 @@ GUARDS = [
     guard(
         "only a proven look-up gives back",
         ENGINE,
-        "now - posted_at >= ABSENT_S and await self._store.lookup_proven():",
-        "now - posted_at >= ABSENT_S:",
+        "self._clock.elapsed(posted_at) >= ABSENT_S and await self._store.lookup_proven():",
+        "self._clock.elapsed(posted_at) >= ABSENT_S:",
     ),
     guard(
         "a proof is a run that was shown in time",
         ENGINE,
-        "posted_at <= FRESH_SHARE * self._limits.settle_s",
-        "posted_at <= 99 * self._limits.settle_s",
+        "FRESH_SHARE * self._limits.settle_s - later_s",
+        "99 * self._limits.settle_s",
     ),
     guard("three unclear posts at most", RUNS, "UNCLEAR_POSTS_MAX = 3", "UNCLEAR_POSTS_MAX = 99"),
     guard(
@@ -107,7 +107,7 @@ GUARDS = [
     guard(
         "an unseen history proves nothing",
         DELIVERY,
-        "self._clock.now() - run.first_try_at < REPEAT_S",
+        "self._clock.within(run.first_try_at, REPEAT_S)",
         "True",
     ),
     guard(
@@ -119,8 +119,8 @@ GUARDS = [
     guard(
         "doubt lasts as long as a post may arrive",
         DELIVERY,
-        "last_try_at is None or begun_at - last_try_at < NONCE_S",
-        "False",
+        "attempt.doubtful = not arrived",
+        "attempt.doubtful = False",
     ),
     guard(
         "the clip of a flagged run is not posted",
@@ -138,7 +138,7 @@ GUARDS = [
     guard(
         "a missing cost is asked for again",
         RUNS,
-        "return self.ended_at + COST_CHECKS_S[self.cost_checks] if self.cost_checks < len(COST_CHECKS_S) else None",
+        "return COST_CHECKS_S[self.cost_checks] if self.cost_checks < len(COST_CHECKS_S) else None",
         "return None",
     ),
     guard(

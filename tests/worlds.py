@@ -32,6 +32,7 @@ from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 from bot.admission import Admission, Answer
+from bot.clock import SystemClock
 from bot.engine import Limits
 from bot.errors import Refusal, StoreDown
 from bot.ledger import PriceTable, period_at
@@ -168,10 +169,26 @@ class World:
             zone=ZoneInfo("UTC"),
             runs_per_member=draw.choice((2, 5)),
         )
+        self.ahead_s = 0.0
         if self.theme != "any":
             self._narrow()
+        else:
+            self._plan_clock(random.Random(f"{self.seed}/clock"))
         for number in range(draw.randrange(2, 8) if self.theme == "any" else 7):
             self._plan_wish(number)
+
+    def _plan_clock(self, draw: random.Random) -> None:
+        """In some worlds the clock is wrong at first, or is set while it matters, by half a minute or by days."""
+
+        def set_it(by_s: float) -> None:
+            self.ahead_s += by_s
+            self.tell(f"the clock is set by {by_s:+.0f} s")
+
+        if draw.random() < 0.4:
+            for _ in range(draw.randrange(1, 4)):
+                by_s = draw.choice((-1, 1)) * draw.choice((30.0, 600.0, 3600.0, DAY_S, 3 * DAY_S))
+                at = draw.choice((0.0, draw.uniform(0, self.calm_at), draw.uniform(0, self.calm_at)))
+                self.timeline.after(at, lambda by_s=by_s: set_it(by_s))  # type: ignore[misc] # its default says the type
 
     def _narrow(self) -> None:
         """Leave this world little trouble but that of its theme, and no limits."""
@@ -201,6 +218,11 @@ class World:
     @property
     def now(self) -> float:
         return self.timeline.now
+
+    @property
+    def wall(self) -> float:
+        """What the machine's clock shows, which people and programs set."""
+        return EPOCH + self.now + self.ahead_s
 
     @property
     def calm(self) -> bool:
@@ -300,7 +322,7 @@ class World:
             roles=(),
             request=request,
             reply_to=f"card {number}",
-            reply_until=EPOCH + self.now + 900,
+            reply_until=self.wall + 900,
             upload_limit_bytes=10,
         )
         self.life.loop.create_task(self._talk(self.life, wish))
@@ -436,12 +458,13 @@ class Life:
         self.store: SqliteStore = open_store(world.url, executor=self.disk)
         self.disk.connection = self.store._writer.db.conn
         self.store._writer.db.conn = cast("sqlite3.Connection", self.disk)
+        self.clock = SystemClock(wall=lambda: world.wall, steady=lambda: world.now)
         media = Media(
             world.folder / "media",
             key=b"k" * 32,
             keep_s=7 * DAY_S,
             public_url=self.chance.choice((None, "https://veo.example")),
-            now=self.now,
+            now=self.clock.now,
         )
         provider = Runflow(world)
         self.engine = engine_of(
@@ -456,7 +479,7 @@ class Life:
                 settle_s=SETTLE_S,
                 steps_per_s=25.0,
             ),
-            clock=self,
+            clock=self.clock,
             chance=self.chance,
             media=media,
         )
@@ -464,15 +487,12 @@ class Life:
             books=self.store,
             prices=PRICES,
             policy=world.policy,
-            clock=self,
+            clock=self.clock,
             chance=self.chance,
             prompt_max_chars=2000,
             confirm_above_u=3_200_000,
             look=self.engine.look,
         )
-
-    def now(self) -> float:
-        return EPOCH + self.world.now
 
     def run(self) -> None:
         """Until it dies, is stopped in order, or nothing is left to do."""
