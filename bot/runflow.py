@@ -49,6 +49,7 @@ NEW_ADDRESSES_MAX = 3  # how often an expired clip address is asked for anew in 
 _REFUSALS = frozenset({400, 401, 402, 403, 404, 413, 422})  # docs.runflow.io /concepts/errors: no run was made
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_HARMLESS = re.compile(r"[A-Za-z0-9.+-]{1,20}")  # what of a flag may stand in a log
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _INTEGER_MAX = 2**63 - 1
 _PROTOCOL_ADDRESSES = IPv4Network("192.0.0.0/24")  # RFC 6890; not private to Python before 3.11.10
@@ -129,7 +130,11 @@ class Runflow:
     async def read(self, provider_id: str) -> Observation | None:
         """The run's own record, whatever woke us. Raises Unreadable."""
         record = await self._record(provider_id)
-        return None if record is None else observe(record)
+        if record is None:
+            return None
+        if (flag := _odd_flag(record)) is not None:
+            log.error("%s has nsfw_detected %s, which is not documented: its clip is held back", provider_id, flag)
+        return observe(record)
 
     async def find(self, client_ref: str) -> list[Observation]:
         """By the list's filter; where that is refused, among the newest hundred (order of ids is by time)."""
@@ -176,7 +181,7 @@ class Runflow:
     async def link(self, provider_id: str) -> str:
         """A freshly signed address: Runflow signs anew each time that the run is read."""
         record = await self._record(provider_id)
-        address = None if record is None else clip_address(record)
+        address = None if record is None or _is_flagged(record) else clip_address(record)
         if address is None:
             raise ClipUnavailable("the run has no clip any more")
         return address
@@ -308,7 +313,7 @@ def observe(record: Mapping[str, Any]) -> Observation | None:
         provider_id=provider_id,
         client_ref=_text(record.get("client_ref")) or _text(_mapping(record.get("metadata")).get("client_ref")),
         status=status,
-        ending=_ending(status, output),
+        ending=_ending(status, record),
         cost_u=_cost(record.get("cost")),
         seed_used=_integer(output.get("seed")),
         took_ms=_integer(record.get("duration_ms")) or _integer(_mapping(output.get("timing")).get("inference_ms")),
@@ -328,12 +333,12 @@ def clip_address(record: Mapping[str, Any]) -> str | None:
     return _address(_mapping(output.get("video")).get("url")) or _address(output.get("url"))
 
 
-def _ending(status: str, output: Mapping[str, Any]) -> Ending | None:
+def _ending(status: str, record: Mapping[str, Any]) -> Ending | None:
     match status:
         case "succeeded" | "partial_succeeded":
-            if output.get("nsfw_detected") is True:  # null means: not checked
+            if _is_flagged(record):
                 return Ending.NSFW
-            if clip_address({"output": output}) is None:
+            if clip_address(record) is None:
                 return Ending.EMPTY
             return Ending.VIDEO if status == "succeeded" else Ending.PARTIAL
         case "failed" | "errored":
@@ -342,6 +347,29 @@ def _ending(status: str, output: Mapping[str, Any]) -> Ending | None:
             return Ending.CANCELLED
         case _:
             return None
+
+
+def _flags(record: Mapping[str, Any]) -> list[object]:
+    """Every `nsfw_detected` of a record that clears nothing: of its output (model page), of an entry, of itself."""
+    output = _mapping(record.get("output"))
+    entries = output.get("outputs")
+    places = [output, *map(_mapping, entries if isinstance(entries, list) else []), record]
+    found = [place.get("nsfw_detected") for place in places]
+    return [flag for flag in found if flag is not None and flag is not False]  # null means: not checked
+
+
+def _is_flagged(record: Mapping[str, Any]) -> bool:
+    """Whether the clip is to be held back: whatever is not exactly false or null may be meant as true."""
+    return bool(_flags(record))
+
+
+def _odd_flag(record: Mapping[str, Any]) -> str | None:
+    """A flag that is neither true nor false nor null, for the log: its kind, and its words where they are harmless."""
+    for flag in _flags(record):
+        if flag is not True:
+            words = str(flag) if isinstance(flag, str | int | Decimal) else ""
+            return f"{type(flag).__name__} {words if _HARMLESS.fullmatch(words) else ''}".rstrip()
+    return None
 
 
 def _judge(status: int, headers: Mapping[str, str], body: bytes) -> Accepted | Refused | NotSent | Unclear:
@@ -391,7 +419,7 @@ def _is_ours(record: Mapping[str, Any], client_ref: str) -> bool:
 def _parsed(body: bytes) -> object:
     """JSON with exact decimals; None where it is none."""
     try:
-        return json.loads(body, parse_float=Decimal, parse_constant=lambda _: None)
+        return json.loads(body, parse_float=Decimal, parse_constant=Decimal)
     except (ValueError, RecursionError, DecimalException):
         return None
 

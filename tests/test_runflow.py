@@ -710,6 +710,44 @@ async def test_a_second_list_that_fails_proves_nothing(lab: Lab) -> None:
         assert len(server.requests) == 2
 
 
+ODD_FLAGS: list[tuple[object, str]] = [
+    ("true", "str true"), ("True", "str True"), ("false", "str false"), ("", "str"), ("no\nERROR forged", "str"),
+    ("\u202eeslaf", "str"), (0, "int 0"), (1, "int 1"), (0.25, "Decimal 0.25"), ([], "list"), ([False], "list"),
+    ({}, "dict"), ({"nsfw_detected": False}, "dict"), (float("nan"), "Decimal NaN"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flag", "told"), ODD_FLAGS)
+@pytest.mark.parametrize("place", ["output", "entry", "record"])
+async def test_only_false_and_null_let_a_clip_through(
+    flag: object, told: str, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Any other form of `nsfw_detected` holds it back, is told to the operator in one line, and gives no link."""
+    record = a_record()
+    where = {"output": record["output"], "entry": record["output"]["outputs"][0], "record": record}[place]
+    where["nsfw_detected"] = flag
+    async with replying(reply(200, json.dumps(record).encode())) as server, connected(server.url) as client:
+        seen = await client.read(ID)
+        assert seen is not None
+        assert seen.ending == Ending.NSFW
+        (line,) = caplog.records
+        assert line.levelno == logging.ERROR
+        assert line.getMessage() == (f"{ID} has nsfw_detected {told}, which is not documented: its clip is held back")
+        with pytest.raises(ClipUnavailable):
+            await client.link(ID)
+
+
+@pytest.mark.parametrize(("flag", "ending"), [(True, Ending.NSFW), (False, Ending.VIDEO), (None, Ending.VIDEO)])
+async def test_a_documented_flag_is_no_news(flag: object, ending: Ending, caplog: pytest.LogCaptureFixture) -> None:
+    """True, false and null mean what the model page says, without a word to the operator."""
+    record = a_record()
+    record["output"]["nsfw_detected"] = flag
+    async with replying(reply(200, json.dumps(record).encode())) as server, connected(server.url) as client:
+        seen = await client.read(ID)
+    assert seen is not None
+    assert (seen.ending, caplog.records) == (ending, [])
+
+
 @pytest.mark.parametrize(
     ("body", "found"),
     [
@@ -792,6 +830,15 @@ RECORDS = st.fixed_dictionaries(
 )
 
 
+def holds_back(record: Json) -> bool:
+    """Whether a flag of the record, its output or one of its entries says anything but false and null."""
+    output = record.get("output")
+    entries = output.get("outputs") if isinstance(output, dict) else None
+    places = [record, output, *(entries if isinstance(entries, list) else [])]
+    flags = [place.get("nsfw_detected") for place in places if isinstance(place, dict)]
+    return any(json.dumps(flag) not in ("null", "false") for flag in flags)
+
+
 def check_observation(record: Json) -> None:
     """Whatever a record says, what is made of it is an end only where the documented words say so."""
     seen = observe(record)
@@ -805,9 +852,10 @@ def check_observation(record: Json) -> None:
     output = record.get("output") if isinstance(record.get("output"), dict) else {}
     assert isinstance(output, dict)
     if seen.status in ("succeeded", "partial_succeeded"):
-        assert (seen.ending == Ending.NSFW) == (output.get("nsfw_detected") is True)
+        flagged = holds_back(record)
+        assert (seen.ending == Ending.NSFW) == flagged
         address = runflow.clip_address(record)
-        assert (seen.ending == Ending.EMPTY) == (address is None and output.get("nsfw_detected") is not True)
+        assert (seen.ending == Ending.EMPTY) == (address is None and not flagged)
         assert address is None or address.startswith(("http://", "https://"))
     assert seen.cost_u is None or 0 <= seen.cost_u <= COST_MAX_U
     for number in (seen.seed_used, seen.took_ms):
