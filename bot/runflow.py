@@ -308,7 +308,7 @@ def observe(record: Mapping[str, Any]) -> Observation | None:
         return None
     output = _mapping(record.get("output"))
     error = _mapping(record.get("error"))
-    status = _text(record.get("status_code")) or _text(record.get("status")) or "unknown"
+    status = (_text(record.get("status_code")) or _text(record.get("status")) or "unknown").lower()
     return Observation(
         provider_id=provider_id,
         client_ref=_text(record.get("client_ref")) or _text(_mapping(record.get("metadata")).get("client_ref")),
@@ -328,9 +328,17 @@ def clip_address(record: Mapping[str, Any]) -> str | None:
     output = _mapping(record.get("output"))
     outputs = output.get("outputs")
     for entry in outputs if isinstance(outputs, list) else []:
-        if isinstance(entry, dict) and entry.get("type") in (None, "video") and _address(entry.get("url")):
+        if isinstance(entry, dict) and _may_be_video(entry.get("type")) and _address(entry.get("url")):
             return _address(entry.get("url"))
     return _address(_mapping(output.get("video")).get("url")) or _address(output.get("url"))
+
+
+def _may_be_video(kind: object) -> bool:
+    """Whether an output's type is none, `video` or a media type such as `video/mp4` (RFC 6838), in any capitals."""
+    if kind is None:
+        return True
+    name = kind.strip().lower() if isinstance(kind, str) else "?"
+    return name in ("", "video") or name.startswith("video/")
 
 
 def _ending(status: str, record: Mapping[str, Any]) -> Ending | None:
@@ -437,7 +445,7 @@ def _text(value: object) -> str | None:
 
 
 def _address(value: object) -> str | None:
-    return value if isinstance(value, str) and re.fullmatch(r"https?://[!-~]{1,8000}", value) else None
+    return value if isinstance(value, str) and re.fullmatch(r"(?i:https?)://[!-~]{1,8000}", value) else None
 
 
 def _integer(value: object) -> int | None:

@@ -232,7 +232,7 @@ class Observation:
 
     provider_id: str
     client_ref: str | None
-    status: str  # as Runflow words it
+    status: str  # as Runflow words it, in small letters
     ending: Ending | None  # None: not over
     cost_u: int | None = None
     seed_used: int | None = None

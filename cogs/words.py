@@ -375,7 +375,7 @@ def _next_step(run: Run) -> str:
             return "Somebody with the Runflow account stopped it; ask them, or start it again."
         case Ending.FAILED if blocked:
             return "That reads like the content policy: change the prompt, the same one would be refused again."
-        case Ending.FAILED if run.failure_code in _OPERATOR_CODES:
+        case Ending.FAILED if (run.failure_code or "").upper() in _OPERATOR_CODES:
             return "That is for whoever runs this bot to mend; tell them."
         case Ending.FAILED if run.failure_code in _OUR_CODES:
             return f"{_OUR_CODES[run.failure_code]}; start it again later."

@@ -710,6 +710,23 @@ async def test_a_second_list_that_fails_proves_nothing(lab: Lab) -> None:
         assert len(server.requests) == 2
 
 
+@pytest.mark.parametrize("key", ["status_code", "status"])
+@pytest.mark.parametrize(
+    ("word", "ending"),
+    [*((word, kinds) for word, kinds in ENDINGS.items()), ("queued", {None}), ("dispatching", {None})],
+)
+def test_a_status_is_the_same_word_in_any_capitals(key: str, word: str, ending: set[Ending | None]) -> None:
+    """The end does not hang on the spelling, and what is kept of the status is one spelling."""
+    for spelled in (word.upper(), word.title(), f" {word.capitalize()}\n"):
+        record = a_record(**{key: spelled})
+        if key == "status":
+            del record["status_code"]
+        seen = observe(record)
+        assert seen is not None
+        assert seen.status == word
+        assert seen.ending in ending
+
+
 ODD_FLAGS: list[tuple[object, str]] = [
     ("true", "str true"), ("True", "str True"), ("false", "str false"), ("", "str"), ("no\nERROR forged", "str"),
     ("\u202eeslaf", "str"), (0, "int 0"), (1, "int 1"), (0.25, "Decimal 0.25"), ([], "list"), ([False], "list"),
@@ -787,7 +804,7 @@ async def test_both_forms_of_a_list_are_read(body: object, found: list[str] | No
 # Any answer at all.
 
 _TEXTS = st.sampled_from(
-    [*ENDINGS, "queued", "running", "Succeeded", " failed ", "", "video", "image", "https://cdn.example/1.mp4?s=1",
+    [*ENDINGS, "queued", "running", "Succeeded", "FAILED", " failed ", "", "video", "image", "https://cdn.example/1.mp4?s=1",
      "http://10.0.0.1/x", "ftp://x", "javascript:1", ID, REF, "3.20", "-1", "9e999999", "1e-9", "NaN", "\ud800",
      "\x00\n"]
 ) | st.text(max_size=20)  # fmt: skip
@@ -848,7 +865,7 @@ def check_observation(record: Json) -> None:
     for name in ("status", "status_code"):
         said = record.get(name)
         if isinstance(said, str) and said in ENDINGS and ("status_code" not in record or name == "status_code"):
-            assert seen.status == said
+            assert seen.status == said.lower()
     output = record.get("output") if isinstance(record.get("output"), dict) else {}
     assert isinstance(output, dict)
     if seen.status in ("succeeded", "partial_succeeded"):
@@ -967,6 +984,11 @@ async def test_a_link_is_freshly_signed(lab: Lab) -> None:
         ({"outputs": [7, None, "https://a/x", [], {}, {"url": "https://a/4", "width": "?"}]}, "https://a/4"),
         ({"outputs": None, "video": {"url": "https://a/5"}}, "https://a/5"),
         ({"url": "https://a/6", "video": "https://a/x"}, "https://a/6"),
+        ({"outputs": [{"type": "image/png", "url": "https://a/x"}, {"type": "video/mp4", "url": "https://a/7"}]}, "https://a/7"),
+        ({"outputs": [{"type": "VIDEO", "url": "https://a/8"}]}, "https://a/8"),
+        ({"outputs": [{"type": " Video/WebM; codecs=vp9", "url": "HTTPS://a/9"}]}, "HTTPS://a/9"),
+        ({"outputs": [{"type": "", "url": "https://a/10"}]}, "https://a/10"),
+        ({"outputs": [{"type": "video_thumbnail", "url": "https://a/x"}, {"type": 1, "url": "https://a/x"}]}, None),
         ({"outputs": [{"type": "audio", "url": "https://a/x"}]}, None),
         ({"outputs": [{"type": "video", "url": "ftp://a/x"}]}, None),
         ({"outputs": "https://a/x"}, None),
