@@ -17,9 +17,11 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from decimal import Decimal, DecimalException
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
@@ -46,10 +48,14 @@ LISTED_MAX = 100  # runs in one answer of the list; a full answer without ours p
 REDIRECTS_MAX = 3
 NEW_ADDRESSES_MAX = 3  # how often an expired clip address is asked for anew in one try
 
-_REFUSALS = frozenset({400, 401, 402, 403, 404, 413, 422})  # docs.runflow.io /concepts/errors: no run was made
+# By RFC 9110, 6585, 7725 and docs.runflow.io /concepts/errors the request was not carried out: no run was made.
+_REFUSALS = frozenset({*range(400, 407), *range(410, 419), 421, 422, 426, 428, 431, 451})
+_REDIRECTS = frozenset({300, 301, 302, 305, 307, 308})  # not taken at this address; 303 would be an answer
+_WAITS = frozenset({407, 429, 511})  # a proxy, Runflow, a network's own page: asked for something else first
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _HARMLESS = re.compile(r"[A-Za-z0-9.+-]{1,20}")  # what of a flag may stand in a log
+_MADE_RUN = re.compile(r"/runs/[^/?#]")  # where a redirect leads to a run that was made after all
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _INTEGER_MAX = 2**63 - 1
 _PROTOCOL_ADDRESSES = IPv4Network("192.0.0.0/24")  # RFC 6890; not private to Python before 3.11.10
@@ -98,6 +104,7 @@ class Runflow:
 
     async def submit(self, run: Run) -> Accepted | Refused | NotSent | Unclear:
         """POST the run once. Nothing is repeated here: Runflow documents no idempotency."""
+        way = _Way()
         try:
             async with self._submitting.post(
                 self._api_url + MODEL_PATH,
@@ -105,11 +112,12 @@ class Runflow:
                 headers=self._authorization,
                 timeout=SUBMIT_TIMEOUT,
                 allow_redirects=False,
+                trace_request_ctx=way,
             ) as response:
                 return _judge(response.status, response.headers, await _limited_body(response))
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return NotSent(reason=f"Runflow cannot be reached ({type(error).__name__})")
         except _REPLY_ERRORS as error:
+            if not way.open:  # no address, name, proxy, connection or TLS: no byte of the request has left
+                return NotSent(reason=f"Runflow cannot be reached ({type(error).__name__})")
             return Unclear(reason=f"no answer that can be read ({type(error).__name__})")
 
     def _submission(self, run: Run) -> dict[str, Any]:
@@ -266,7 +274,9 @@ async def connect(*, api_url: str, api_key: str, public_url: str | None, clip_by
     """
     async with (
         aiohttp.ClientSession() as reading,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as submitting,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True), trace_configs=[_tracing()]
+        ) as submitting,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=PublicResolver())) as outside,
     ):
         yield Runflow(
@@ -278,6 +288,22 @@ async def connect(*, api_url: str, api_key: str, public_url: str | None, clip_by
             submitting=submitting,
             outside=outside,
         )
+
+
+@dataclass
+class _Way:
+    """Whether the connection of one submission stands, so that the request may have left."""
+
+    open: bool = False
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    async def opened(_: object, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.open = True
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_create_end.append(opened)
+    return tracing
 
 
 def signed_by(keys: Sequence[str], body: bytes, signature: str | None) -> bool:
@@ -386,12 +412,22 @@ def _judge(status: int, headers: Mapping[str, str], body: bytes) -> Accepted | R
     if 200 <= status < 300:
         seen = observe(data) if isinstance(data, dict) else None
         return Unclear(reason=f"HTTP {status} without a run") if seen is None else Accepted(observation=seen)
-    if status == 429:
-        return NotSent(reason="Runflow asked to wait (HTTP 429)", wait_s=_retry_after(headers))
+    if _MADE_RUN.search(headers.get("Location", "")) or _names_our_run(data):
+        return Unclear(reason=f"HTTP {status} with a run")
+    if status in _WAITS:
+        return NotSent(reason=f"told to wait (HTTP {status})", wait_s=_retry_after(headers))
+    if status in _REDIRECTS:
+        return Refused(code=f"HTTP_{status}", message="it is not at this address any more")
     if status in _REFUSALS:
         code, message = _problem(data, body)
         return Refused(code=code or f"HTTP_{status}", message=message)
     return Unclear(reason=f"HTTP {status}")
+
+
+def _names_our_run(data: object) -> bool:
+    """Whether what looks like a refusal carries a run with a reference, which only we give."""
+    seen = observe(data) if isinstance(data, dict) else None
+    return seen is not None and seen.client_ref is not None
 
 
 def _problem(data: object, body: bytes) -> tuple[str | None, str]:

@@ -64,6 +64,8 @@ def _address(schemes: tuple[str, ...]) -> AfterValidator:
             parts, port = urlsplit(""), None
         if parts.scheme not in schemes or not parts.hostname or port == 0 or parts.query or parts.fragment:
             raise ValueError(f"must be an address that starts with {' or '.join(f'{s}://' for s in schemes)}")
+        if "@" in value:  # it is shown in logs, and PUBLIC_URL to everybody in the channel
+            raise ValueError("must be an address without a user name and password in front of an @")
         return value.rstrip("/")
 
     return AfterValidator(check)

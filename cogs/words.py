@@ -397,10 +397,9 @@ _OPERATOR_CODES = frozenset(
         "ORGANIZATION_MEMBERSHIP_REQUIRED",
         "ROLE_UNRESOLVED",
         "IMPERSONATION_READ_ONLY",
-        "HTTP_401",
-        "HTTP_402",
-        "HTTP_403",
-        "HTTP_404",
+        # The address, the key or the way to Runflow; 400, 413, 414 and 422 are about what was asked for.
+        *(f"HTTP_{status}" for status in (300, 301, 302, 305, 307, 308, 401, 402, 403, 404, 405, 406, 410, 411, 412)),
+        *(f"HTTP_{status}" for status in (415, 416, 417, 418, 421, 426, 428, 431, 451)),
     }
 )
 

@@ -379,6 +379,57 @@ async def test_the_sandboxs_refusals_cost_nothing(lab: Lab, form: Any, switch: J
     assert (lab.box.posts(REF), len(lab.box.runs)) == (1, 0)
 
 
+@pytest.mark.parametrize("body", [b"", b"plain words", b'{"code":"SOME_CODE","message":"no","id":"req-1"}'])
+async def test_what_surely_bought_nothing_is_released(body: bytes) -> None:
+    """Redirects but 303, and refusals of the request as such: not carried out, so nothing is held for them."""
+    moved, refused = (300, 301, 302, 305, 307, 308), (405, 406, 410, 411, 412, 414, 415, 417, 421, 426, 428, 431, 451)
+    statuses = iter((*moved, *refused))
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=next(statuses), body=body, headers={"Location": "https://elsewhere.example/"})
+
+    async with serving(refuse) as server, connected(server.url) as client:
+        for status in (*moved, *refused):
+            answer = await client.submit(a_run())
+            assert isinstance(answer, Refused), status
+            assert answer.code == ("SOME_CODE" if b"SOME_CODE" in body and status in refused else f"HTTP_{status}")
+        assert len(server.requests) == len(moved) + len(refused)
+
+
+@pytest.mark.parametrize("status", [407, 511])
+async def test_a_refusal_on_the_way_is_tried_again(status: int) -> None:
+    """A proxy or a network that wants something first: Runflow never saw the order."""
+    assert isinstance(await submitted(reply(status, b"<html>sign in</html>")), NotSent)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://me:pw@runflow.invalid", "http://[::1", "ftp://runflow.invalid", "http://" + "a" * 64 + ".example"],
+)
+async def test_nothing_was_sent_to_an_address_that_is_none(address: str) -> None:
+    """What the library refuses before it connects bought nothing."""
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(connected(address))
+        except ValueError:
+            return  # it does not even start
+        assert isinstance(await client.submit(a_run()), NotSent)
+
+
+async def test_nothing_was_sent_while_a_name_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver that hangs until the whole time is up has bought nothing."""
+
+    async def hang(*_: object, **__: object) -> list[ResolveResult]:
+        await asyncio.sleep(5)
+        return []
+
+    monkeypatch.setattr(runflow, "SUBMIT_TIMEOUT", aiohttp.ClientTimeout(total=0.1))
+    monkeypatch.setattr(aiohttp.resolver.ThreadedResolver, "resolve", hang)
+    monkeypatch.setattr(aiohttp.resolver.DefaultResolver, "resolve", hang)
+    async with connected("http://runflow.invalid") as client:
+        assert isinstance(await client.submit(a_run()), NotSent)
+
+
 async def test_nothing_was_sent_where_nobody_listens() -> None:
     """A refused connection bought nothing and may be repeated at once."""
     async with connected(f"http://127.0.0.1:{free_port()}") as client:
@@ -471,7 +522,9 @@ async def test_no_answer_in_time_is_unclear(lab: Lab, monkeypatch: pytest.Monkey
     "answer",
     [
         *(reply(status, json.dumps(a_record()).encode()) for status in (304, 405, 408, 409, 410, 425, 500, 503, 520)),
-        *(reply(status, b"", "Location: /elsewhere") for status in (301, 302, 307, 308)),
+        reply(303, b"", "Location: /elsewhere"),
+        *(reply(status, b"", f"Location: https://a.example/v1/runs/{ID}") for status in (301, 302, 307)),
+        *(reply(status, b"") for status in (423, 424, 444, 499, 501, 502, 504, 505, 521)),
         *(
             reply(201, body)
             for body in (
