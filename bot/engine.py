@@ -260,7 +260,11 @@ class Engine:
             case Refused(code=code, message=message):
                 log.warning("refused run=%s code=%s", run.run_id, code)
                 end = End(ending=Ending.FAILED, cost_u=0, failure_code=code, failure_message=message)
-                return await self._store.settle(run, end, now=now)
+                if (settled := await self._store.settle(run, end, now=now)) is not None:
+                    return settled
+                # A callback named a run meanwhile: that is looked at first, as before each order.
+                changes = RunChanges(due_at=now, tries=run.tries + 1)
+                return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
             case NotSent(reason=reason, wait_s=wait_s):
                 log.warning("not sent run=%s: %s; will try again", run.run_id, reason)
                 pause = growing_pause(self._limits.poll_first_s, run.posts - 1, 60.0)

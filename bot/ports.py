@@ -240,6 +240,7 @@ class Store(Protocol):
         """End the run, resolve its holds and make its result due for delivery, together.
 
         What is unknown is ended by this only as FAILED for nothing: it is proven that it never arrived.
+        None also where the run has no id at Runflow and a callback named a candidate that the caller has not seen.
         """
         ...
 

@@ -51,10 +51,18 @@ NEW_ADDRESSES_MAX = 3  # how often an expired clip address is asked for anew in 
 # By RFC 9110, 6585, 7725 and docs.runflow.io /concepts/errors the request was not carried out: no run was made.
 _REFUSALS = frozenset({*range(400, 407), *range(410, 419), 421, 422, 426, 428, 431, 451})
 _REDIRECTS = frozenset({300, 301, 302, 305, 307, 308})  # not taken at this address; 303 would be an answer
+_OF_A_PAGE = frozenset({401, 403, 404, 405, 406, 410, 418, 421, 426, 428, 451})  # as a page in between may say, too
 _WAITS = frozenset({407, 429, 511})  # a proxy, Runflow, a network's own page: asked for something else first
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _HARMLESS = re.compile(r"[A-Za-z0-9.+-]{1,20}")  # what of a flag may stand in a log
+# What pages of lists call it that there are more, or where the next one begins (docs.runflow.io /concepts/requests,
+# and the API reference; the rest as other APIs have it), without case and separators.
+_HAS_MORE = frozenset({"hasmore", "hasnext", "hasnextpage", "more", "istruncated", "truncated"})
+_NEXT = frozenset(
+    {"next", "nextpq", "nextcursor", "nextpage", "nextpagetoken", "nexttoken", "nexturl", "nextlink", "cursor"}
+)
+_AROUND_A_LIST = frozenset({"meta", "metadata", "page", "pageinfo", "pagination", "paging", "links", "cursors"})
 _MADE_RUN = re.compile(r"/runs/[^/?#]")  # where a redirect leads to a run that was made after all
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _INTEGER_MAX = 2**63 - 1
@@ -88,11 +96,11 @@ class Runflow:
         self._outside = outside
 
     async def check_key(self) -> None:
-        """Raise SettingsError where Runflow refuses the key; an outage is no verdict (it is logged)."""
+        """Raise SettingsError where Runflow refuses the key; an outage, or a page, is no verdict (it is logged)."""
         try:
             status, _, _ = await self._get("/v1/auth/me")
         except Unreadable as error:
-            log.warning("Runflow cannot be reached yet: %s", error)
+            log.warning("Runflow cannot be reached yet, so the key is not checked: %s", error)
             return
         if status in (401, 403):
             raise SettingsError(
@@ -152,9 +160,10 @@ class Runflow:
             status, headers, body = await self._get(f"/v1/runs?limit={LISTED_MAX}")
         if not 200 <= status < 300:
             raise Unreadable(f"the list answered HTTP {status}", _retry_after(headers))
-        listed = _items(_parsed(body))
+        page = _parsed(body)
+        listed = _items(page)
         records = [record for record in listed if _is_ours(record, client_ref)]
-        if not records and len(listed) >= LISTED_MAX:
+        if not records and (len(listed) >= LISTED_MAX or _goes_on(page, headers)):
             raise Unreadable("the list is cut off before it could show the run")
         records.sort(key=lambda record: str(record.get("created_at") or ""))
         return [seen for seen in map(observe, records) if seen is not None]
@@ -180,9 +189,12 @@ class Runflow:
                 timeout=READ_TIMEOUT,
                 allow_redirects=False,
             ) as response:
-                return response.status, response.headers, await _limited_body(response)
+                status, headers, body = response.status, response.headers, await _limited_body(response)
         except _REPLY_ERRORS as error:
             raise Unreadable(f"Runflow cannot be read ({type(error).__name__})") from error
+        if _is_page(headers, body):
+            raise Unreadable(f"a page answered in Runflow's place (HTTP {status})", _retry_after(headers))
+        return status, headers, body
 
     # Clips
 
@@ -416,6 +428,8 @@ def _judge(status: int, headers: Mapping[str, str], body: bytes) -> Accepted | R
         return Unclear(reason=f"HTTP {status} with a run")
     if status in _WAITS:
         return NotSent(reason=f"told to wait (HTTP {status})", wait_s=_retry_after(headers))
+    if status in _OF_A_PAGE and _is_page(headers, body):
+        return NotSent(reason=f"a page answered in Runflow's place (HTTP {status})", wait_s=_retry_after(headers))
     if status in _REDIRECTS:
         return Refused(code=f"HTTP_{status}", message="it is not at this address any more")
     if status in _REFUSALS:
@@ -442,7 +456,7 @@ def _problem(data: object, body: bytes) -> tuple[str | None, str]:
         fields = [name for name in _SENT if name in named]
         if fields:
             message = f"{message or 'not valid'} ({', '.join(fields)})"
-    if message is None and not flat and not body.lstrip().startswith(b"<"):
+    if message is None and not flat and not _is_page({}, body):
         message = _text(body.decode(errors="replace"))
     return code, message or "no reason given"
 
@@ -453,6 +467,32 @@ def _items(data: object) -> list[dict[str, Any]]:
     if not isinstance(entries, list):
         raise Unreadable("the list of runs has no entries")
     return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _goes_on(page: object, headers: Mapping[str, str]) -> bool:
+    """Whether a list is not all there is: it says so, names where the next part begins, or links to it (RFC 8288)."""
+    told: dict[str, object] = {}
+    around = [page]
+    for each in around:
+        for name, value in _mapping(each).items():
+            plain = re.sub(r"[^a-z]", "", name.lower())
+            if plain in _AROUND_A_LIST and len(around) < 10:
+                around.append(value)
+            told[plain] = told.get(plain) or _says_more(value)
+    if said := [told[name] for name in _HAS_MORE & told.keys()]:
+        return any(said)
+    return any(told[name] for name in _NEXT & told.keys()) or bool(re.search(r'rel="?next\b', headers.get("Link", "")))
+
+
+def _says_more(value: object) -> bool:
+    return bool(value) and str(value).strip().lower() not in ("", "0", "false", "none", "null")
+
+
+def _is_page(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether it is a page, of a CDN, a proxy or a network in between: Runflow speaks JSON, and plain text at most."""
+    if isinstance(_parsed(body), dict | list):
+        return False
+    return "html" in headers.get("Content-Type", "").lower() or body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<"
 
 
 def _is_ours(record: Mapping[str, Any], client_ref: str) -> bool:

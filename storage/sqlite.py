@@ -650,7 +650,9 @@ def _settle(db: Database, run: Run, end: End, now: float, **by: Any) -> Run | No
         "first_try_at": None,
         "direct": False,
     }
-    if _guarded(db, run, state, ended) is None:
+    # A callback may have named a run meanwhile: that is looked at before it is given up.
+    seen = "AND (provider_id IS NOT NULL OR coalesce(candidate_id, '') = coalesce(:seen_candidate, ''))"
+    if _guarded(db, run, state, ended, seen, {"seen_candidate": run.candidate_id}) is None:
         return None
     books.resolve_holds(db, run.run_id, end, succeeded=state == RunState.SUCCEEDED, now=now, **by)
     return _get(db, run.run_id)

@@ -251,6 +251,76 @@ async def test_a_hint_that_cannot_be_read_hides_nothing(bench: Bench) -> None:
     await bench.until(run, lambda row: row.state == RunState.RUNNING)
 
 
+async def test_a_run_that_a_callback_names_during_its_refusal_is_adopted(bench: Bench) -> None:
+    """The POST is refused, but while it was under way a callback named a run with our reference: that one counts."""
+    made: list[Run] = []
+
+    async def refuse(run: Run) -> Refused:
+        made.append(run)
+        await bench.engine.wake(run.callback_token, f"rf-{run.run_id}")
+        return Refused(code="HTTP_403", message="no")
+
+    bench.script.submit = refuse  # type: ignore[method-assign]
+    bench.script.record = lambda name: seen(name.removeprefix("rf-"), "running")
+    run = await bench.admit()
+    row = await bench.until(run, lambda row: row.state not in (RunState.RESERVED, RunState.SUBMITTING))
+    assert (row.state, row.provider_id, len(made)) == (RunState.RUNNING, f"rf-{run.run_id}", 1)
+
+
+async def test_a_run_that_only_a_forged_callback_names_is_given_up(bench: Bench) -> None:
+    """What was named is looked at, is none of ours, and the refusal stands."""
+    looked: list[str] = []
+
+    async def refuse(run: Run) -> Refused:
+        await bench.engine.wake(run.callback_token, "rf-forged")
+        return Refused(code="HTTP_403", message="no")
+
+    def record(name: str) -> Observation | None:
+        looked.append(name)
+        return seen("somebody-elses", "running")
+
+    bench.script.submit = refuse  # type: ignore[method-assign]
+    bench.script.record = record
+    run = await bench.admit()
+    row = await bench.until(run, lambda row: row.terminal)
+    assert (row.state, row.failure_code, row.charged_u) == (RunState.FAILED, "HTTP_403", 0)
+    assert "rf-forged" in looked
+
+
+async def test_a_run_that_is_named_while_it_is_looked_for_is_not_given_up(bench: Bench) -> None:
+    """The last empty answer and the callback come at one moment: the run is adopted, not told as never arrived."""
+    run = await bench.admit()
+    await bench.until(run, lambda row: row.state == RunState.RUNNING)
+    for number in range(3):  # the list proves itself
+        await bench.store.looked_up(run.run_id, fresh=True)
+        other = await bench.admit(f"proof {number}")
+        bench.script.listed = [seen(other, "running")]
+        await bench.until(other, lambda row: row.state == RunState.RUNNING)
+        await bench.store.looked_up(other.run_id, fresh=True)
+    bench.script.listed = []
+    bench.script.answers = [Unclear(reason="HTTP 500")]
+    lost = await bench.admit("lost")
+    await bench.until(lost, lambda row: row.state == RunState.AMBIGUOUS)
+    bench.time.at += 3601  # too late to be sent again
+    await bench.until(lost, lambda row: row.empty_since is not None)
+    bench.time.at += 100
+    await bench.until(lost, lambda row: row.state == RunState.UNKNOWN)
+    bench.time.at += DAY_S
+    asked = 0
+
+    async def find(client_ref: str) -> list[Observation]:
+        nonlocal asked
+        if client_ref == lost.client_ref:
+            asked += 1
+            bench.script.record = lambda name: seen(name.removeprefix("rf-"), "running")
+            await bench.engine.wake(lost.callback_token, f"rf-{lost.run_id}")
+        return []
+
+    bench.script.find = find  # type: ignore[method-assign]
+    row = await bench.until(lost, lambda row: row.state != RunState.UNKNOWN)
+    assert (row.state, row.provider_id, asked) == (RunState.RUNNING, f"rf-{lost.run_id}", 1)
+
+
 async def test_each_notice_is_told_once(bench: Bench) -> None:
     """Known, unknown, known and unknown again: the channel hears of it a single time."""
     run = await bench.admit()

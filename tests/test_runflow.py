@@ -330,7 +330,6 @@ async def test_the_accepted_run_is_the_one_that_was_made(lab: Lab) -> None:
         (b'{"message":"Not like this","surplus":[1]}', "HTTP_{}", "Not like this"),
         (b" Not like\r\n\tthis\x00 ", "HTTP_{}", "Not like this"),
         (b"\xff\xfeodd", "HTTP_{}", "\ufffd\ufffdodd"),
-        (b"<html><body><h1>Nope</h1></body></html>", "HTTP_{}", "no reason given"),
         (b"", "HTTP_{}", "no reason given"),
         (b'{"code":7,"message":["x"],"error":"x"}', "HTTP_{}", "no reason given"),
         (b"[]", "HTTP_{}", "[]"),
@@ -362,6 +361,55 @@ async def test_a_refused_field_is_named(lab: Lab, form: Any, name: str) -> None:
     assert len(lab.box.runs) == 0
 
 
+PAGES = [
+    (b"<!doctype html><title>Just a moment...</title>", "text/html; charset=utf-8"),
+    (b"\xef\xbb\xbf\r\n <html>", "application/octet-stream"),
+    (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "application/xml"),
+    (b"", "text/html"),
+]
+
+
+@pytest.mark.parametrize(("page", "kind"), PAGES)
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 451])
+async def test_a_page_in_between_is_an_outage(
+    status: int, page: bytes, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A CDN, proxy or maintenance page says nothing about key, order, run or list: all of it is tried again."""
+
+    async def show(_: web.Request) -> web.Response:
+        return web.Response(status=status, body=page, headers={"Content-Type": kind, "Retry-After": "9"})
+
+    async with serving(show) as server, connected(server.url) as client:
+        await client.check_key()
+        assert "the key is not checked" in caplog.text
+        answer = await client.submit(a_run())
+        assert isinstance(answer, NotSent)
+        assert answer.wait_s == 9.0
+        for question in (client.read(ID), client.find(REF)):
+            with pytest.raises(Unreadable) as told:
+                await question
+            assert told.value.wait_s == 9.0
+
+
+async def test_json_that_calls_itself_a_page_is_a_verdict() -> None:
+    """What counts is that it can be read, not the name of its type."""
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=403, body=b'{"code":"PERMISSION_DENIED","message":"no"}', content_type="text/html")
+
+    async with serving(refuse) as server, connected(server.url) as client:
+        assert await client.submit(a_run()) == Refused(code="PERMISSION_DENIED", message="no")
+        with pytest.raises(SettingsError):
+            await client.check_key()
+
+
+@pytest.mark.parametrize("status", [400, 402, 413, 414, 422, 431])
+async def test_a_page_about_the_order_itself_refuses_it(status: int) -> None:
+    """The same order would be refused again, whoever says so and however."""
+    answer = await submitted(reply(status, b"<html><body><h1>Nope</h1></body></html>", "Content-Type: text/html"))
+    assert answer == Refused(code=f"HTTP_{status}", message="no reason given")
+
+
 @pytest.mark.parametrize("form", ["flat", "nested", "text", "html", "empty"])
 @pytest.mark.parametrize(
     ("switch", "status"),
@@ -372,11 +420,14 @@ async def test_the_sandboxs_refusals_cost_nothing(lab: Lab, form: Any, switch: J
     for name, value in ({"error_body": form, "error_items": "null"} | switch).items():
         setattr(lab.box.switches, name, value)
     answer = await lab.client.submit(a_run())
+    assert (lab.box.posts(REF), len(lab.box.runs)) == (1, 0)
+    if form == "html" and status in (401, 403):  # a page may be anybody's
+        assert isinstance(answer, NotSent)
+        return
     assert isinstance(answer, Refused)
     assert answer.message == "no reason given" if form in ("html", "empty") else " " in answer.message
     if form not in ("flat", "nested"):
         assert answer.code == f"HTTP_{status}"
-    assert (lab.box.posts(REF), len(lab.box.runs)) == (1, 0)
 
 
 @pytest.mark.parametrize("body", [b"", b"plain words", b'{"code":"SOME_CODE","message":"no","id":"req-1"}'])
@@ -852,6 +903,56 @@ async def test_both_forms_of_a_list_are_read(body: object, found: list[str] | No
                 await client.find(REF)
         else:
             assert [seen.provider_id for seen in await client.find(REF)] == found
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"next": "abc"}, {"next_pq": "abc"}, {"next_cursor": "abc"}, {"nextCursor": "abc"}, {"has_more": True},
+        {"hasMore": "true"}, {"cursor": "abc"}, {"next_page_token": "abc"}, {"next_page": 2}, {"truncated": True},
+        {"meta": {"next_cursor": "abc"}}, {"pagination": {"has_next": True}}, {"links": {"next": {"href": "/v1/x"}}},
+        {"pageInfo": {"hasNextPage": True, "endCursor": "abc"}}, {"has_more": True, "next": None},
+    ],
+)  # fmt: skip
+async def test_a_list_that_goes_on_is_no_empty_one(more: Json) -> None:
+    """A page without our run proves nothing where more of it is announced; with our run it is as good as any."""
+    for entries, ours in (
+        ([], False),
+        ([a_record(client_ref="veo-other", metadata=None)], False),
+        ([a_record()], True),
+    ):
+        body = json.dumps({"items": entries} | more).encode()
+        async with replying(reply(200, body)) as server, connected(server.url) as client:
+            if ours:
+                assert len(await client.find(REF)) == 1
+            else:
+                with pytest.raises(Unreadable):
+                    await client.find(REF)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        {"next": None}, {"next_pq": ""}, {"next_cursor": False}, {"has_more": False}, {"hasMore": "false"},
+        {"has_more": False, "cursor": "of this page"}, {"pageInfo": {"hasNextPage": False, "endCursor": "abc"}},
+        {"next": []}, {"first": "abc", "previous": "abc", "prev_pq": "abc"}, {"links": {"self": "x", "next": None}},
+    ],
+)  # fmt: skip
+async def test_a_list_that_ends_is_an_empty_one(end: Json) -> None:
+    """Where nothing more is announced the look-up was clean."""
+    async with (
+        replying(reply(200, json.dumps({"items": []} | end).encode())) as server,
+        connected(server.url) as client,
+    ):
+        assert await client.find(REF) == []
+
+
+async def test_a_list_whose_header_links_on_is_no_empty_one() -> None:
+    """RFC 8288, as lists of bare arrays do it."""
+    answer = reply(200, b"[]", 'Link: <https://a.example/v1/runs?page=2>; rel="next"')
+    async with replying(answer) as server, connected(server.url) as client:
+        with pytest.raises(Unreadable):
+            await client.find(REF)
 
 
 # Any answer at all.

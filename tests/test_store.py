@@ -948,6 +948,21 @@ class TestSettling:
         assert waiting.charged_u == refused.charged_u == 0
         assert (await stand(store, level)).left_u == PRICE_U
 
+    @pytest.mark.parametrize("state", [S.RESERVED, S.SUBMITTING, S.UNKNOWN])
+    async def test_what_a_callback_named_meanwhile_is_not_given_up(
+        self, store: Ledger, shelf: Shelf, state: RunState
+    ) -> None:
+        """Whoever has not seen the candidate may not end a run that has no id; whoever has, may."""
+        run = await in_state(store, state)
+        await store.wake(run.callback_token, "job-1", 8.0)
+        before = shelf.dump()
+        end = End(ending=Ending.FAILED, cost_u=0)
+        assert await store.settle(run, end, now=9.0) is None
+        assert shelf.dump() == before
+        seen = await store.get(run.run_id)
+        assert seen is not None
+        assert await store.settle(seen, end, now=9.0) is not None
+
     async def test_an_admins_word_ends_what_is_unknown(self, store: Ledger, shelf: Shelf) -> None:
         """Its hold is given back on every level by the admin's name, the act is kept, and a second word is none."""
         run = await in_state(store, S.UNKNOWN)
