@@ -46,6 +46,8 @@ CHUNK_BYTES = 256 * 1024
 RETRY_AFTER_MAX_S = 120.0
 LISTED_MAX = 100  # runs in one answer of the list; a full answer without ours proves nothing
 REDIRECTS_MAX = 3
+REASON_DEPTH = 6  # how deep the words of a reason may lie
+REASONS_MAX = 5  # how many of them are told
 NEW_ADDRESSES_MAX = 3  # how often an expired clip address is asked for anew in one try
 
 # By RFC 9110, 6585, 7725 and docs.runflow.io /concepts/errors the request was not carried out: no run was made.
@@ -63,6 +65,19 @@ _NEXT = frozenset(
     {"next", "nextpq", "nextcursor", "nextpage", "nextpagetoken", "nexttoken", "nexturl", "nextlink", "cursor"}
 )
 _AROUND_A_LIST = frozenset({"meta", "metadata", "page", "pageinfo", "pagination", "paging", "links", "cursors"})
+_REASONS = (
+    "message",
+    "msg",
+    "detail",
+    "details",
+    "error",
+    "errors",
+    "reason",
+    "description",
+    "error_description",
+    "title",
+)
+_CODES = ("code", "error_type", "type")
 _MADE_RUN = re.compile(r"/runs/[^/?#]")  # where a redirect leads to a run that was made after all
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _INTEGER_MAX = 2**63 - 1
@@ -345,7 +360,7 @@ def observe(record: Mapping[str, Any]) -> Observation | None:
     if not isinstance(provider_id, str) or not _RUN_ID.fullmatch(provider_id):
         return None
     output = _mapping(record.get("output"))
-    error = _mapping(record.get("error"))
+    failure_code, failure_message = _failure(record, output)
     status = (_text(record.get("status_code")) or _text(record.get("status")) or "unknown").lower()
     return Observation(
         provider_id=provider_id,
@@ -355,8 +370,8 @@ def observe(record: Mapping[str, Any]) -> Observation | None:
         cost_u=_cost(record.get("cost")),
         seed_used=_integer(output.get("seed")),
         took_ms=_integer(record.get("duration_ms")) or _integer(_mapping(output.get("timing")).get("inference_ms")),
-        failure_code=_text(record.get("failure_code")) or _text(error.get("code")),
-        failure_message=_text(record.get("failure_message")) or _text(error.get("message")),
+        failure_code=failure_code,
+        failure_message=failure_message,
         request_id=_text(record.get("request_id")),
     )
 
@@ -445,12 +460,13 @@ def _names_our_run(data: object) -> bool:
 
 
 def _problem(data: object, body: bytes) -> tuple[str | None, str]:
-    """Code and message of an error body: flat, nested under `error`, or plain text."""
+    """Code and message of an error body: flat, nested, lists and objects of them, or plain text."""
     flat = _mapping(data)
-    nested = _mapping(flat.get("error"))
+    nested = _mapping(flat.get("error")) or _mapping(flat.get("detail"))
     code = _text(flat.get("code")) or _text(nested.get("code"))
-    message = _text(flat.get("message")) or _text(nested.get("message"))
-    if errors := flat.get("errors") or nested.get("errors"):
+    message = _reason(data)
+    detail = flat.get("detail")
+    if errors := flat.get("errors") or nested.get("errors") or (detail if isinstance(detail, dict | list) else None):
         # The shape of an entry is not documented: whichever of our fields it names is the one to tell.
         named = set(re.findall(r"[a-z_]+", json.dumps(errors, default=str)))
         fields = [name for name in _SENT if name in named]
@@ -459,6 +475,41 @@ def _problem(data: object, body: bytes) -> tuple[str | None, str]:
     if message is None and not flat and not _is_page({}, body):
         message = _text(body.decode(errors="replace"))
     return code, message or "no reason given"
+
+
+def _reason(value: object, depth: int = REASON_DEPTH) -> str | None:
+    """The words of a reason, wherever APIs put them: a text, a list, an object with one of the usual names.
+
+    An inner object that has none of them and no code of its own is read as fields with what is wrong with each.
+    """
+    if isinstance(value, str):
+        packed = _parsed(value.encode(errors="replace")) if value.lstrip()[:1] in ("{", "[") else None
+        return (_reason(packed, depth) if isinstance(packed, dict | list) else None) or _text(value)
+    if isinstance(value, dict):
+        parts = [value.get(name) for name in _REASONS]
+        said = next((found for part in parts if depth and (found := _reason(part, depth - 1))), None)
+        if said or depth == REASON_DEPTH or value.keys() & set(_CODES):
+            return said
+        value = list(value.values())
+    if isinstance(value, list) and depth:
+        words = [_reason(each, depth - 1) for each in value[:REASONS_MAX]]
+        return _text("; ".join(dict.fromkeys(each for each in words if each)))
+    return None
+
+
+def _failure(record: Mapping[str, Any], output: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Code and words of a failed run (API reference, get-run; the other places as other APIs have them)."""
+    places = [record.get(name) for name in ("failure_message", "failure_reason", "error", "errors", "detail")]
+    places += [output.get(name) for name in ("error", "errors")]
+    codes = (_text(_mapping(entry).get(name)) for place in places for entry in _first(place) for name in _CODES)
+    return (
+        _text(record.get("failure_code")) or next((code for code in codes if code), None),
+        next((found for place in places if (found := _reason(place, REASON_DEPTH - 1))), None),
+    )
+
+
+def _first(value: object) -> list[object]:
+    return value[:1] if isinstance(value, list) else [value]
 
 
 def _items(data: object) -> list[dict[str, Any]]:

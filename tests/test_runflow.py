@@ -331,7 +331,24 @@ async def test_the_accepted_run_is_the_one_that_was_made(lab: Lab) -> None:
         (b" Not like\r\n\tthis\x00 ", "HTTP_{}", "Not like this"),
         (b"\xff\xfeodd", "HTTP_{}", "\ufffd\ufffdodd"),
         (b"", "HTTP_{}", "no reason given"),
-        (b'{"code":7,"message":["x"],"error":"x"}', "HTTP_{}", "no reason given"),
+        (b'{"code":7,"message":["x"],"error":"y"}', "HTTP_{}", "x"),
+        (b'{"code":7,"message":{},"error":[[]]}', "HTTP_{}", "no reason given"),
+        (b'{"error":{"code":"SOME_CODE"}}', "SOME_CODE", "no reason given"),
+        (b'{"detail":"Not this prompt"}', "HTTP_{}", "Not this prompt"),
+        (b'{"error":"Not like this"}', "HTTP_{}", "Not like this"),
+        (b'{"error":{"detail":["Not like this","nor that"]}}', "HTTP_{}", "Not like this; nor that"),
+        (b'{"errors":["Not like this","nor that","Not like this"]}', "HTTP_{}", "Not like this; nor that"),
+        (b'{"errors":[{"title":"Odd","detail":"Not like this"}]}', "HTTP_{}", "Not like this"),
+        (
+            b'{"detail":[{"loc":["body","input","prompt"],"msg":"too long","type":"t","input":"x"}]}',
+            "HTTP_{}",
+            "too long (prompt)",
+        ),
+        (b'{"errors":{"seed":["too large"],"x":"odd"}}', "HTTP_{}", "too large; odd (seed)"),
+        (b'{"detail":{"code":"SOME_CODE","message":"Not like this"}}', "SOME_CODE", "Not like this"),
+        (b'{"message":"{\\"detail\\":[{\\"msg\\":\\"Not like this\\"}]}"}', "HTTP_{}", "Not like this"),
+        (b'{"id":"req-1","type":"about:blank","status":"odd"}', "HTTP_{}", "no reason given"),
+        (b'["Not like this"]', "HTTP_{}", "Not like this"),
         (b"[]", "HTTP_{}", "[]"),
     ],
 )
@@ -814,6 +831,32 @@ async def test_a_second_list_that_fails_proves_nothing(lab: Lab) -> None:
         assert len(server.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("where", "code", "message"),
+    [
+        ({"failure_code": "A", "failure_message": "a real person"}, "A", "a real person"),
+        ({"failure_message": [{"msg": "a real person", "type": "policy"}]}, "policy", "a real person"),
+        ({"failure_message": ["a real person", {"detail": "and a child"}]}, None, "a real person; and a child"),
+        ({"failure_message": {"detail": [{"loc": ["prompt"], "msg": "a real person"}]}}, None, "a real person"),
+        ({"failure_message": {"text": "a real person"}}, None, "a real person"),
+        ({"failure_message": None, "error": {"code": "A", "message": "a real person"}}, "A", "a real person"),
+        ({"failure_message": "", "error": "a real person"}, None, "a real person"),
+        ({"failure_code": "A", "errors": [{"message": "a real person"}]}, "A", "a real person"),
+        ({"detail": [{"msg": "a real person", "type": "content_policy_violation", "url": "x"}]},
+         "content_policy_violation", "a real person"),
+        ({"output": {"error": {"code": "A", "message": "a real person"}}}, "A", "a real person"),
+        ({"failure_message": '{"detail":"a real person","error_type":"bad_request"}'}, None, "a real person"),
+        ({"failure_message": 7, "error": [], "errors": {}, "detail": [[[[[[[["x"]]]]]]]]}, None, None),
+        ({}, None, None),
+    ],
+)  # fmt: skip
+def test_the_reason_of_a_failed_run_is_found(where: Json, code: str | None, message: str | None) -> None:
+    """A text, a list or an object, in any of the places where APIs put it, is one line of words."""
+    seen = observe({"id": ID, "status_code": "failed", "output": None} | where)
+    assert seen is not None
+    assert (seen.ending, seen.failure_code, seen.failure_message) == (Ending.FAILED, code, message)
+
+
 @pytest.mark.parametrize("key", ["status_code", "status"])
 @pytest.mark.parametrize(
     ("word", "ending"),
@@ -992,6 +1035,8 @@ RECORDS = st.fixed_dictionaries(
         "client_ref": ANYTHING,
         "metadata": ANYTHING,
         "error": ANYTHING,
+        "errors": ANYTHING,
+        "detail": ANYTHING,
         "duration_ms": ANYTHING,
         "failure_code": ANYTHING,
         "failure_message": ANYTHING,
