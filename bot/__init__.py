@@ -28,6 +28,7 @@ Where things are:
     administration  what admins may do
     ports           what these four ask of the world
     media           clips on disk and the links to them
+    films           what sort of film a file is, and whether it is whole
     quota           rules, levels, and where each stands: pure
     report          what was spent, by whom, where and when: pure
     ledger          amounts, prices, periods, settlement: pure

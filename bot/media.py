@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.errors import require
+from bot.films import MP4, Film, NoFilm, film_of
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 _CLIP_NAME = re.compile(r"veo-([a-z2-7]+)\.mp4")
@@ -29,6 +30,15 @@ class Link:
 
     url: str
     expires_at: float | None  # unix seconds; None: Runflow's own link, whose life is Runflow's to say
+    film: Film = MP4  # of a clip that we have on disk
+
+
+def film_on(path: Path) -> Film:
+    """What sort of film a clip on the shelf is; it was looked at when it came, so what is none by now is an MP4."""
+    try:
+        return film_of(path)
+    except (NoFilm, OSError):
+        return MP4
 
 
 class Media:
@@ -53,9 +63,11 @@ class Media:
         if self._public_url is None:
             return None
         expires_at = int(self._now() + self._keep_s)
-        os.utime(self.path(file_name), (self._now(), self._now()))
+        path = self.path(file_name)
+        os.utime(path, (self._now(), self._now()))
         token = self._sign(file_name, expires_at)
-        return Link(url=f"{self._public_url}/media/{token}/{file_name}", expires_at=expires_at)
+        url = f"{self._public_url}/media/{token}/{file_name}"
+        return Link(url=url, expires_at=expires_at, film=film_on(path))
 
     def find(self, token: str, file_name: str) -> Path | None:
         """The clip that an unexpired link of ours names; None for anything else."""

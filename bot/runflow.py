@@ -31,6 +31,7 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from bot.errors import SettingsError
+from bot.films import MP4, NoFilm, film_of
 from bot.ledger import parse_cost
 from bot.ports import Accepted, ClipTooBig, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
 from bot.runs import Ending, Observation, Run, VeoRequest
@@ -648,26 +649,11 @@ def _is_public_literal_or_name(host: str) -> bool:
 
 
 def unsound_mp4(path: Path) -> str | None:
-    """What is wrong with a file that should be an MP4; None where its boxes fill it exactly.
-
-    Catches an error page, a file cut short and an empty one, without decoding (ISO/IEC 14496-12, 4.2).
-    """
-    size = path.stat().st_size
-    seen: set[bytes] = set()
-    with path.open("rb") as file:
-        at = 0
-        while at < size:
-            file.seek(at)
-            head = file.read(16)
-            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            if length == 1:
-                length = int.from_bytes(head[8:16], "big")
-            elif length == 0:
-                length = size - at
-            if length < 8 or (not seen and kind != b"ftyp"):
-                return "it is not an MP4"
-            seen.add(kind)
-            at += length
-    if at != size or b"moov" not in seen or b"mdat" not in seen:
-        return "it is cut short"
+    """What is wrong with a file that should be an MP4; None where it is a whole film, also of another sort."""
+    try:
+        film = film_of(path)
+    except NoFilm as error:
+        return str(error)
+    if film != MP4:
+        log.warning("Runflow gave no usual MP4: %s", film.remark)
     return None

@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from bot.engine import Engine
 from bot.errors import PortError, StoreDown
-from bot.media import Media
+from bot.media import Media, film_on
 from bot.ports import Figures
 from bot.runflow import named_run, signed_by
 
@@ -130,7 +130,10 @@ class WebServer:
         path = self._media.find(request.match_info["token"], name)
         if path is None:
             return web.Response(status=404, text="This link has expired. Post the video again with /veo-show.\n")
-        headers = {"Content-Type": "video/mp4", "Cache-Control": "private", "X-Content-Type-Options": "nosniff"}
+        film = await asyncio.to_thread(film_on, path)
+        headers = {"Content-Type": film.media_type, "Cache-Control": "private", "X-Content-Type-Options": "nosniff"}
+        if film.named(name) != name:
+            headers["Content-Disposition"] = f'inline; filename="{film.named(name)}"'
         return web.FileResponse(path, headers=headers)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import discord
 from discord import app_commands
 from discord.ext import commands
@@ -9,6 +11,7 @@ from discord.ext import commands
 from bot.admission import Admission
 from bot.delivery import Deliverer
 from bot.errors import Refusal
+from bot.media import film_on
 from bot.ports import ClipUnavailable, Unreadable
 from bot.runs import Run
 from cogs import words
@@ -120,9 +123,11 @@ class Account(commands.Cog):
         held = self._deliverer.holds(run)
         path = await self._deliverer.attachable(run, interaction.filesize_limit)
         if path is not None:
+            film = await asyncio.to_thread(film_on, path)
+            named = "\n".join(filter(None, [head, film.remark]))
             try:
                 with path.open("rb") as opened:
-                    await _post(interaction, head, discord.File(opened, filename=run.file_name))
+                    await _post(interaction, named, discord.File(opened, filename=film.named(run.file_name)))
                 if not held:
                     self._deliverer.discard(run)
                 return

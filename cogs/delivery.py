@@ -15,8 +15,9 @@ from pathlib import Path
 import aiohttp
 import discord
 
+from bot.films import MP4
 from bot.ledger import usd
-from bot.media import Link
+from bot.media import Link, film_on
 from bot.ports import HistoryClosed, Offer, PlaceClosed, PlaceGone, PostFailed, TooLarge
 from bot.quota import Over, Standing
 from bot.runs import Run, RunState
@@ -171,14 +172,15 @@ class DiscordFront:
 
     async def _send(self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None) -> discord.Message:
         link = clip if isinstance(clip, Link) else None
-        content = words.announcement(run, f"<@{person(run.member)}>", link=link, lost=clip is None)
+        film = await asyncio.to_thread(film_on, clip) if isinstance(clip, Path) else MP4
+        content = words.announcement(run, f"<@{person(run.member)}>", link=link, lost=clip is None, film=film)
         caller_only = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(person(run.member))]
         )
         view = buttons.receipt(run.run_id)
         if not isinstance(clip, Path):
             return await channel.send(content, nonce=run.nonce, allowed_mentions=caller_only, view=view)
-        file = await asyncio.to_thread(discord.File, clip, filename=run.file_name)
+        file = await asyncio.to_thread(discord.File, clip, filename=film.named(run.file_name))
         try:
             return await channel.send(content, file=file, nonce=run.nonce, allowed_mentions=caller_only, view=view)
         finally:
@@ -226,7 +228,7 @@ class DiscordFront:
             log.info("message not found again run=%s: %s", run.run_id, _said(error))
             return None
         for attachment in message.attachments:
-            if attachment.filename == run.file_name:
+            if attachment.filename.rpartition(".")[0] == run.file_name.removesuffix(".mp4"):
                 home = "@me" if run.direct else place(run.server)
                 jump = f"https://discord.com/channels/{home}/{channel_id}/{message_id}"
                 return jump, attachment.url

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.errors import AskLater, Refusal
+from bot.films import MP4, Film
 from bot.ledger import PriceTable, usd
 from bot.media import Link
 from bot.ports import Act, Choice, Offer
@@ -307,7 +308,7 @@ def marker(run: Run) -> str:
     return f"-# Run `{run.run_id}`{kind}"
 
 
-def announcement(run: Run, mention: str, *, link: Link | None, lost: bool) -> str:
+def announcement(run: Run, mention: str, *, link: Link | None, lost: bool, film: Film = MP4) -> str:
     """The message in the channel: what happened, what to try next; never a word of money.
 
     `lost`: nothing comes with it, so a video that was made could not be had.
@@ -317,6 +318,8 @@ def announcement(run: Run, mention: str, *, link: Link | None, lost: bool) -> st
         lines.append(f"It could not be posted in <#{run.channel.removeprefix('discord:')}>, so it comes to you alone.")
     if run.notice == Notice.RESULT and run.shows_video and lost:
         lines.append("But Runflow does not give the clip out, and did not for a day. `/veo-show` tries it again.")
+    if remark := film.remark:
+        lines.append(remark)
     rest = MESSAGE_CHARS_MAX - len("\n".join([*lines, marker(run)])) - 1
     if link is not None:
         lines.append(too_large(link, rest))
@@ -410,7 +413,8 @@ def too_large(link: Link, longest: int) -> str:
         life = "This is Runflow's own link, which ends soon, mostly within a day"
     else:
         life = f"The link ends {when(link.expires_at)}"
-    text = f"The file is too large to attach here. {life}; `/veo-show` gives a new one.\n{link.url}"
+    what = f" {link.film.remark}" if link.film.remark else ""
+    text = f"The file is too large to attach here.{what} {life}; `/veo-show` gives a new one.\n{link.url}"
     if len(text) > longest:
         return "The file is too large to attach here, and so is its link. Whoever runs this bot can set PUBLIC_URL."
     return text

@@ -181,6 +181,41 @@ async def test_a_clip_too_large_to_attach_becomes_a_link_of_our_own(tmp_path: Pa
             assert len(await whole.read()) >= 11 * 2**20
 
 
+@pytest.mark.parametrize(
+    ("film", "extension", "remark"),
+    [
+        ("webm", "webm", "The file is WebM."),
+        ("mkv", "mkv", "The file is Matroska: download it to play it."),
+        ("mov", "mov", "The file is QuickTime."),
+        ("hevc", "mp4", "The video is HEVC: some devices cannot play it."),
+        ("tail", "mp4", ""),
+    ],
+)
+async def test_a_film_of_another_kind_is_posted_at_once_as_what_it_is(
+    world: Scene, film: str, extension: str, remark: str
+) -> None:
+    """Attached under its own extension with a word about it, and found again by /veo-show."""
+    interaction = await world.veo(f"a red fox [{film}]")
+    message = await world.end_of(interaction)
+    run_id = await world.run_id(interaction)
+    (attachment,) = message["attachments"]
+    assert attachment["filename"] == f"veo-{run_id}.{extension}"
+    assert re.findall(r"^The (?:file|video) is .*$", message["content"], re.MULTILINE) == ([remark] if remark else [])
+    assert world.rows("SELECT delivery_tries AS tries FROM run_view WHERE run_id = :id", id=run_id) == [{"tries": 1}]
+    assert f"veo-{run_id}.{extension}" in (await world.shown(run=run_id))["content"]
+
+
+async def test_a_film_of_another_kind_that_is_too_large_is_linked_as_what_it_is(tmp_path: Path) -> None:
+    """The message says it, and the link is served under its own type and name."""
+    async with scene(tmp_path, discord={"upload_limit": 1000}) as world:
+        message = await world.end_of(await world.veo("a red fox [webm]"))
+        assert "too large to attach here. The file is WebM." in message["content"]
+        (link,) = re.findall(r"^http\S+$", message["content"], re.MULTILINE)
+        async with aiohttp.ClientSession() as session, session.get(link) as response:
+            assert (response.status, response.headers["Content-Type"]) == (200, "video/webm")
+            assert response.headers["Content-Disposition"].endswith('.webm"')
+
+
 async def test_without_an_address_of_our_own_the_link_is_runflows(tmp_path: Path) -> None:
     """Where the bot cannot be reached it hands on Runflow's link, and says whose it is and that it ends."""
     async with scene(tmp_path, runflow={"file_bytes": 11 * 2**20}, PUBLIC_URL="") as world:

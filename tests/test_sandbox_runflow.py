@@ -1000,6 +1000,24 @@ async def test_addresses_may_point_elsewhere(lab: Lab) -> None:
     assert (await lab.fetch(lab.box.url + harmless.headers["Location"])).content == STORED.read_bytes()
 
 
+async def test_a_clip_may_be_another_sort_of_film(lab: Lab) -> None:
+    """Each sort begins as its specification says, with its type, and holds what the usual clip holds."""
+    stored = STORED.read_bytes()
+    for film, head, media_type in (
+        ("webm", b"\x1a\x45\xdf\xa3", "video/webm"),
+        ("mkv", b"\x1a\x45\xdf\xa3", "video/x-matroska"),
+        ("mov", stored[:8] + b"qt  ", "video/quicktime"),
+        ("hevc", stored[:12], "video/mp4"),
+        ("tail", stored, "video/mp4"),
+    ):
+        lab.box.switches.film = film  # type: ignore[assignment]
+        got = await lab.fetch(await lab.clip_url())
+        assert (got.status, got.headers["Content-Type"]) == (200, media_type)
+        assert got.content.startswith(head)
+        assert stored[-1000:] in got.content
+        assert got.content != stored
+
+
 async def test_downloads_may_break_in_every_way(lab: Lab) -> None:
     """Truncated is an error, short and zero look whole, HTML is no video; a fault that comes once is over then."""
     with pytest.raises(aiohttp.ClientPayloadError):

@@ -119,6 +119,8 @@ class Switches:
     """At least so large, by a ``free`` box that leaves it playable."""
     clip: Literal["drawn", "stored"] = "drawn"
     """``stored``: the same committed clip for every run, which costs no time."""
+    film: Literal["mp4", "webm", "mkv", "mov", "hevc", "tail"] = "mp4"
+    """What the clip calls itself, its picture being the same; ``tail``: an MP4 with a newline behind its last box."""
     download: Literal["whole", "truncated", "short", "stall", "html", "zero"] = "whole"
     """``truncated``: less than Content-Length says; ``short``: half, without Content-Length."""
     download_fault_times: int = 1_000_000
@@ -189,6 +191,11 @@ MARKERS: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "private": {"url_place": "private"},
         "redirect": {"url_place": "redirect"},
         "redirect-private": {"url_place": "redirect-private"},
+        "webm": {"film": "webm"},
+        "mkv": {"film": "mkv"},
+        "mov": {"film": "mov"},
+        "hevc": {"film": "hevc"},
+        "tail": {"film": "tail"},
         "truncated": {"download": "truncated"},
         "truncated-once": {"download": "truncated", "download_fault_times": 1},
         "short": {"download": "short"},
