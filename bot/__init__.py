@@ -34,6 +34,7 @@ Where things are:
     ledger          amounts, prices, periods, settlement: pure
     runs            what a run is, its states and moves: pure
     settings        every knob; the only reader of the environment
+    texts           outside text before people read it: pure
     errors          every error with the sentence that its reader sees
 
 Beside it stand `cogs` (the Discord front), `storage` (the database) and `sandbox` (a Discord and a Runflow that

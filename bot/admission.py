@@ -30,6 +30,7 @@ from bot.quota import (
     over_limits,
 )
 from bot.runs import Run, VeoRequest
+from bot.texts import is_blank
 
 log = logging.getLogger("veo.admission")
 
@@ -96,7 +97,7 @@ class Admission:
         self._policy = policy
         self._clock = clock
         self._chance = chance
-        self._prompt_max_chars = prompt_max_chars
+        self.prompt_max_chars = prompt_max_chars
         self._confirm_above_u = confirm_above_u
         self._look = look
 
@@ -104,7 +105,7 @@ class Admission:
 
     async def ask(self, wish: Wish) -> Run | Offer:
         """A run with its price held, or the question that comes before it. Raises a Refusal; nothing is held then."""
-        _check_prompt(wish.request, self._prompt_max_chars)
+        _check_prompt(wish.request, self.prompt_max_chars)
         price_u = self.prices.quote(wish.request)
         new = self._new(wish, price_u)
         plan = self._policy.admission(wish.spender, new.now)
@@ -320,7 +321,7 @@ def desk_of(rules: Rules) -> str | None:
 
 
 def _check_prompt(request: VeoRequest, longest: int) -> None:
-    if not request.prompt.strip():
+    if is_blank(request.prompt):
         raise BadRequest("The prompt is empty. Describe the video that you want; nothing was charged.")
     for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt or "")):
         if len(text) > longest:

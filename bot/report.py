@@ -18,12 +18,12 @@ from zoneinfo import ZoneInfo
 
 from bot.ledger import period_at, plain_usd
 from bot.runs import TERMINAL, Ending, RunState
+from bot.texts import as_cell
 
 COLUMNS = (
     *("run_id", "created_at", "member", "member_name", "channel", "channel_name", "roles", "state", "ending"),
     *("quote_usd", "charged_usd", "refunded_usd", "wait_s"),
 )
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is run by spreadsheets, not shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,13 +139,13 @@ def report_csv(facts: Iterable[RunFact], name_of: Callable[[str], str]) -> str:
     writer.writerow(COLUMNS)
     for fact in sorted(facts, key=lambda fact: (fact.created_at, fact.run_id)):
         # Each role by itself: where the spreadsheet splits cells at `;`, each of them begins one.
-        roles = ";".join(_as_text(name_of(role)) for role in fact.roles)
+        roles = ";".join(as_cell(name_of(role)) for role in fact.roles)
         texts = (fact.member, fact.member_name, fact.channel, name_of(fact.channel))
         writer.writerow(
             (
-                _as_text(fact.run_id),
+                as_cell(fact.run_id),
                 datetime.fromtimestamp(fact.created_at, UTC).isoformat(timespec="seconds"),
-                *map(_as_text, texts),
+                *map(as_cell, texts),
                 roles,
                 fact.state.value,
                 fact.ending.value if fact.ending else "",
@@ -156,10 +156,6 @@ def report_csv(facts: Iterable[RunFact], name_of: Callable[[str], str]) -> str:
             )
         )
     return table.getvalue()
-
-
-def _as_text(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
 
 
 def _group(key: str, name: str, runs: Iterable[RunFact]) -> Group:

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal, DecimalException
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -47,6 +47,7 @@ CHUNK_BYTES = 256 * 1024
 RETRY_AFTER_MAX_S = 120.0
 LISTED_MAX = 100  # runs in one answer of the list; a full answer without ours proves nothing
 REDIRECTS_MAX = 3
+TOOK_MAX_MS = 7 * 86_400_000  # a run that is said to have taken longer has a wrong clock
 REASON_DEPTH = 6  # how deep the words of a reason may lie
 REASONS_MAX = 5  # how many of them are told
 NEW_ADDRESSES_MAX = 3  # how often an expired clip address is asked for anew in one try
@@ -83,7 +84,9 @@ _MADE_RUN = re.compile(r"/runs/[^/?#]")  # where a redirect leads to a run that 
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _INTEGER_MAX = 2**63 - 1
 _PROTOCOL_ADDRESSES = IPv4Network("192.0.0.0/24")  # RFC 6890; not private to Python before 3.11.10
-_GLOBAL_UNICAST = IPv6Network("2000::/3")  # all of the rest is local, translated to IPv4, or not assigned
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")  # RFC 8215
+_GLOBAL_UNICAST = IPv6Network("2000::/3")  # all of the rest is local or not assigned
 _SENT = (*VeoRequest(prompt="").options, "callback_url", "metadata", "client_ref")
 _REPLY_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
@@ -370,7 +373,7 @@ def observe(record: Mapping[str, Any]) -> Observation | None:
         ending=_ending(status, record),
         cost_u=_cost(record.get("cost")),
         seed_used=_integer(output.get("seed")),
-        took_ms=_integer(record.get("duration_ms")) or _integer(_mapping(output.get("timing")).get("inference_ms")),
+        took_ms=_duration(record.get("duration_ms")) or _duration(_mapping(output.get("timing")).get("inference_ms")),
         failure_code=failure_code,
         failure_message=failure_message,
         request_id=_text(record.get("request_id")),
@@ -581,6 +584,12 @@ def _integer(value: object) -> int | None:
     return value if fits and isinstance(value, int) else None
 
 
+def _duration(value: object) -> int | None:
+    """Milliseconds that a run can have taken; None for none, and for what no run takes."""
+    number = _integer(value)
+    return number if number is not None and 0 < number <= TOOK_MAX_MS else None
+
+
 def _cost(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         return None
@@ -627,17 +636,36 @@ class PublicResolver(AbstractResolver):
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is a public unicast one, looking through IPv4 mapped into IPv6."""
+    """Whether an IP address is a public unicast one, looking through IPv4 inside IPv6."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is not None:
-            return is_public(str(inner))
+        if inside := _inside(ip):
+            return all(is_public(str(inner)) for inner in inside)
         if ip not in _GLOBAL_UNICAST:
             return False
     elif ip in _PROTOCOL_ADDRESSES:
         return False
     return ip.is_global and not ip.is_multicast
+
+
+def _inside(ip: IPv6Address) -> list[IPv4Address]:
+    """The IPv4 addresses that an IPv6 one leads to: mapped, 6to4, Teredo's client, or by a translator (RFC 6052)."""
+    if inner := ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None):
+        return [inner]
+    if ip in _NAT64:
+        return [IPv4Address(int(ip) & 0xFFFF_FFFF)]
+    if ip not in _LOCAL_NAT64:
+        return []
+    # Where the prefix of the network ends cannot be seen: after 96 bits, or after 48, 56 or 64, and then bits 64 to 71
+    # and all behind the address are zero.
+    bits, found = f"{int(ip):0128b}", []
+    for end in (48, 56, 64):
+        last = 72 + 32 - (64 - end)
+        if "1" not in bits[64:72] + bits[last:]:
+            found.append(IPv4Address(int(bits[end:64] + bits[72:last], 2)))
+    if "1" in bits[96:] or not found:
+        found.append(IPv4Address(int(bits[96:], 2)))
+    return found
 
 
 def _is_public_literal_or_name(host: str) -> bool:

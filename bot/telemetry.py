@@ -7,6 +7,8 @@ import re
 import sys
 from collections.abc import Iterable
 
+from bot.texts import printable
+
 # Queries of presigned addresses, callback and media tokens, interaction tokens: never in a log.
 _MASKED = (
     (re.compile(r"(https?://(?!discord\.com/oauth2/)[^\s?'\"]+)\?[^\s'\"]+"), r"\1?***"),
@@ -21,8 +23,12 @@ class MaskingFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
         self._secrets = sorted(filter(None, secrets), key=len, reverse=True)  # a longer one may begin like a shorter
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """The line of an event: one, whatever outside text is in it; a trace comes below it."""
+        return " ".join(super().formatMessage(record).splitlines())
+
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = printable(super().format(record))
         for secret in self._secrets:
             text = text.replace(secret, "***")
         for pattern, replacement in _MASKED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from copy import copy
 from typing import get_args
 
 import aiohttp
@@ -33,6 +34,10 @@ class Veo(commands.Cog):
     def __init__(self, admission: Admission, servers: Servers) -> None:
         self._admission = admission
         self._servers = servers
+        for name in ("prompt", "negative_prompt"):  # the decorator below cannot know the setting
+            option = copy(self.veo._params[name])
+            option.max_value = admission.prompt_max_chars
+            self.veo._params[name] = option
 
     @app_commands.command(name="veo", description="Film a prompt with Google Veo 3.1 and post the video here")
     @app_commands.describe(

@@ -16,6 +16,7 @@ from bot.ports import Act, Choice, Offer
 from bot.quota import EVERYWHERE, Over, OverLimit, Rule, RuleKind, Rules, Standing, WrongChannel
 from bot.report import Group, Report
 from bot.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest, blocked_by_policy
+from bot.texts import printable
 
 MESSAGE_CHARS_MAX = 2000  # Discord docs, Create Message
 PROMPT_SHOWN_CHARS = 300
@@ -24,7 +25,7 @@ REASON_SHOWN_CHARS = 300
 
 def quoted(text: str, longest: int) -> str:
     """Outside text as one code span."""
-    line = " ".join(text.replace("`", "'").split())
+    line = " ".join(printable(text).replace("`", "'").split())
     return f"`{line if len(line) <= longest else line[: longest - 1] + '…'}`" if line else "` `"
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any, Literal, TextIO
 
 from bot.ledger import plain_usd
-from bot.report import FORMULA_STARTS
+from bot.texts import as_cell
 from storage.audit import snapshot
 
 Format = Literal["csv", "jsonl"]
@@ -60,10 +60,8 @@ def _csv(out: TextIO) -> Callable[[Mapping[str, Any]], object]:
 
 
 def _cell(name: str, value: object) -> object:
-    """A text that begins like a formula is marked as text; an amount below zero stays a number."""
-    if name not in _AMOUNTS and isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return f"'{value}"
-    return value
+    """A text in which a cell may begin like a formula is marked as text; an amount below zero stays a number."""
+    return as_cell(value) if name not in _AMOUNTS and isinstance(value, str) else value
 
 
 def _json(out: TextIO) -> Callable[[Mapping[str, Any]], object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import aiohttp
 import pytest
 
+from sandbox.discord import CommandRefused
 from tests.harness import SECRET, Scene, scene, status_of
 
 FOX = "a red fox in falling snow"
@@ -339,11 +341,34 @@ async def test_too_many_runs_at_a_time_are_refused_and_the_bots_own_total_waits(
 async def test_an_empty_or_endless_prompt_gets_one_sentence(tmp_path: Path) -> None:
     """What cannot be filmed is refused in words, before anything is held."""
     async with scene(tmp_path, PROMPT_MAX_CHARS="50") as world:
-        for prompt, words in (("   ", "The prompt is empty"), ("x" * 51, "51 characters, and 50 is the most")):
+        for prompt in ("   ", "\u200b", "\u2800\u3164\u202e"):
             interaction = await world.veo(prompt)
             answer = await interaction.wait(lambda message: bool(message["content"]))
-            assert words in answer["content"]
+            assert answer["content"].startswith("The prompt is empty. Describe the video that you want")
+        for name in ("prompt", "negative_prompt"):  # Discord's own counter lets nobody write on in vain
+            with pytest.raises(CommandRefused, match="takes 1 to 50 characters"):
+                await world.veo(**{"prompt": "a red fox"} | {name: "x" * 51})
         assert world.rows("SELECT * FROM run") == []
+
+
+async def test_text_that_turns_words_round_is_shown_upright(tmp_path: Path) -> None:
+    """Card, post, receipt, history and the admins' log: in all of them the bot's own words stay as they are."""
+    turning = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+    hostile = "\u202eno pop \u2067here\u200f abc"
+    async with scene(tmp_path, QUOTA_CONFIRM_ABOVE_USD="3.20") as world:
+        interaction = await world.veo(hostile, negative_prompt=hostile)
+        message = await world.end_of(interaction)
+        card = await interaction.wait(lambda shown: bool(status_of(shown)))
+        (stored,) = world.rows("SELECT json_extract(request, '$.prompt') AS prompt FROM run")
+        assert stored == {"prompt": hostile}  # Veo gets what was written
+        history = await (await world.use("veo-history", by="Bo")).wait(lambda shown: bool(shown["embeds"]))
+        receipt = await (await world.press(message, "Receipt")).wait(lambda shown: "Receipt" in shown["content"])
+        await world.act("grant", amount="1", member=world.member(), reason=hostile)
+        log = await world.act("log")
+        for shown in (message, card, history, receipt, log):
+            text = json.dumps(shown, ensure_ascii=False)
+            assert "no pop here abc" in text
+            assert not turning & set(text)
 
 
 async def test_quota_and_history_show_the_callers_own_books(world: Scene) -> None:

@@ -610,6 +610,17 @@ def test_no_option_buys_what_is_not_offered(tmp_path: Path) -> None:
         check_log(world, traces=True)
 
 
+async def test_a_prompt_beyond_the_limit_is_refused_in_words_by_whatever_client(tmp_path: Path) -> None:
+    """One that still has an older registration may send more than is taken now."""
+    async with scene(tmp_path, PROMPT_MAX_CHARS="50") as world:
+        for name in ("prompt", "negative_prompt"):
+            change = partial(with_options, wish=("x" * 51 if name == "prompt" else "x", [(name, "x" * 51, None)]))
+            used = await Wire(world).use(change, "veo", prompt="a red fox")
+            answer = await used.wait(lambda message: bool(message["content"]), timeout=WAIT_S)
+            assert f"The {name} has 51 characters, and 50 is the most." in answer["content"]
+        assert count_of_runs(world) == 0
+
+
 async def _delivered(world: Scene) -> None:
     async with asyncio.timeout(WAIT_S):
         while world.rows("SELECT 1 FROM run WHERE delivery <> 'delivered'"):  # noqa: ASYNC110 - another process writes it

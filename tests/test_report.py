@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from bot.ledger import USD_U
-from bot.report import COLUMNS, FORMULA_STARTS, Group, Report, RunFact, make_report, report_csv
+from bot.report import COLUMNS, Group, Report, RunFact, make_report, report_csv
 from bot.runs import STATE_OF_ENDING, TERMINAL, Ending, RunState
+from bot.texts import upright
 from cogs import chart
 from cogs.chart import grid_step_u, spend_chart
 
@@ -231,7 +233,8 @@ class TestReport:
         assert all(after - before == timedelta(1) for before, after in pairwise(keys))
 
 
-NAMES = st.text(max_size=6) | st.builds(str.__add__, st.sampled_from(FORMULA_STARTS), st.text(',;"\r\n1a', max_size=4))
+SIGNS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+NAMES = st.text(max_size=6) | st.builds(str.__add__, st.sampled_from(SIGNS), st.text(',;"\r\n1a=', max_size=4))
 
 
 def read(text: str) -> list[dict[str, str]]:
@@ -265,7 +268,7 @@ class TestCsv:
         assert [row["run_id"] for row in read(report_csv(facts, str))] == ["0", "1", "2"]
         assert read(report_csv([], str)) == []
 
-    @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+    @pytest.mark.parametrize("start", SIGNS)
     def test_no_name_is_a_formula(self, start: str) -> None:
         """A member, channel or role called `=HYPERLINK(...)` is shown to the reader of the file, not run."""
         bad = f'{start}HYPERLINK("x")'
@@ -276,20 +279,27 @@ class TestCsv:
         st.lists(run_facts(NAMES), max_size=6), st.dictionaries(st.sampled_from(["discord:10", "discord:20"]), NAMES)
     )
     def test_every_text_comes_back_as_it_was(self, facts: list[RunFact], names: dict[str, str]) -> None:
-        """Commas, quotes and line ends survive; only the apostrophe before a formula is added."""
+        """Commas, quotes and line ends survive; only apostrophes are added, and what turns text round is gone."""
         text = report_csv(facts, lambda key: names.get(key, key))
         facts.sort(key=lambda each: (each.created_at, each.run_id))
 
-        def shown(text: str) -> str:
-            return "'" + text if text[:1] in FORMULA_STARTS and text else text
+        def plain(text: str) -> str:
+            return upright(text).replace("'", "")
 
         for each, row in zip(facts, read(text), strict=True):
-            assert row["member_name"] == shown(each.member_name)
-            assert row["channel_name"] == shown(names.get(each.channel, each.channel))
-            assert row["roles"] == ";".join(shown(names.get(role, role)) for role in each.roles)
+            assert plain(row["member_name"]) == plain(each.member_name)
+            assert plain(row["channel_name"]) == plain(names.get(each.channel, each.channel))
+            assert plain(row["roles"]) == ";".join(plain(names.get(role, role)) for role in each.roles)
             assert abs(datetime.fromisoformat(row["created_at"]).timestamp() - each.created_at) <= 1
             assert round(float(row["quote_usd"]) * USD_U) == each.price_u
-            assert not any(cell.startswith(FORMULA_STARTS) for cell in row.values())
+            assert not any(cell.startswith(SIGNS) for cell in row.values())
+
+    def test_no_name_begins_a_formula_behind_another_separator(self) -> None:
+        """Where a spreadsheet splits at semicolons, tabs or lines, and in full-width letters as well."""
+        bad = 'x;=1\t@A1\n\uff0b1; "-1'
+        table = report_csv([fact(member_name=bad, roles=("a;=1",))], str)
+        for cell in re.split(r"[;,\t\r\n]", table):
+            assert not cell.lstrip('" ').startswith(SIGNS)
 
 
 def days_of(amounts_u: Sequence[int], first: date = date(2026, 9, 3)) -> list[Group]:

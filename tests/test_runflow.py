@@ -834,6 +834,23 @@ async def test_a_second_list_that_fails_proves_nothing(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "inference", "took_ms"),
+    [
+        (63_500, 61_250, 63_500), (None, 61_250, 61_250), (-5000, 61_250, 61_250), (-5000, -1, None), (0, None, None),
+        (10**12, 61_250, 61_250), (10**12, 2**62, None), (True, "x", None), ("-1", [], None),
+        (604_800_000, None, 604_800_000),
+    ],
+)  # fmt: skip
+def test_a_duration_that_cannot_be_is_left_out(said: object, inference: object, took_ms: int | None) -> None:
+    """Nothing takes less than no time, or longer than a week."""
+    record = a_record(duration_ms=said)
+    record["output"]["timing"] = {"inference_ms": inference}
+    seen = observe(record)
+    assert seen is not None
+    assert seen.took_ms == took_ms
+
+
+@pytest.mark.parametrize(
     ("where", "code", "message"),
     [
         ({"failure_code": "A", "failure_message": "a real person"}, "A", "a real person"),
@@ -1421,6 +1438,8 @@ PRIVATE = [
     "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:a00:1", "64:ff9b::a00:1", "64:ff9b::7f00:1",
     "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a00:1::1",
     "192.0.0.192", "192.0.0.8",  # protocol assignments (RFC 6890), one of them a cloud's metadata service
+    "64:ff9b:1:a00:0:100::", "64:ff9b:1:a:0:1::", "64:ff9b:1:0:a:0:800:0",  # after 48, 56 and 64 bits
+    "64:ff9b::", "64:ff9b:1::", "2001:0:4136:e378:8000:63bf:f5ff:fffe",  # Teredo of 10.0.0.1
     "64:ff9b:1::a00:1",  # the translation prefix for local use (RFC 8215)
     "::127.0.0.1", "::a9fe:a9fe",  # IPv4-compatible (RFC 4291, 2.5.5.1)
     "::ffff:0:7f00:1",  # IPv4-translated (RFC 2765)
@@ -1435,7 +1454,21 @@ def test_an_address_inside_the_network_is_not_public(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["1.1.1.1", "8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8"]
+    "address",
+    [
+        "1.1.1.1",
+        "8.8.8.8",
+        "172.32.0.1",
+        "100.128.0.1",
+        "2606:4700::1111",
+        "::ffff:8.8.8.8",
+        "64:ff9b::808:808",
+        "64:ff9b:1::808:808",
+        "64:ff9b:1:ffff::808:808",
+        "64:ff9b:1:808:8:800::",
+        "2002:808:808::1",
+        "2001:0:4136:e378:8000:63bf:f7f7:f7f7",
+    ],
 )
 def test_an_address_of_the_internet_is_public(address: str) -> None:
     """What is routed on the Internet may be fetched from."""

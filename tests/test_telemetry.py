@@ -88,6 +88,19 @@ def test_of_two_secrets_no_rest_is_shown() -> None:
     assert line.endswith("key ***.")
 
 
+def test_an_event_is_one_upright_line() -> None:
+    """Outside text in it neither begins another event, nor turns the line round, nor talks to the terminal."""
+    hostile = "a\nERROR veo forged\r\u2028b\u202ec\x1b[31md"
+    line = MaskingFormatter([]).format(logging.makeLogRecord({"msg": "said %s", "args": (hostile,)}))
+    assert "said a ERROR veo forged" in line
+    assert not set(line) & set("\n\r\u2028\u202e\x1b")
+    try:
+        raise ValueError("x")
+    except ValueError:
+        record = logging.makeLogRecord({"msg": "failed", "exc_info": sys.exc_info()})
+    assert MaskingFormatter([]).format(record).count("\n") >= 3
+
+
 def test_the_started_log_masks_every_logger() -> None:
     """Our own lines from INFO on, the libraries' from WARNING on, all on standard error and all masked."""
     program = (
