@@ -297,7 +297,7 @@ class Engine:
             provider_status_at=now,
         )
         if run.notice == Notice.UNKNOWN and run.delivery == Delivery.PENDING:  # it is known before it was told
-            changes["delivery"] = Delivery.NONE
+            changes |= RunChanges(delivery=Delivery.NONE, unknown_told=False)
         return await self._store.advance(run, RunState.RUNNING, now=now, changes=changes)
 
     # Finding out what an unclear submission bought
@@ -471,10 +471,10 @@ class Engine:
     async def _give_notice(
         self, run: Run, state: RunState, notice: Notice, beside: RunChanges | None = None
     ) -> Run | None:
-        """Something to tell the channel although the run is not over."""
+        """Something to tell the channel although the run is not over; each notice once."""
         now = self._clock.now()
         changes = beside or RunChanges()
-        if run.notice == notice and run.delivery in (Delivery.DELIVERED, Delivery.UNDELIVERABLE):  # told before
+        if notice == Notice.UNKNOWN and run.unknown_told:
             changes["due_at"] = now + self._pause(run, None)
             return await self._store.advance(run, state, now=now, changes=changes)
         changes |= RunChanges(
@@ -485,8 +485,7 @@ class Engine:
             first_try_at=None,
             direct=False,
         )
-        if notice == Notice.OVERDUE:
-            changes["overdue"] = True
+        changes |= RunChanges(overdue=True) if notice == Notice.OVERDUE else RunChanges(unknown_told=True)
         return await self._store.advance(run, state, now=now, changes=changes)
 
     async def _after_end(self, run: Run) -> Run | None:

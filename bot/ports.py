@@ -172,6 +172,7 @@ class RunChanges(TypedDict, total=False):
     provider_status: str
     provider_status_at: float
     overdue: bool
+    unknown_told: bool
     cost_checks: int
     notice: Notice
     delivery: Delivery

@@ -161,6 +161,7 @@ class Run:
     provider_request_id: str | None
     provider_status: str | None
     provider_status_at: float | None
+    unknown_told: bool  # its place was told, or is to be told, that nobody knows what became of it
     overdue: bool  # it is past its deadline without an end; it takes no place any more
     ended_at: float | None
     ending: Ending | None

@@ -384,6 +384,9 @@ CREATE TRIGGER acts_only_grow BEFORE UPDATE ON act
 SCHEMA_10 = """
 -- Since when a run is left alone because its row cannot be read.
 ALTER TABLE run ADD COLUMN parked_at REAL;
+-- Whether its place was told once that nobody knows what became of it.
+ALTER TABLE run ADD COLUMN unknown_told INTEGER NOT NULL DEFAULT 0 CHECK (unknown_told IN (0, 1));
+UPDATE run SET unknown_told = 1 WHERE notice = 'unknown' AND delivery IN ('delivered', 'undeliverable');
 CREATE INDEX run_overdue ON run (state) WHERE overdue = 1;
 CREATE INDEX run_parked ON run (parked_at) WHERE parked_at IS NOT NULL;
 DROP INDEX run_open;

@@ -46,6 +46,7 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
     "notice": Notice,
     "delivery": Delivery,
     "overdue": bool,
+    "unknown_told": bool,
     "lookup_fresh": bool,
     "direct": bool,
     "roles": lambda text: tuple(json.loads(text)),
@@ -65,6 +66,7 @@ _UNTOUCHED: dict[str, Any] = dict.fromkeys(
     **dict.fromkeys(("charged_u", "refunded_u", "tries", "posts", "cost_checks", "delivery_tries"), 0),
     "unclear_posts": 0,
     "overdue": False,
+    "unknown_told": False,
     "direct": False,
     "delivery": Delivery.NONE,
 }

@@ -422,3 +422,27 @@ async def test_what_is_known_by_now_is_not_told_as_unknown(bench: Bench) -> None
     bench.script.posting = None
     await bench.until(run, lambda row: row.tries > found.tries)
     assert bench.script.posts == []
+
+
+async def test_unknown_overdue_and_unknown_again_are_two_messages(bench: Bench) -> None:
+    """Unknown, then overdue, then unknown again: two messages, and the run is watched all the same."""
+    run = await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
+    await bench.until(run, lambda row: row.provider_status == "missing")
+    bench.time.at += 61
+    row = await bench.until(run, lambda row: row.state == RunState.UNKNOWN and row.delivery == Delivery.DELIVERED)
+    assert row.unknown_told
+    bench.script.record = lambda name: seen(name.removeprefix("rf-"), "running")
+    await bench.until(run, lambda row: row.state == RunState.RUNNING)
+    bench.time.at += 2 * 3600.0
+    await bench.until(run, lambda row: row.overdue and row.delivery == Delivery.DELIVERED)
+    for _ in range(2):
+        bench.script.record = lambda name: None
+        await bench.until(run, lambda row: row.provider_status == "missing")
+        bench.time.at += 61
+        await bench.until(run, lambda row: row.state == RunState.UNKNOWN)
+        bench.script.record = lambda name: seen(name.removeprefix("rf-"), "running")
+        await bench.until(run, lambda row: row.state == RunState.RUNNING and row.provider_status == "running")
+    assert [notice for notice, _ in bench.script.posts] == [Notice.UNKNOWN, Notice.OVERDUE]
+    bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+    await bench.until(run, lambda row: row.delivery == Delivery.DELIVERED and row.terminal)
+    assert [notice for notice, _ in bench.script.posts] == [Notice.UNKNOWN, Notice.OVERDUE, Notice.RESULT]

@@ -67,6 +67,7 @@ def a_run(**changes: object) -> Run:
         provider_request_id=None,
         provider_status=None,
         provider_status_at=None,
+        unknown_told=False,
         overdue=False,
         ended_at=None,
         ending=None,
