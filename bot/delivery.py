@@ -23,6 +23,7 @@ from bot.ports import (
     PlaceClosed,
     PlaceGone,
     PostFailed,
+    PostRefused,
     Provider,
     RunChanges,
     Store,
@@ -32,6 +33,11 @@ from bot.ports import (
 from bot.runs import Delivery, Notice, Run, growing_pause, jittered
 
 log = logging.getLogger("veo.delivery")
+
+_TROUBLE = (
+    *(PlaceGone, PlaceClosed, PostRefused, HistoryClosed, TooLarge, PostFailed),
+    *(Unreadable, ClipUnavailable),
+)
 
 TRANSFERS_AT_ONCE = 4  # clips on their way from Runflow to disk, or from disk to Discord
 PAUSE_MAX_S = 900.0
@@ -132,7 +138,7 @@ class Deliverer:
         attempt = _Try(run=begun, doubtful=begun.delivery == Delivery.SENDING)
         try:
             posted = await self._found(front, attempt) or await self._post(front, attempt)
-        except (PlaceGone, PlaceClosed, HistoryClosed, TooLarge, PostFailed, Unreadable, ClipUnavailable) as error:
+        except _TROUBLE as error:
             log.warning("not delivered run=%s try=%d: %s", run.run_id, begun.delivery_tries, error)
             return await self._advance(attempt, self._after_failure(attempt, error))
         log.info("delivered run=%s notice=%s message=%s", run.run_id, run.notice, posted.message)
@@ -207,11 +213,15 @@ class Deliverer:
         now, run = self._clock.now(), attempt.run
         doubtful = attempt.doubtful or isinstance(error, PostFailed)
         gone, closed = isinstance(error, PlaceGone), isinstance(error, PlaceClosed)
+        refused = isinstance(error, PostRefused) and not doubtful
         closed_for_long = closed and not doubtful and self._clock.elapsed(run.first_try_at or now) >= CLOSED_S
-        if not run.direct and (gone or closed_for_long):
+        if refused and not run.plain:
+            log.warning("posted without the member's words run=%s: %s", run.run_id, error)
+            return RunChanges(plain=True, delivery=Delivery.PENDING, due_at=now)
+        if not run.direct and (gone or closed_for_long or refused):
             log.warning("written to its member run=%s: its place takes no messages", run.run_id)
             return RunChanges(direct=True, delivery=Delivery.PENDING, delivery_tries=0, first_try_at=None, due_at=now)
-        if gone or (closed and run.direct) or self._tried_for(run, GIVE_UP_S):
+        if gone or ((closed or refused) and run.direct) or self._tried_for(run, GIVE_UP_S):
             log.error("given up run=%s: its message cannot be posted", run.run_id)
             return RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(run))
         pause = growing_pause(self._first_pause_s, run.delivery_tries - 1, PAUSE_MAX_S)

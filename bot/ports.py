@@ -180,6 +180,7 @@ class RunChanges(TypedDict, total=False):
     first_try_at: float | None
     last_try_at: float
     direct: bool
+    plain: bool
     message: str
     unclear_posts: int
     empty_since: float
@@ -463,6 +464,10 @@ class PlaceClosed(Exception):
     """Nothing was posted: the place is there, but does not take our messages as things stand."""
 
 
+class PostRefused(Exception):
+    """Nothing was posted, and the same message will never be: the place objects to what it says or brings."""
+
+
 class HistoryClosed(Exception):
     """The place does not show what was posted there, so whether the notice stands cannot be seen."""
 
@@ -490,6 +495,7 @@ class Front(Protocol):
 
         It goes to the run's channel, or to its member alone where the run is `direct`. None for a run that has a
         video says that the clip cannot be had. The same notice again within `NONCE_S` makes no second message.
-        Raises TooLarge, PlaceGone, PlaceClosed, PostFailed.
+        It has no words of the member's where the run is `plain`.
+        Raises TooLarge, PlaceGone, PlaceClosed, PostRefused, PostFailed.
         """
         ...

@@ -177,6 +177,7 @@ class Run:
     first_try_at: float | None
     last_try_at: float | None
     direct: bool  # the notice goes to the member alone: its place is gone or closed
+    plain: bool  # the notice is posted without the words of the member: its place refused it with them
     message: str | None
     reply_to: str | None  # where progress can be shown; a secret that is dropped at `reply_until`
     reply_until: float | None

@@ -18,7 +18,7 @@ import discord
 from bot.films import MP4
 from bot.ledger import usd
 from bot.media import Link, film_on
-from bot.ports import HistoryClosed, Offer, PlaceClosed, PlaceGone, PostFailed, TooLarge
+from bot.ports import HistoryClosed, Offer, PlaceClosed, PlaceGone, PostFailed, PostRefused, TooLarge
 from bot.quota import Over, Standing
 from bot.runs import Run, RunState
 from cogs import buttons, words
@@ -28,6 +28,8 @@ log = logging.getLogger("veo.discord")
 # Discord docs, Opcodes and Status Codes: unknown channel, server, user
 _GONE = frozenset({10003, 10004, 10013})
 _CLOSED = frozenset({50001, 50007, 50013, 50083, 160005})  # no access, closed messages, no permission, archived, locked
+# Too fast, in several ways, and overloaded; 0: no word of Discord's own, as from a page in between.
+_OF_THE_MOMENT = frozenset({0, 20016, 20022, 20028, 20029, 40003, 40062, 130000})
 _TOO_FAST = 40003  # opening direct messages too fast: a verdict on the moment, not on the member
 _TOO_LARGE = frozenset({40005, 50045})
 _UNKNOWN_MESSAGE = 10008
@@ -126,7 +128,8 @@ class DiscordFront:
                 if self._is_notice(message, run):
                     return _name_of(message)
         except NETWORK_ERRORS as error:
-            raise _trouble(error) from error
+            trouble = _trouble(error)
+            raise PostFailed(str(trouble)) if isinstance(trouble, PostRefused) else trouble from error
         if empty and not self._shows_history(run):
             raise HistoryClosed("nothing is shown, and Read Message History is missing or not known yet")
         return None
@@ -250,7 +253,7 @@ def is_too_large(error: discord.HTTPException) -> bool:
     return error.status == 413 or error.code in _TOO_LARGE
 
 
-def _trouble(error: BaseException) -> TooLarge | PlaceGone | PlaceClosed | PostFailed:
+def _trouble(error: BaseException) -> TooLarge | PlaceGone | PlaceClosed | PostRefused | PostFailed:
     """What a failed call means for the delivery."""
     if isinstance(error, discord.HTTPException):
         if is_too_large(error):
@@ -259,6 +262,8 @@ def _trouble(error: BaseException) -> TooLarge | PlaceGone | PlaceClosed | PostF
             return PlaceGone(_said(error))
         if error.code in _CLOSED:
             return PlaceClosed(_said(error))
+        if 400 <= error.status < 500 and error.status not in (401, 429) and error.code not in _OF_THE_MOMENT:
+            return PostRefused(_said(error))
     return PostFailed(_said(error))
 
 

@@ -314,7 +314,8 @@ def announcement(run: Run, mention: str, *, link: Link | None, lost: bool, film:
 
     `lost`: nothing comes with it, so a video that was made could not be had.
     """
-    lines = [f"{mention} {_headline(run)}", f"> {quoted(run.request.prompt, PROMPT_SHOWN_CHARS)}", *_details(run)]
+    said = [] if run.plain else [f"> {quoted(run.request.prompt, PROMPT_SHOWN_CHARS)}", *_details(run)]
+    lines = [f"{mention} {_headline(run)}", *said]
     if run.direct:
         lines.append(f"It could not be posted in <#{run.channel.removeprefix('discord:')}>, so it comes to you alone.")
     if run.notice == Notice.RESULT and run.shows_video and lost:

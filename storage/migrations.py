@@ -387,6 +387,8 @@ ALTER TABLE run ADD COLUMN parked_at REAL;
 -- Whether its place was told once that nobody knows what became of it.
 ALTER TABLE run ADD COLUMN unknown_told INTEGER NOT NULL DEFAULT 0 CHECK (unknown_told IN (0, 1));
 UPDATE run SET unknown_told = 1 WHERE notice = 'unknown' AND delivery IN ('delivered', 'undeliverable');
+-- Whether its message is posted without the member's words, to which the place objects.
+ALTER TABLE run ADD COLUMN plain INTEGER NOT NULL DEFAULT 0 CHECK (plain IN (0, 1));
 CREATE INDEX run_overdue ON run (state) WHERE overdue = 1;
 CREATE INDEX run_parked ON run (parked_at) WHERE parked_at IS NOT NULL;
 DROP INDEX run_open;

@@ -49,6 +49,7 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
     "unknown_told": bool,
     "lookup_fresh": bool,
     "direct": bool,
+    "plain": bool,
     "roles": lambda text: tuple(json.loads(text)),
     "request": lambda text: VeoRequest.of(json.loads(text)),
 }
@@ -67,6 +68,7 @@ _UNTOUCHED: dict[str, Any] = dict.fromkeys(
     "unclear_posts": 0,
     "overdue": False,
     "unknown_told": False,
+    "plain": False,
     "direct": False,
     "delivery": Delivery.NONE,
 }

@@ -68,6 +68,7 @@ def a_run(**changes: object) -> Run:
         provider_status=None,
         provider_status_at=None,
         unknown_told=False,
+        plain=False,
         overdue=False,
         ended_at=None,
         ending=None,

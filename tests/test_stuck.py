@@ -138,7 +138,7 @@ async def test_what_a_released_run_is_billed_after_all_is_booked(tmp_path: Path)
 async def test_a_wish_that_waits_past_the_deadline_costs_nothing(tmp_path: Path) -> None:
     """The one place is taken by an order in doubt; who waits behind it is told so and charged nothing."""
     async with scene(
-        tmp_path, runflow={"before": "500"}, RUNFLOW_SETTLE_S="30", RUN_DEADLINE_S="0.5", RUNS_IN_FLIGHT_TOTAL="1"
+        tmp_path, runflow={"before": "500"}, RUNFLOW_SETTLE_S="30", RUN_DEADLINE_S="2", RUNS_IN_FLIGHT_TOTAL="1"
     ) as world:
         await world.veo("in doubt", **CHEAP)
         await world.until("SELECT 1 FROM run WHERE state = 'ambiguous'")
@@ -214,3 +214,46 @@ async def test_a_clock_that_is_not_discords_doubles_no_message_and_moves_the_car
         await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
         assert len(world.posts()) == 1
         await world.card(await world.veo("a blue fox", **CHEAP), "in the channel")
+
+
+# Messages that Discord refuses for good
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, 240000), (400, 50035), (403, 200000)])
+async def test_a_message_that_is_refused_for_its_words_is_posted_without_them(
+    tmp_path: Path, status: int, code: int
+) -> None:
+    """A filter objects to the prompt: the video comes without it, in its channel."""
+    async with scene(tmp_path) as world:
+        world.discord.fault("POST", rf"/channels/{world.channel.id}/messages", status=status, code=code)
+        used = await world.veo("a red fox", **CHEAP)
+        end = await world.end_of(used)
+        assert end["attachments"]
+        assert "red fox" not in end["content"]
+        assert len(world.posts()) == 1
+
+
+async def test_a_message_that_is_refused_in_any_words_comes_to_its_member_alone(tmp_path: Path) -> None:
+    async with scene(tmp_path) as world:
+        posting = rf"/channels/{world.channel.id}/messages"
+        world.discord.fault("POST", posting, status=400, code=240000, times=10**6)
+        await world.veo("a red fox", **CHEAP)
+        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered' AND direct AND plain")
+        assert world.posts() == []
+
+
+async def test_a_member_who_takes_no_message_has_it_kept(tmp_path: Path) -> None:
+    """No common server any more (50278): nothing is tried for a week, and `/veo-show` has the video."""
+    async with scene(tmp_path) as world:
+        world.discord.fault("POST", rf"/channels/{world.channel.id}/messages", status=404, code=10003, times=10**6)
+        world.discord.fault("POST", r"/channels/\d+/messages", status=403, code=50278, times=10**6)
+        await world.veo("a red fox", **CHEAP)
+        await world.until("SELECT 1 FROM run WHERE delivery = 'undeliverable'")
+
+
+async def test_a_limit_of_the_moment_is_no_refusal(tmp_path: Path) -> None:
+    """Too many messages at once in the channel: the same message is posted a little later."""
+    async with scene(tmp_path) as world:
+        world.discord.fault("POST", rf"/channels/{world.channel.id}/messages", status=400, code=20028, times=2)
+        end = await world.end_of(await world.veo("a red fox", **CHEAP))
+        assert "red fox" in end["content"]
