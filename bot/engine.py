@@ -36,6 +36,7 @@ from bot.runs import (
     COST_CHECKS_S,
     EMPTY_APART_SHARE,
     EMPTY_COUNTS_SHARE,
+    EMPTY_S,
     FRESH_SHARE,
     LOOKUP_SHARES,
     MISSING,
@@ -423,6 +424,11 @@ class Engine:
             return await self._missing(run)
         if run.state == RunState.UNKNOWN:
             return await self._adopt(run, seen)
+        if seen.ending == Ending.EMPTY and self._may_be_early(run, seen):
+            changes = RunChanges(due_at=now + jittered(self._chance, min(self._limits.poll_first_s, EMPTY_S / 4)))
+            if seen.status != run.provider_status:
+                changes |= RunChanges(provider_status=seen.status, provider_status_at=now)
+            return await self._store.advance(run, run.state, now=now, changes=changes)
         if seen.ending is not None:
             return await self._settle(run, seen, seen.ending)
         await self._prove_look_up(run)
@@ -434,6 +440,11 @@ class Engine:
             changes["provider_status"] = seen.status
             changes["provider_status_at"] = now
         return await self._store.advance(run, run.state, now=now, changes=changes)
+
+    def _may_be_early(self, run: Run, seen: Observation) -> bool:
+        """Whether this success was first read so lately that what it made may still be on its way."""
+        since = run.provider_status_at if seen.status == run.provider_status else None
+        return since is None or self._clock.watched(since) < EMPTY_S
 
     async def _missing(self, run: Run) -> Run | None:
         """Runflow does not know the id that it gave us: for a moment that is normal."""

@@ -33,6 +33,7 @@ ABSENT_S = 86400.0  # after the last of them: so long it may still turn up befor
 LOOKUP_SAMPLE = 20  # of so many runs one goes on asking whether a look-up that has proven itself still shows runs
 MISSING = "missing"  # our word for the status of a run whose id Runflow answers with 404
 MISSING_S = 60.0  # so long it may do that, above all for a run that it has just accepted
+EMPTY_S = 4.0  # so long a success without a clip is read again before it is believed: its clip may come a moment later
 PAUSE_MAX_S = 3600.0  # the longest pause between two looks at a run that has no end yet
 
 

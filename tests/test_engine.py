@@ -446,3 +446,25 @@ async def test_unknown_overdue_and_unknown_again_are_two_messages(bench: Bench) 
     bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
     await bench.until(run, lambda row: row.delivery == Delivery.DELIVERED and row.terminal)
     assert [notice for notice, _ in bench.script.posts] == [Notice.UNKNOWN, Notice.OVERDUE, Notice.RESULT]
+
+
+async def test_a_success_without_a_clip_is_read_again_before_it_is_believed(bench: Bench) -> None:
+    """The clip that comes a moment later is posted; where none comes, the run is told as empty."""
+    answers: dict[str, Ending] = {}
+
+    def record(name: str) -> Observation:
+        run_id = name.removeprefix("rf-")
+        return seen(run_id, "succeeded", answers.get(run_id, Ending.EMPTY))
+
+    bench.script.record = record
+    early = await bench.until(await bench.admit("1"), lambda row: row.provider_status == "succeeded")
+    never = await bench.until(await bench.admit("2"), lambda row: row.provider_status == "succeeded")
+    assert (early.terminal, never.terminal) == (False, False)
+    answers[early.run_id] = Ending.VIDEO
+    bench.time.at += 3.0
+    row = await bench.until(early, lambda row: row.delivery == Delivery.DELIVERED)
+    assert row.ending == Ending.VIDEO
+    assert bench.script.posts == [(Notice.RESULT, True)]
+    bench.time.at += 3.0
+    row = await bench.until(never, lambda row: row.terminal)
+    assert row.ending == Ending.EMPTY

@@ -48,7 +48,7 @@ from bot.ports import (
     Unreadable,
 )
 from bot.quota import OverLimit, Policy, RuleKind, Standing, TooManyInFlight
-from bot.runs import DURATIONS, RESOLUTIONS, Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
+from bot.runs import DURATIONS, EMPTY_S, RESOLUTIONS, Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
 from bot.settings import PRICES_USD_PER_SECOND as PRICES
 from cogs import words
 from sandbox.runflow import RunflowSandbox
@@ -154,8 +154,9 @@ class Time(HandClock):
 
 def seen(run_id: str, ending: Ending | None = None, cost_u: int | None = None) -> Observation:
     """What Runflow says of a run."""
+    status = "running" if ending is None else "succeeded"
     return Observation(
-        provider_id=f"rf-{run_id}", client_ref=f"veo-{run_id}", status="running", ending=ending, cost_u=cost_u
+        provider_id=f"rf-{run_id}", client_ref=f"veo-{run_id}", status=status, ending=ending, cost_u=cost_u
     )
 
 
@@ -290,6 +291,8 @@ class Till:
                 assert row is not None
                 if holds(row):
                     return row
+                if row.provider_status == "succeeded" and not row.terminal:  # read again, for a clip may still come
+                    self.time.at += EMPTY_S
                 await self.engine.wake(run.callback_token, None)
                 await asyncio.sleep(0.002)
 
