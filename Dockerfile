@@ -23,7 +23,8 @@ ENV PATH="/venv/bin:$PATH" \
 USER veo
 VOLUME /data
 EXPOSE 8080
+# The operator's listener, whose port is not published; http.client asks it without any proxy.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['WEB_PORT']}/healthz\", timeout=4)"]
+    CMD ["python", "-c", "import os, http.client as h; c = h.HTTPConnection(os.environ.get('OPERATOR_HOST') or '127.0.0.1', int(os.environ.get('OPERATOR_PORT') or 8081), timeout=4); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["python", "-m", "bot"]
 CMD ["run"]

@@ -7,6 +7,7 @@ import logging
 import random
 import signal
 from contextlib import AsyncExitStack
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from bot import runflow
@@ -16,6 +17,7 @@ from bot.clock import SystemClock
 from bot.delivery import Deliverer
 from bot.engine import Engine, Limits
 from bot.errors import DatabaseError, StoreDown
+from bot.health import OperatorServer, Readiness
 from bot.ledger import PriceTable, to_micro
 from bot.media import Media
 from bot.ports import Store
@@ -107,11 +109,15 @@ async def _serve(settings: Settings) -> None:
             discord_front.new_client(settings.discord_api_url, settings.discord_gateway_url)
         )
 
-        async def ready() -> dict[str, bool]:
-            return {"discord": client.is_ready(), "database": await _keeps(store)}
-
+        ready = Readiness(
+            gateway=client.hears_discord,
+            checks={"database": partial(_keeps, store), "media": partial(asyncio.to_thread, media.takes_clips)},
+        )
+        operator = OperatorServer(ready=ready, figures=store.figures)
+        port = await stack.enter_async_context(operator.listening(settings.operator_host, settings.operator_port))
+        log.info("health and figures for the operator on %s:%d", settings.operator_host, port)
         keys = [secret.get_secret_value() for secret in settings.runflow_callback_secrets]
-        web = WebServer(engine=engine, media=media, secrets=keys, ready=ready, figures=store.figures)
+        web = WebServer(engine=engine, media=media, secrets=keys)
         port = await stack.enter_async_context(web.listening(settings.web_host, settings.web_port))
         log.info("web server listens on %s:%d", settings.web_host, port)
         await provider.check_key()

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 import re
+import shutil
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,8 @@ from pathlib import Path
 from bot.errors import require
 from bot.films import MP4, Film, NoFilm, film_of
 
+PROBE_BYTES = 64 * 1024
+ROOM_BYTES = 32 * 1024 * 1024  # more than a clip of eight seconds usually takes
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 _CLIP_NAME = re.compile(r"veo-([a-z2-7]+)\.mp4")
 
@@ -82,6 +85,20 @@ class Media:
     def discard(self, file_name: str) -> None:
         """Throw one clip away."""
         self.path(file_name).unlink(missing_ok=True)
+
+    def takes_clips(self) -> bool:
+        """Whether a clip could be kept now: the folder can be written, and its disk has room for one."""
+        probe = self._folder / "veo-probe.part"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with probe.open("wb") as file:
+                file.write(bytes(PROBE_BYTES))
+            return shutil.disk_usage(self._folder).free >= ROOM_BYTES
+        except OSError:
+            return False
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Throw away what has lain longer than it is kept, half-finished downloads included."""

@@ -183,6 +183,13 @@ class Settings(_Environment):
         WEB, "the web server's own port; 0: any free one", default=8080
     )
 
+    operator_host: Annotated[str, AfterValidator(_host)] = _about(
+        WEB, "the address for health and figures; keep it from the public", default="127.0.0.1"
+    )
+    operator_port: Annotated[int, Field(ge=0, le=65535)] = _about(
+        WEB, "the port for health and figures; 0: any free one", default=8081
+    )
+
     database_url: DatabaseUrl = _about(
         STORAGE, "three slashes: relative to the working directory; four: absolute", default=DATABASE_URL
     )

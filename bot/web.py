@@ -1,4 +1,4 @@
-"""The bot's own web server: Runflow's callbacks, health, and clips that are too large to attach.
+"""The bot's public web server: Runflow's callbacks, and clips that are too large to attach. Nothing else.
 
 A callback is only a wake-up: it is checked, its run is made due, and it is answered; the engine then
 asks Runflow itself. Addresses here carry secrets, so nothing of a request's path is ever logged.
@@ -8,90 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from bot.engine import Engine
-from bot.errors import PortError, StoreDown
+from bot.errors import StoreDown
+from bot.listener import listening
 from bot.media import Media, film_on
-from bot.ports import Figures
 from bot.runflow import named_run, signed_by
 
 log = logging.getLogger("veo.web")
 
-CALLBACK_BYTES_MAX = 64 * 1024
 CALLBACK_READ_S = 5.0
 TOKEN_CHARS_MAX = 64
-_THEIR_FAULTS = (HttpProcessingError, ConnectionError)
-
-
-class _OurFaultsOnly(logging.Filter):
-    """Leaves out requests that are none and callers who hang up: strangers would fill the log, also with addresses."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.exc_info is None or not isinstance(record.exc_info[1], _THEIR_FAULTS)
-
-
-_OUR_FAULTS_ONLY = _OurFaultsOnly()
 
 
 class WebServer:
-    """The routes, with what they need handed in. `ready` tells whether `/veo` would work now."""
+    """The routes, with what they need handed in."""
 
-    def __init__(
-        self,
-        *,
-        engine: Engine,
-        media: Media,
-        secrets: Sequence[str],
-        ready: Callable[[], Awaitable[dict[str, bool]]],
-        figures: Callable[[], Awaitable[Figures]],
-    ) -> None:
+    def __init__(self, *, engine: Engine, media: Media, secrets: Sequence[str]) -> None:
         self._engine = engine
         self._media = media
         self._secrets = secrets
-        self._ready = ready
-        self._figures = figures
 
-    @asynccontextmanager
-    async def listening(self, host: str, port: int) -> AsyncIterator[int]:
+    def listening(self, host: str, port: int) -> AbstractAsyncContextManager[int]:
         """Serve until the block is left; the port that it listens on. Raises PortError where it cannot."""
-        application = web.Application(client_max_size=CALLBACK_BYTES_MAX)
-        application.add_routes(
-            [
-                web.post("/callbacks/runflow/{token}", self._callback, expect_handler=_expected),
-                web.get("/healthz", self._healthz),
-                web.get("/readyz", self._readyz),
-                web.get("/metrics", self._metrics),
-                web.get("/media/{token}/{name}", self._clip),
-            ]
-        )
-        server_log = logging.getLogger("veo.web.server")
-        server_log.addFilter(_OUR_FAULTS_ONLY)
-        runner = web.AppRunner(
-            application,
-            access_log=None,
-            logger=server_log,
-            handle_signals=False,
-            shutdown_timeout=2.0,
-            auto_decompress=False,
-        )
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            await runner.cleanup()
-            raise PortError(
-                f"The web server cannot listen on {host}:{port} ({error.strerror}); "
-                "set WEB_PORT or WEB_HOST to an address that is free."
-            ) from error
-        try:
-            yield runner.addresses[0][1]
-        finally:
-            await runner.cleanup()
+        routes = [
+            web.post("/callbacks/runflow/{token}", self._callback, expect_handler=_expected),
+            web.get("/media/{token}/{name}", self._clip),
+        ]
+        return listening(routes, host, port, settings="WEB")
 
     async def _callback(self, request: web.Request) -> web.Response:
         try:
@@ -109,22 +57,6 @@ class WebServer:
             return web.Response(status=503)
         return web.Response(status=202 if known else 404)
 
-    async def _healthz(self, _: web.Request) -> web.Response:
-        return web.json_response({"ok": True})
-
-    async def _readyz(self, _: web.Request) -> web.Response:
-        parts = await self._ready()
-        return web.json_response(parts, status=200 if all(parts.values()) else 503)
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        """Gauges in Prometheus' text format (its docs, Exposition formats)."""
-        try:
-            figures = await self._figures()
-        except StoreDown:
-            return web.Response(status=503)
-        lines = [f"# TYPE veo_{name} gauge\nveo_{name} {int(value)}\n" for name, value in _gauges(figures)]
-        return web.Response(body="".join(lines).encode(), headers={"Content-Type": "text/plain; version=0.0.4"})
-
     async def _clip(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         path = self._media.find(request.match_info["token"], name)
@@ -135,16 +67,6 @@ class WebServer:
         if film.named(name) != name:
             headers["Content-Disposition"] = f'inline; filename="{film.named(name)}"'
         return web.FileResponse(path, headers=headers)
-
-
-def _gauges(figures: Figures) -> list[tuple[str, int]]:
-    return [
-        ("runs_open", figures.open),
-        ("runs_unknown", figures.unknown),
-        ("runs_overdue", figures.overdue),
-        ("runs_unreadable", figures.unreadable),
-        ("lookup_proven", figures.lookup_proven),
-    ]
 
 
 async def _expected(request: web.Request) -> None:

@@ -31,6 +31,7 @@ from cogs.veo import NEEDED, Veo
 log = logging.getLogger("veo.discord")
 
 OUTAGE_PAUSE_MAX_S = 60.0
+SILENCE_S = 60.0
 # A token that identifies more than 1000 times a day is reset (Discord docs, Gateway, Rate Limiting).
 GARBLED_PAUSE_S = 2.5
 GARBLED_PAUSE_MAX_S = 300.0
@@ -59,7 +60,8 @@ class VeoTree(app_commands.CommandTree["VeoClient"]):
 class VeoClient(commands.Bot):
     """discord.py's client with our commands. Make it with `new_client`."""
 
-    def __init__(self) -> None:
+    def __init__(self, silence_s: float) -> None:
+        self._session_open = False
         super().__init__(
             command_prefix=commands.when_mentioned,  # no text commands; this one needs no message content
             help_command=None,
@@ -71,11 +73,32 @@ class VeoClient(commands.Bot):
             max_messages=None,
             max_ratelimit_timeout=60.0,
             guild_ready_timeout=0.5,
+            heartbeat_timeout=silence_s,
         )
         self.tree.error(self._say_sorry)
         parsers = self._connection.parsers
         for event in parsers.keys() - {"READY"}:  # without that one nothing works: the connection is made anew
             parsers[event] = surviving(event, parsers[event])
+
+    def hears_discord(self) -> bool:
+        """Whether an interaction would reach us now.
+
+        The library's own `is_ready` stays true once it was. It tells of a lost connection by an event, and within
+        `silence_s` also of one that has fallen silent, whose socket it closes first (discord.py 2.7, gateway.py).
+        """
+        return self.is_ready() and self._session_open and self.ws.open
+
+    async def on_connect(self) -> None:
+        """Called by the library when a session begins."""
+        self._session_open = True
+
+    async def on_resumed(self) -> None:
+        """Called by the library when a session goes on over a new connection."""
+        self._session_open = True
+
+    async def on_disconnect(self) -> None:
+        """Called by the library when it has no connection, also after each try in vain."""
+        self._session_open = False
 
     async def on_ready(self) -> None:
         """Called by the library whenever it is connected anew and knows its servers."""
@@ -172,16 +195,19 @@ _COMPARED = (
 
 
 @asynccontextmanager
-async def new_client(api_url: str | None, gateway_url: str | None) -> AsyncIterator[VeoClient]:
+async def new_client(
+    api_url: str | None, gateway_url: str | None, silence_s: float = SILENCE_S
+) -> AsyncIterator[VeoClient]:
     """A client that is closed with the block, for Discord itself or for the addresses given.
 
+    A gateway that says nothing for `silence_s` seconds is taken for lost; at Discord more than a heartbeat's 41.25 s.
     discord.py keeps its addresses on its classes, so they hold for the whole process.
     """
     if api_url is not None:
         discord.http.Route.BASE = api_url
     if gateway_url is not None:
         discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway_url)
-    async with VeoClient() as client:
+    async with VeoClient(silence_s) as client:
         yield client
 
 
@@ -229,6 +255,7 @@ async def _stay_connected(client: VeoClient) -> None:
         except discord.DiscordException:
             raise
         except Exception:
+            client.dispatch("disconnect")  # as the library does for the faults that it knows
             pause_s = min(2 * pause_s, GARBLED_PAUSE_MAX_S)
             if time.monotonic() - begun > GARBLED_PAUSE_MAX_S:
                 pause_s = GARBLED_PAUSE_S

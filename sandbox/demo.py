@@ -201,6 +201,7 @@ def _environment(discord: DiscordSandbox, runflow: RunflowSandbox, folder: Path)
         "RUNFLOW_SETTLE_S": "4",
         "PUBLIC_URL": f"http://127.0.0.1:{web_port}",
         "WEB_PORT": str(web_port),
+        "OPERATOR_PORT": "0",
         "DATABASE_URL": f"sqlite:///{folder / 'veo.db'}",
         "MEDIA_DIR": str(folder / "media"),
         "QUOTA_USER_USD": "20.00",

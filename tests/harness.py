@@ -99,6 +99,12 @@ class Scene:
         return f"http://127.0.0.1:{self.environment['WEB_PORT']}"
 
     @property
+    def operator_url(self) -> str:
+        """Where the bot that runs now tells its health and its figures: a free port, which its log names."""
+        places: list[str] = re.findall(r"for the operator on (127\.0\.0\.1:\d+)$", self.log, re.MULTILINE)
+        return f"http://{places[-1]}"
+
+    @property
     def log(self) -> str:
         return (self.folder / "bot.log").read_text()
 
@@ -296,6 +302,7 @@ async def scene(
             "RUNFLOW_SETTLE_S": "0.8",
             "PUBLIC_URL": f"http://127.0.0.1:{port}",
             "WEB_PORT": str(port),
+            "OPERATOR_PORT": "0",
             "DATABASE_URL": f"sqlite:///{folder / 'veo.db'}",
             "MEDIA_DIR": str(folder / "media"),
             "QUOTA_USER_USD": "100.00",

@@ -11,8 +11,10 @@ from typing import Any, Literal
 import aiohttp
 import pytest
 
-from sandbox.discord import CommandRefused
-from tests.harness import SECRET, Scene, scene, status_of
+from cogs.client import log_in, new_client
+from sandbox.discord import CommandRefused, DiscordSandbox
+from sandbox.discord import Switches as DiscordSwitches
+from tests.harness import SECRET, WAIT_S, Scene, scene, status_of
 
 FOX = "a red fox in falling snow"
 
@@ -453,6 +455,68 @@ async def test_a_gateway_that_drops_is_resumed(world: Scene) -> None:
     await world.discord.drop_gateway(4000)
     await world.until_resumed()
     await world.end_of(await world.veo(FOX))
+
+
+async def test_readiness_is_red_while_discord_is_gone(world: Scene) -> None:
+    """A gateway that takes nobody for a while: `/readyz` says so, `/healthz` stays, and back it is green again."""
+
+    async def until(green: bool) -> None:
+        while await ready() is not green:  # noqa: ASYNC110 - another process decides it
+            await asyncio.sleep(0.02)
+
+    async def ready() -> bool:
+        async with session.get(f"{world.operator_url}/readyz") as reply:
+            parts = await reply.json()
+            assert (parts["database"], parts["media"]) == (True, True)
+            return reply.status == 200 and parts["discord"] is True
+
+    async with aiohttp.ClientSession() as session, asyncio.timeout(WAIT_S):
+        await until(green=True)
+        world.discord.switches.gateway_away = True
+        await world.discord.drop_gateway()
+        await until(green=False)
+        for _ in range(10):  # and it stays so
+            assert not await ready()
+            await asyncio.sleep(0.02)
+        async with session.get(f"{world.operator_url}/healthz") as reply:
+            assert reply.status == 200
+        world.discord.switches.gateway_away = False
+        await until(green=True)
+    await world.end_of(await world.veo())
+
+
+async def test_a_gateway_that_falls_silent_is_no_gateway() -> None:
+    """The connection stands and nothing comes, not even for heartbeats: after `silence_s` that is told, until it ends.
+
+    With Discord's heartbeat of 41.25 s the library's own limit is 60 s.
+    """
+    quick = DiscordSwitches(heartbeat_interval_s=0.1, heartbeat_grace=100)
+    async with (
+        DiscordSandbox(switches=quick) as discord,
+        new_client(discord.api_url, discord.gateway_url, silence_s=0.4) as client,
+        asyncio.timeout(WAIT_S),
+    ):
+
+        async def until(hears: bool) -> None:
+            while client.hears_discord() is not hears:  # noqa: ASYNC110 - the library has no event for silence
+                await asyncio.sleep(0.01)
+
+        assert not client.hears_discord()
+        await log_in(client, discord.token)
+        connection = asyncio.create_task(client.connect())
+        try:
+            await until(hears=True)
+            await asyncio.sleep(0.6)
+            assert client.hears_discord()
+            discord.switches.gateway_silent = True
+            await until(hears=False)
+            assert client.is_ready()  # which is why it is not asked
+            discord.switches.gateway_silent = False
+            await discord.drop_gateway()  # the answers to what was sent meanwhile do not come any more
+            await until(hears=True)
+        finally:
+            connection.cancel()
+            await asyncio.gather(connection, return_exceptions=True)
 
 
 async def test_forged_doubled_and_malformed_callbacks_change_nothing(tmp_path: Path) -> None:

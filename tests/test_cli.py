@@ -95,17 +95,17 @@ async def test_a_second_bot_on_the_same_database_is_refused(world: Scene) -> Non
 
 
 async def test_health_tells_the_process_and_readiness_the_whole(world: Scene) -> None:
-    """Ready means that a member would be answered: gateway and database both."""
+    """Ready means that a member would be answered and could be given the clip: gateway, database and media folder."""
     async with aiohttp.ClientSession() as session:
-        async with session.get(f"{world.web_url}/healthz") as reply:
+        async with session.get(f"{world.operator_url}/healthz") as reply:
             assert reply.status == 200
         async with asyncio.timeout(5):
             while True:
-                async with session.get(f"{world.web_url}/readyz") as reply:
+                async with session.get(f"{world.operator_url}/readyz") as reply:
                     if reply.status == 200:
                         break
                     await asyncio.sleep(0.05)
-                    assert await reply.json() == {"discord": False, "database": True}
+                    assert await reply.json() == {"discord": False, "database": True, "media": True}
 
 
 async def test_ledger_check_proves_the_books_beside_the_running_bot(world: Scene) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import pytest
 from bot.ledger import PriceTable, usd
 from bot.runs import DURATIONS, Resolution, VeoRequest
 from bot.settings import PRICES_USD_PER_SECOND, Settings
-from tests.harness import ROOT
+from tests.harness import ROOT, Scene
 from tests.test_worlds import GUARDS
 
 README = (ROOT / "README.md").read_text()
@@ -51,7 +52,8 @@ def test_the_readme_holds_the_commands_that_are_tested_here() -> None:
         "cp .env.example .env",
         ".venv/bin/python -m bot run",
         "docker build -t veo-bot .",
-        "docker run --env-file .env -v veo-data:/data -p 8080:8080 veo-bot",
+        "docker run -d --name veo-bot --restart unless-stopped --env-file .env -v veo-data:/data "
+        "-p 127.0.0.1:8080:8080 veo-bot",
     ]
 
 
@@ -112,6 +114,22 @@ def test_the_image_is_built_as_promised() -> None:
     names = set(re.findall(r"\b([A-Z]+_[A-Z_]+)=", dockerfile)) - {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
     assert {name.lower() for name in names} <= Settings.model_fields.keys()
     assert "av==" not in (ROOT / "requirements" / "run.txt").read_text()
+
+
+async def test_the_images_health_check_asks_the_operators_listener_without_a_proxy(world: Scene) -> None:
+    """Docker passes the proxies of its own configuration on to every container."""
+    code = re.search(r'CMD \["python", "-c", "(.*)"\]', (ROOT / "Dockerfile").read_text())
+    assert code is not None
+
+    async def healthy(port: str) -> bool:
+        environment = {"OPERATOR_PORT": port, "http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+        check = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-c", code[1]), env=environment, stderr=asyncio.subprocess.DEVNULL
+        )
+        return await check.wait() == 0
+
+    assert await healthy(world.operator_url.rpartition(":")[2])
+    assert not await healthy(world.environment["WEB_PORT"])
 
 
 @pytest.mark.parametrize("file", ["run", "clips", "dev"])

@@ -126,7 +126,7 @@ async def alive(world: Scene) -> None:
     asked = await world.discord.invoke(world.member("Cem"), world.channel, "veo-quota", {})
     answer = await asked.wait(lambda message: "left" in message["content"], timeout=WAIT_S)
     assert answer["flags"] & 64
-    async with aiohttp.ClientSession() as session, session.get(f"{world.web_url}/healthz") as healthy:
+    async with aiohttp.ClientSession() as session, session.get(f"{world.operator_url}/healthz") as healthy:
         assert healthy.status == 200
 
 
@@ -873,7 +873,12 @@ def test_any_environment_gives_settings_or_one_line_that_tells_no_secret(
 async def test_no_setting_makes_a_traceback(tmp_path: Path, name: str, value: bytes) -> None:
     """`python -m bot run` with bytes that no setting takes: exit code 2, one line, nothing of a secret."""
     environment = {"PATH": "/usr/bin:/bin", "DISCORD_TOKEN": "abc.def", "RUNFLOW_API_KEY": "rf_live_1"}
-    environment |= {"WEB_PORT": "0", "RUNFLOW_API_URL": "http://127.0.0.1:9", name: os.fsdecode(value)}
+    environment |= {
+        "WEB_PORT": "0",
+        "OPERATOR_PORT": "0",
+        "RUNFLOW_API_URL": "http://127.0.0.1:9",
+        name: os.fsdecode(value),
+    }
     async with asyncio.timeout(WAIT_S):
         code, output, errors = await nursery().run("bot", "run", folder=tmp_path, environment=environment)
     assert (code, output) == (2, ""), errors

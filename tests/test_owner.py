@@ -32,7 +32,7 @@ from tests.money import Inline, dump, new_run, store_at
 FOX = "a red fox"
 LEVEL = Level(scope="member:discord:1", period=period_at(0.0, "month", ZoneInfo("UTC")), limit_u=None)
 NOTHING_STARTED = "The bot cannot reach its books right now, so nothing was started. Try again soon."
-START = {"DISCORD_TOKEN": "a.b.c", "RUNFLOW_API_KEY": "rf_live_test", "WEB_PORT": "0"}
+START = {"DISCORD_TOKEN": "a.b.c", "RUNFLOW_API_KEY": "rf_live_test", "WEB_PORT": "0", "OPERATOR_PORT": "0"}
 READING = (("ledger", "check"), ("ledger", "export"), ("backup", "copy.db"))
 
 
@@ -117,11 +117,13 @@ def garble(path: Path, table: str) -> None:
 
 
 async def readiness(world: Scene) -> tuple[int, dict[str, bool]]:
-    async with aiohttp.ClientSession() as session, session.get(f"{world.web_url}/readyz") as reply:
+    async with aiohttp.ClientSession() as session, session.get(f"{world.operator_url}/readyz") as reply:
         return reply.status, await reply.json()
 
 
-UP, DOWN = (200, {"discord": True, "database": True}), (503, {"discord": True, "database": False})
+AT_ONCE = "from bot import health; health.KEPT_S = 0.0"  # for a bot whose readiness is found out anew each time
+UP = (200, {"discord": True, "database": True, "media": True})
+DOWN = (503, {"discord": True, "database": False, "media": True})
 
 
 @contextmanager
@@ -385,7 +387,7 @@ async def test_damage_that_the_start_meets_late_stops_it_too(tmp_path: Path) -> 
 async def test_damage_sells_nothing_and_a_backup_mends_it(tmp_path: Path) -> None:
     """Found in use it refuses `/veo` and turns readiness red for good; the bot lives, and on the copy it goes on."""
     path, copy = tmp_path / "veo.db", tmp_path / "copy.db"
-    async with scene(tmp_path) as world:
+    async with scene(tmp_path, before=AT_ONCE) as world:
         await world.end_of(await world.veo(FOX))
         await quiet(world)
         assert (await bot("backup", str(copy), database=path))[0] == 0
@@ -412,7 +414,7 @@ async def test_damage_sells_nothing_and_a_backup_mends_it(tmp_path: Path) -> Non
 
 async def test_a_full_disk_sells_nothing_and_loses_nothing(tmp_path: Path) -> None:
     """`/veo` is refused, readiness is red, callbacks are to come again; with room the paid run is delivered once."""
-    async with scene(tmp_path, runflow={"end": "never"}, PYTHONDONTWRITEBYTECODE="1") as world:
+    async with scene(tmp_path, runflow={"end": "never"}, before=AT_ONCE) as world:
         paid = await world.veo(FOX)
         await world.card(paid, "Filming")
         await ready(world)

@@ -18,7 +18,7 @@ NO_LIST = """'["a red fox"]'"""
 
 async def gauge(world: Scene, name: str) -> int:
     """What the bot's metrics say now."""
-    async with aiohttp.ClientSession() as session, session.get(f"{world.web_url}/metrics") as answer:
+    async with aiohttp.ClientSession() as session, session.get(f"{world.operator_url}/metrics") as answer:
         lines = [line.split() for line in (await answer.text()).splitlines() if not line.startswith("#")]
     return int(dict(lines)[f"veo_{name}"])
 

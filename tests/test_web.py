@@ -23,17 +23,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bot import runflow, web
+from bot import health, runflow, web
 from bot.admission import Admission
 from bot.engine import Engine
 from bot.errors import PortError
+from bot.health import OperatorServer, Readiness
 from bot.ledger import PriceTable
+from bot.listener import REQUEST_BYTES_MAX
 from bot.media import Media
 from bot.ports import End, RunChanges, Wish
 from bot.quota import Policy
 from bot.runs import Delivery, Ending, Run, RunState, VeoRequest
 from bot.settings import PRICES_USD_PER_SECOND
-from bot.web import CALLBACK_BYTES_MAX, WebServer
+from bot.web import WebServer
 from storage import SqliteStore
 from tests.money import store_at
 from tests.parts import HandClock, engine_of
@@ -69,6 +71,7 @@ class Site:
     session: aiohttp.ClientSession
     parts: dict[str, bool] = field(default_factory=lambda: {"discord": True, "database": True})
     port: int = 0
+    operator_port: int = 0
     runs: int = 0
 
     async def a_run(self) -> Run:
@@ -103,6 +106,11 @@ class Site:
     async def request(self, method: str, path: str, **more: Any) -> tuple[int, Mapping[str, str], bytes]:
         url = f"http://127.0.0.1:{self.port}{path}"
         async with self.session.request(method, url, allow_redirects=False, **more) as response:
+            return response.status, response.headers, await response.read()
+
+    async def ask(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
+        """What the operator's own listener answers."""
+        async with self.session.get(f"http://127.0.0.1:{self.operator_port}{path}") as response:
             return response.status, response.headers, await response.read()
 
     async def call(self, token: str, body: Any = BODY, signature: str | None = None, **headers: str) -> int:
@@ -181,9 +189,10 @@ async def site(folder: Path, secrets: list[str]) -> AsyncIterator[Site]:
             return made.parts
 
         try:
-            async with WebServer(
-                engine=engine, media=media, secrets=secrets, ready=ready, figures=store.figures
-            ).listening("127.0.0.1", 0) as made.port:
+            async with (
+                WebServer(engine=engine, media=media, secrets=secrets).listening("127.0.0.1", 0) as made.port,
+                OperatorServer(ready=ready, figures=store.figures).listening("127.0.0.1", 0) as made.operator_port,
+            ):
                 yield made
         finally:
             await store.close()
@@ -354,7 +363,7 @@ async def test_an_unknown_address_is_not_found(signed: Site) -> None:
 async def test_a_body_that_is_too_large_is_refused(signed: Site) -> None:
     """413 above 64 KiB, whether its length is announced or it comes in chunks; below, it is read."""
     run = await signed.a_run()
-    large, fits = b"x" * (CALLBACK_BYTES_MAX + 1), b"x" * (CALLBACK_BYTES_MAX - 1)
+    large, fits = b"x" * (REQUEST_BYTES_MAX + 1), b"x" * (REQUEST_BYTES_MAX - 1)
 
     async def chunks(body: bytes) -> AsyncIterator[bytes]:
         for begin in range(0, len(body), 10_000):
@@ -395,7 +404,7 @@ async def test_a_body_in_a_coding_that_it_is_not_in_is_the_senders_fault(signed:
     )
     status = int((await signed.raw(head.encode() + BODY)).split()[1])
     assert status < 500
-    assert (await signed.request("GET", "/healthz"))[0] == 200
+    assert (await signed.ask("/healthz"))[0] == 200
 
 
 async def test_broken_chunks_are_the_senders_fault(signed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,7 +415,7 @@ async def test_broken_chunks_are_the_senders_fault(signed: Site, monkeypatch: py
     answer = await signed.raw(head.encode() + b"3\r\nabc\r\n", b"zz\r\nabc\r\n0\r\n\r\n", whole=False)
     assert answer.partition(b" ")[2].startswith(b"4")
     assert await signed.due() == []
-    assert (await signed.request("GET", "/healthz"))[0] == 200
+    assert (await signed.ask("/healthz"))[0] == 200
 
 
 @pytest.mark.parametrize("expectation", [b"wonders", b"\x80", b"100-Continue"])
@@ -442,7 +451,7 @@ async def test_while_the_store_is_down_the_sender_is_to_come_again(signed: Site)
     with store_down(signed.folder):
         assert await signed.call(run.callback_token) == 503
         assert await signed.call(run.callback_token, signature="0" * 64) == 401
-        assert (await signed.request("GET", "/healthz"))[0] == 200
+        assert (await signed.ask("/healthz"))[0] == 200
     assert await signed.call(run.callback_token) == 202
     assert await signed.due() == [run.run_id]
 
@@ -479,7 +488,7 @@ def test_no_request_makes_a_server_error(tmp_path: Path) -> None:
         async def send(request: bytes) -> None:
             answer = await world.raw(request)
             assert not answer.partition(b" ")[2].startswith(b"5"), answer
-            assert (await world.request("GET", "/healthz"))[0] == 200
+            assert (await world.ask("/healthz"))[0] == 200
 
         @settings(max_examples=150, deadline=None)
         @given(
@@ -515,7 +524,7 @@ async def test_health_is_told_of_the_process_alone(signed: Site) -> None:
     """`/healthz` is 200 as long as the process answers, whatever else is down."""
     signed.parts["discord"] = signed.parts["database"] = False
     with store_down(signed.folder):
-        status, _, body = await signed.request("GET", "/healthz")
+        status, _, body = await signed.ask("/healthz")
     assert (status, json.loads(body)) == (200, {"ok": True})
 
 
@@ -523,9 +532,46 @@ async def test_health_is_told_of_the_process_alone(signed: Site) -> None:
 async def test_readiness_is_told_part_by_part(signed: Site, discord: bool, database: bool) -> None:
     """`/readyz` is 200 only where every part would work now, and names each."""
     signed.parts.update(discord=discord, database=database)
-    status, _, body = await signed.request("GET", "/readyz")
+    status, _, body = await signed.ask("/readyz")
     assert status == (200 if discord and database else 503)
     assert json.loads(body) == {"discord": discord, "database": database}
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/"])
+async def test_the_public_learns_nothing_of_health(signed: Site, path: str) -> None:
+    """Where callbacks and clips are served there is nothing else, and the other way round."""
+    assert (await signed.request("GET", path))[0] == 404
+    assert (await signed.ask("/callbacks/runflow/x"))[0] == 404
+
+
+async def test_readiness_is_found_out_once_in_some_seconds(signed: Site) -> None:
+    """However many ask, the disk is written once; the gateway, which costs nothing, is asked each time."""
+    asked, up = [0], [True]
+
+    async def keeps() -> bool:
+        asked[0] += 1
+        await asyncio.sleep(0)
+        return asked[0] == 1
+
+    ready = Readiness(gateway=lambda: up[0], checks={"database": keeps}, now=signed.clock.now)
+    assert await asyncio.gather(*(ready() for _ in range(20))) == [{"discord": True, "database": True}] * 20
+    up[0] = False
+    signed.clock.at += health.KEPT_S - 0.1
+    assert await ready() == {"discord": False, "database": True}
+    signed.clock.at += 0.2
+    assert await ready() == {"discord": False, "database": False}
+    assert asked == [2]
+
+
+async def test_a_disk_that_does_not_answer_is_none_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that hangs is red after some seconds, and whoever asked is answered."""
+    monkeypatch.setattr(health, "CHECK_S", 0.05)
+    never = asyncio.Event()
+
+    async def hangs() -> bool:
+        return await never.wait()
+
+    assert await Readiness(gateway=lambda: True, checks={"media": hangs})() == {"discord": True, "media": False}
 
 
 async def test_the_figures_are_told_as_gauges(signed: Site) -> None:
@@ -538,7 +584,7 @@ async def test_the_figures_are_told_as_gauges(signed: Site) -> None:
             run = await signed.store.begin_submit(run, now=signed.clock.now(), total_max=9)
             assert run is not None
         run = await signed.store.advance(run, state, now=signed.clock.now(), changes=RunChanges())
-    status, headers, body = await signed.request("GET", "/metrics")
+    status, headers, body = await signed.ask("/metrics")
     assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4")
     gauges = [line for line in body.decode().splitlines() if not line.startswith("#")]
     assert gauges == [
@@ -549,7 +595,7 @@ async def test_the_figures_are_told_as_gauges(signed: Site) -> None:
         "veo_lookup_proven 0",
     ]
     with store_down(signed.folder):
-        assert (await signed.request("GET", "/metrics"))[0] == 503
+        assert (await signed.ask("/metrics"))[0] == 503
 
 
 # Clips.
@@ -651,9 +697,7 @@ async def test_no_path_leads_out_of_the_shelf(signed: Site, path: bytes) -> None
 
 async def test_a_taken_port_is_told_in_a_sentence(signed: Site) -> None:
     """The error names the address and the settings to change."""
-    server = WebServer(
-        engine=signed.engine, media=signed.media, secrets=[], ready=dict_of_nothing, figures=signed.store.figures
-    )
+    server = WebServer(engine=signed.engine, media=signed.media, secrets=[])
     with pytest.raises(PortError) as told:
         async with server.listening("127.0.0.1", signed.port):
             pass
@@ -666,19 +710,13 @@ async def test_a_taken_port_is_told_in_a_sentence(signed: Site) -> None:
             pass
 
 
-async def dict_of_nothing() -> dict[str, bool]:
-    return {}
-
-
 async def test_the_port_is_free_again_afterwards(signed: Site) -> None:
     """Leaving the block closes the listener, also with a connection open."""
-    server = WebServer(
-        engine=signed.engine, media=signed.media, secrets=[], ready=dict_of_nothing, figures=signed.store.figures
-    )
+    server = WebServer(engine=signed.engine, media=signed.media, secrets=[])
     async with server.listening("127.0.0.1", 0) as port:
         open_one = socket.create_connection(("127.0.0.1", port))
     open_one.close()
     async with server.listening("127.0.0.1", port) as again:
         assert again == port
-        async with signed.session.get(f"http://127.0.0.1:{port}/readyz") as response:
-            assert (response.status, await response.json()) == (200, {})
+        async with signed.session.get(f"http://127.0.0.1:{port}/") as response:
+            assert response.status == 404

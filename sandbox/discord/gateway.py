@@ -85,6 +85,8 @@ class Gateway:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One connection, from HELLO to its end."""
+        if self._switches.gateway_away:
+            return web.Response(status=503)
         socket = web.WebSocketResponse(compress=False, max_msg_size=1024 * 1024, timeout=2.0)
         await socket.prepare(request)
         connection = _Connection(socket, request)

@@ -52,6 +52,7 @@ class Switches:
     heartbeat_interval_s: float = 41.25  # real time, since the client's heart beats in it
     heartbeat_grace: float = 1.5  # intervals without a heartbeat until close 4009
     gateway_silent: bool = False  # no heartbeat is acknowledged, no event is sent
+    gateway_away: bool = False  # no connection is taken, as in an outage of the gateway alone
     gateway_delay_s: float = 0
     gateway_duplicates: bool = False  # each event is sent twice, with two sequence numbers
     servers_away: bool = False  # after READY no server is told of, as while Discord has trouble with all of them
