@@ -134,9 +134,15 @@ class Scene:
         assert self.bot is not None
         if self.bot.returncode is None:
             self.bot.send_signal(number)
-        async with asyncio.timeout(WAIT_S):
-            code = await self.bot.wait()
-        self.bot = None
+        try:
+            async with asyncio.timeout(WAIT_S):
+                code = await self.bot.wait()
+        except TimeoutError:  # a bot that hangs is not left behind, nor what it is waited for by
+            self.bot.kill()
+            await self.bot.wait()
+            raise
+        finally:
+            self.bot = None
         return code
 
     async def veo(
