@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import resource
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,7 @@ from bot.engine import Engine, Limits
 from bot.errors import DatabaseError, StoreDown
 from bot.health import OperatorServer, Readiness
 from bot.ledger import PriceTable, to_micro
+from bot.listener import Bounds
 from bot.media import Media
 from bot.ports import Store
 from bot.quota import Policy
@@ -34,6 +36,8 @@ log = logging.getLogger("veo.app")
 BYTES_PER_MB = 1_000_000
 DAY_S = 86400.0
 SWEEP_S = 3600.0
+OPEN_FILES = 65_536
+CONNECTIONS_MAX = 1000  # on each listener
 STEPS_PER_POLL = 75  # while one run waits for its next look: 25 a second at the usual rhythm
 
 
@@ -59,6 +63,7 @@ async def _serve(settings: Settings) -> None:
     prices = PriceTable(settings.price_usd_per_second)
     policy = _policy(settings)
     chance = random.SystemRandom()
+    bounds = Bounds(connections=min(CONNECTIONS_MAX, _allow_open_files(OPEN_FILES) // 4))
     async with AsyncExitStack() as stack:
         store = open_store(settings.database_url)
         stack.push_async_callback(store.close)
@@ -113,11 +118,11 @@ async def _serve(settings: Settings) -> None:
             gateway=client.hears_discord,
             checks={"database": partial(_keeps, store), "media": partial(asyncio.to_thread, media.takes_clips)},
         )
-        operator = OperatorServer(ready=ready, figures=store.figures)
+        operator = OperatorServer(ready=ready, figures=store.figures, bounds=bounds)
         port = await stack.enter_async_context(operator.listening(settings.operator_host, settings.operator_port))
         log.info("health and figures for the operator on %s:%d", settings.operator_host, port)
         keys = [secret.get_secret_value() for secret in settings.runflow_callback_secrets]
-        web = WebServer(engine=engine, media=media, secrets=keys)
+        web = WebServer(engine=engine, media=media, secrets=keys, bounds=bounds)
         port = await stack.enter_async_context(web.listening(settings.web_host, settings.web_port))
         log.info("web server listens on %s:%d", settings.web_host, port)
         await provider.check_key()
@@ -174,6 +179,20 @@ def _limits(settings: Settings) -> Limits:
         settle_s=settings.runflow_settle_s,
         steps_per_s=STEPS_PER_POLL / settings.poll_interval_s,
     )
+
+
+def _allow_open_files(wanted: int) -> int:
+    """Raise this process's limit of open files up to that, where the system lets it; what it is then.
+
+    The usual 1024 are for programs that use select(2), and each connection of a stranger's takes one.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):  # some systems have a limit of their own below the hard one
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return most
+    return most if soft == resource.RLIM_INFINITY else soft
 
 
 async def _keeps(store: Store) -> bool:

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from aiohttp import web
 
 from bot.errors import StoreDown
-from bot.listener import listening
+from bot.listener import Bounds, Strangers, listening
 from bot.ports import Figures
 
 KEPT_S = 2.0  # to find out costs the disk a write, however often it is asked for
@@ -62,10 +62,15 @@ class OperatorServer:
     """The routes, with what they need handed in. `ready` tells part by part whether `/veo` would work now."""
 
     def __init__(
-        self, *, ready: Callable[[], Awaitable[dict[str, bool]]], figures: Callable[[], Awaitable[Figures]]
+        self,
+        *,
+        ready: Callable[[], Awaitable[dict[str, bool]]],
+        figures: Callable[[], Awaitable[Figures]],
+        bounds: Bounds,
     ) -> None:
         self._ready = ready
         self._figures = figures
+        self._bounds = bounds
 
     def listening(self, host: str, port: int) -> AbstractAsyncContextManager[int]:
         """Serve until the block is left; the port that it listens on. Raises PortError where it cannot."""
@@ -74,7 +79,7 @@ class OperatorServer:
             web.get("/readyz", self._readyz),
             web.get("/metrics", self._metrics),
         ]
-        return listening(routes, host, port, settings="OPERATOR")
+        return listening(routes, host, port, settings="OPERATOR", bounds=self._bounds, strangers=Strangers())
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.json_response({"ok": True})

@@ -7,7 +7,6 @@ asks Runflow itself. Addresses here carry secrets, so nothing of a request's pat
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
@@ -15,11 +14,9 @@ from aiohttp import web
 
 from bot.engine import Engine
 from bot.errors import StoreDown
-from bot.listener import listening
+from bot.listener import Bounds, Strangers, listening
 from bot.media import Media, film_on
 from bot.runflow import named_run, signed_by
-
-log = logging.getLogger("veo.web")
 
 CALLBACK_READ_S = 5.0
 TOKEN_CHARS_MAX = 64
@@ -28,10 +25,12 @@ TOKEN_CHARS_MAX = 64
 class WebServer:
     """The routes, with what they need handed in."""
 
-    def __init__(self, *, engine: Engine, media: Media, secrets: Sequence[str]) -> None:
+    def __init__(self, *, engine: Engine, media: Media, secrets: Sequence[str], bounds: Bounds) -> None:
         self._engine = engine
         self._media = media
         self._secrets = secrets
+        self._bounds = bounds
+        self._strangers = Strangers()
 
     def listening(self, host: str, port: int) -> AbstractAsyncContextManager[int]:
         """Serve until the block is left; the port that it listens on. Raises PortError where it cannot."""
@@ -39,7 +38,7 @@ class WebServer:
             web.post("/callbacks/runflow/{token}", self._callback, expect_handler=_expected),
             web.get("/media/{token}/{name}", self._clip),
         ]
-        return listening(routes, host, port, settings="WEB")
+        return listening(routes, host, port, settings="WEB", bounds=self._bounds, strangers=self._strangers)
 
     async def _callback(self, request: web.Request) -> web.Response:
         try:
@@ -48,7 +47,7 @@ class WebServer:
         except TimeoutError:
             return web.Response(status=408)
         if self._secrets and not signed_by(self._secrets, body, request.headers.get("Runflow-Signature")):
-            log.warning("callback refused: its signature does not fit")
+            self._strangers.note("callbacks whose signature does not fit")
             return web.Response(status=401)
         token = request.match_info["token"]
         try:

@@ -10,8 +10,10 @@ import io
 import json
 import logging
 import os
+import resource
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -858,6 +860,26 @@ def test_any_environment_gives_settings_or_one_line_that_tells_no_secret(
                 assert MARK not in repr(getattr(said, name))
 
     told_in_a_line()
+
+
+async def test_silent_connections_keep_nobody_from_a_video(tmp_path: Path) -> None:
+    """More of them than the process may open files: `/veo` is answered and delivered, health told, the log short."""
+    few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (128, 256))"
+    async with scene(tmp_path, PUBLIC_URL="", before=few) as world:
+        assert world.bot is not None
+        assert resource.prlimit(world.bot.pid, resource.RLIMIT_NOFILE) == (256, 256)
+        with ExitStack() as strangers:
+            place = ("127.0.0.1", int(world.environment["WEB_PORT"]))
+            for number in range(400):
+                if number % 50 == 0:  # who finds the queue full comes again after a second
+                    await asyncio.sleep(0.05)
+                strangers.enter_context(socket.create_connection(place)).sendall(b"POST /callbacks/runflow/x HTTP/1.1")
+            used = await world.veo()
+            await world.end_of(used)
+            async with aiohttp.ClientSession() as session, session.get(f"{world.operator_url}/healthz") as healthy:
+                assert healthy.status == 200
+        assert world.log.count("refused: ") == 1
+        assert len(world.log) < 10_000
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,15 @@ import hmac
 import json
 import logging
 import random
+import re
 import socket
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,13 +26,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bot import health, runflow, web
+from bot import health, listener, runflow, web
 from bot.admission import Admission
 from bot.engine import Engine
 from bot.errors import PortError
 from bot.health import OperatorServer, Readiness
 from bot.ledger import PriceTable
-from bot.listener import REQUEST_BYTES_MAX
+from bot.listener import REQUEST_BYTES_MAX, Bounds
 from bot.media import Media
 from bot.ports import End, RunChanges, Wish
 from bot.quota import Policy
@@ -42,6 +45,7 @@ from tests.parts import HandClock, engine_of
 
 START = 1_800_000_000.0
 KEEP_S = 1000.0
+USUAL = Bounds()
 SECRETS = ["whsec_newer_0002", "whsec_older_0001"]
 ID = "0198c0de-7a11-7c3e-8f00-000000000001"
 BODY = json.dumps({"event": "run.completed", "run_id": ID, "status": "succeeded"}).encode()
@@ -141,7 +145,7 @@ class Site:
 
 
 @asynccontextmanager
-async def site(folder: Path, secrets: list[str]) -> AsyncIterator[Site]:
+async def site(folder: Path, secrets: list[str], bounds: Bounds = USUAL) -> AsyncIterator[Site]:
     clock, chance = Hand(), random.Random(7)
     store = store_at(folder / "veo.db")
     media = Media(
@@ -190,8 +194,12 @@ async def site(folder: Path, secrets: list[str]) -> AsyncIterator[Site]:
 
         try:
             async with (
-                WebServer(engine=engine, media=media, secrets=secrets).listening("127.0.0.1", 0) as made.port,
-                OperatorServer(ready=ready, figures=store.figures).listening("127.0.0.1", 0) as made.operator_port,
+                WebServer(engine=engine, media=media, secrets=secrets, bounds=bounds).listening(
+                    "127.0.0.1", 0
+                ) as made.port,
+                OperatorServer(ready=ready, figures=store.figures, bounds=bounds).listening(
+                    "127.0.0.1", 0
+                ) as made.operator_port,
             ):
                 yield made
         finally:
@@ -456,6 +464,114 @@ async def test_while_the_store_is_down_the_sender_is_to_come_again(signed: Site)
     assert await signed.due() == [run.run_id]
 
 
+# Strangers who are silent, slow, or many.
+
+
+@asynccontextmanager
+async def strangers(at: Site, count: int, *words: bytes) -> AsyncIterator[list[asyncio.StreamReader]]:
+    """So many connections, each of which says that much."""
+    opened = [await asyncio.open_connection("127.0.0.1", at.port) for _ in range(count)]
+    try:
+        for _, writer in opened:
+            writer.writelines(words)
+        yield [reader for reader, _ in opened]
+    finally:
+        for _, writer in opened:
+            writer.close()
+
+
+async def gone(reader: asyncio.StreamReader) -> bytes:
+    """What came until the other side hung up."""
+    try:
+        async with asyncio.timeout(5):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+HEAD = b"POST /callbacks/runflow/x HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.mark.parametrize("words", [b"", b"P", HEAD, HEAD + b"X-A: "], ids=["silent", "a-letter", "half", "a-word"])
+async def test_half_a_request_is_not_waited_for_without_end(tmp_path: Path, words: bytes) -> None:
+    """Who connects and does not come to the end of the head is hung up on after `head_s`, and not before."""
+    async with site(tmp_path, SECRETS, Bounds(head_s=0.3)) as made, strangers(made, 5, words) as readers:
+        await asyncio.sleep(0.15)
+        assert not any(reader.at_eof() for reader in readers)
+        assert await asyncio.gather(*map(gone, readers)) == [b""] * 5
+
+
+async def test_a_head_in_drops_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    """Nor is one that goes on and on: each byte alone would look like life."""
+    async with site(tmp_path, SECRETS, Bounds(head_s=0.3)) as made:
+        reader, writer = await asyncio.open_connection("127.0.0.1", made.port)
+        writer.write(HEAD)
+        dripped = 0
+        with suppress(ConnectionError):
+            while not reader.at_eof() and dripped < 100:
+                writer.write(b"X-A: a\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+                dripped += 1
+        writer.close()
+        assert 5 < dripped < 50
+
+
+@pytest.mark.parametrize("path", [b"/callbacks/runflow/x", b"/media/a/b", b"/", b"/callbacks/runflow/x/y"])
+async def test_a_body_that_does_not_come_holds_no_connection(
+    tmp_path: Path, path: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nobody asked for one: the answer, and then the end."""
+    monkeypatch.setattr(web, "CALLBACK_READ_S", 0.1)
+    words = b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\nhalf"
+    async with site(tmp_path, SECRETS, Bounds(rest_s=0.2)) as made, strangers(made, 3, words) as readers:
+        for answer in await asyncio.gather(*map(gone, readers)):
+            assert answer.startswith(b"HTTP/1.1 4")
+
+
+async def test_no_connection_is_kept_after_its_answer(signed: Site) -> None:
+    """Two requests on one connection are one too many, so that none has to be waited for again."""
+    one = b"GET /media/a/b HTTP/1.1\r\nHost: x\r\n\r\n"
+    answer = await signed.raw(one + one)
+    assert answer.count(b"HTTP/1.1 404") == 1
+    assert b"Connection: close" in answer
+
+
+async def test_more_connections_than_are_granted_are_closed_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever comes too many is not heard; one line tells it, and once the silent ones are gone others are served."""
+    async with site(tmp_path, SECRETS, Bounds(head_s=0.5, connections=5)) as made:
+        run = await made.a_run()
+        async with strangers(made, 5) as silent:
+            async with strangers(made, 40, HEAD) as late:
+                assert await asyncio.gather(*map(gone, late)) == [b""] * 40
+            assert not any(reader.at_eof() for reader in silent)
+            assert (await made.ask("/healthz"))[0] == 200  # the operator's listener has a bound of its own
+            await asyncio.gather(*map(gone, silent))
+        assert await made.call(run.callback_token) == 202
+    told = [each.getMessage() for each in caplog.records if each.name == "veo.web"]
+    assert told == ["refused: connections beyond the bound: 1"]
+
+
+async def test_what_strangers_do_is_a_line_a_minute(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Malformed requests and wrong signatures are counted, not told one by one."""
+    monkeypatch.setattr(listener, "TOLD_EVERY_S", 0.3)
+    async with site(tmp_path, SECRETS) as made:
+        run = await made.a_run()
+        for _ in range(30):
+            assert (await made.raw(b"GET / HTTP/9.9 \xff\r\n\r\n")).startswith(b"HTTP/1.0 400 ")
+            assert await made.call(run.callback_token, signature="0" * 64) == 401
+        await asyncio.sleep(0.4)
+    told = [each.getMessage() for each in caplog.records if each.name.startswith("veo.web")]
+    assert 2 <= len(told) <= 4
+    counted = [int(count) for line in told for count in re.findall(r": (\d+)", line)]
+    assert sum(counted) == 60
+    assert run.callback_token not in caplog.text
+
+
 # Anything at all.
 
 _LINE = st.binary(max_size=30).map(lambda text: text.replace(b"\r", b"").replace(b"\n", b""))
@@ -639,6 +755,38 @@ async def test_a_part_of_the_clip_can_be_asked_for(signed: Site, asked: str, par
     assert (await signed.request("GET", path, headers={"Range": "bytes=5000-"}))[0] == 416
 
 
+async def reading(at: Site, path: str, rests: Iterator[float]) -> int:
+    """How many bytes of a clip come to somebody who takes 64 KiB and then rests so long, again and again."""
+    with socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        caller.setblocking(False)
+        loop, took = asyncio.get_running_loop(), 0
+        await loop.sock_connect(caller, ("127.0.0.1", at.port))
+        await loop.sock_sendall(caller, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        with suppress(ConnectionError):
+            while piece := await loop.sock_recv(caller, 65536):
+                took += len(piece)
+                await asyncio.sleep(next(rests))
+        return took
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system leaves stalled connections to itself")
+async def test_a_slow_reader_has_the_whole_clip_and_one_who_stops_is_let_go(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What counts is that something is taken now and then, not how long all of it takes."""
+    async with site(tmp_path, SECRETS, Bounds(head_s=0.2, stall_s=0.3)) as made:
+        path = await a_clip(made)
+        size = 6_000_000
+        with made.media.path(path.rpartition("/")[2]).open("wb") as file:
+            file.write(bytes(size))
+        begun = time.monotonic()
+        assert await reading(made, path, repeat(0.015)) > size
+        assert time.monotonic() - begun > 3 * 0.3
+        assert await reading(made, path, chain([1.2], repeat(0.0))) < size
+    assert not [each for each in caplog.records if each.name.startswith("veo")]
+
+
 async def test_an_expired_link_is_gone(signed: Site) -> None:
     """404 with a sentence from the second that was told on."""
     path = await a_clip(signed)
@@ -697,7 +845,7 @@ async def test_no_path_leads_out_of_the_shelf(signed: Site, path: bytes) -> None
 
 async def test_a_taken_port_is_told_in_a_sentence(signed: Site) -> None:
     """The error names the address and the settings to change."""
-    server = WebServer(engine=signed.engine, media=signed.media, secrets=[])
+    server = WebServer(engine=signed.engine, media=signed.media, secrets=[], bounds=USUAL)
     with pytest.raises(PortError) as told:
         async with server.listening("127.0.0.1", signed.port):
             pass
@@ -712,7 +860,7 @@ async def test_a_taken_port_is_told_in_a_sentence(signed: Site) -> None:
 
 async def test_the_port_is_free_again_afterwards(signed: Site) -> None:
     """Leaving the block closes the listener, also with a connection open."""
-    server = WebServer(engine=signed.engine, media=signed.media, secrets=[])
+    server = WebServer(engine=signed.engine, media=signed.media, secrets=[], bounds=USUAL)
     async with server.listening("127.0.0.1", 0) as port:
         open_one = socket.create_connection(("127.0.0.1", port))
     open_one.close()
