@@ -60,6 +60,7 @@ LEASE_S = 90.0  # a claimed run whose step came to nothing is looked at again af
 STEPS_AT_ONCE = 32
 PROGRESS_TIMEOUT_S = 10.0
 STOP_GRACE_S = 5.0  # for steps that are under way when the bot is told to stop
+SET_AGAIN_S = 1.0  # after the clock was set: so long somebody may still write a time of before
 STORE_PAUSE_S = 1.0  # while the store is down
 
 
@@ -99,6 +100,8 @@ class Engine:
         self._woken = asyncio.Event()
         self._pace = Pace(limits.steps_per_s, STEPS_AT_ONCE)
         self._set_at: float | None = None  # the clock's, as far as the timers are adjusted to it
+        self._old_steps: set[asyncio.Task[None]] | None = None  # that began before it was set
+        self._old_until = 0.0
         self._busy: dict[str, bool] = {}  # run id -> whether it was woken again while a step was under way
         self._steps: set[asyncio.Task[None]] = set()
 
@@ -152,9 +155,7 @@ class Engine:
     async def _tick(self, front: Front) -> None:
         self._woken.clear()
         now = self._clock.now()
-        if self._clock.set_at != self._set_at:  # what was due in an hour may be due in a day by now
-            self._set_at = self._clock.set_at
-            await self._store.recover(now)
+        await self._follow_clock(now)
         free = min(STEPS_AT_ONCE - len(self._busy), self._pace.free())
         if free > 0:
             claimed = await self._store.claim_due(now, lease_until=now + LEASE_S, limit=free)
@@ -172,9 +173,26 @@ class Engine:
                 due = max(due, now + self._pace.wait_s)
         else:
             due = now + self._pace.wait_s  # a finished step wakes the loop before that
+        wait_s = None if due is None else max(0.0, due - self._clock.now())
+        if self._clock.set_at != self._set_at or self._old_steps is not None:
+            wait_s = min(SET_AGAIN_S, SET_AGAIN_S if wait_s is None else wait_s)
         with suppress(TimeoutError):
-            async with asyncio.timeout(None if due is None else max(0.0, due - self._clock.now())):
+            async with asyncio.timeout(wait_s):
                 await self._woken.wait()
+
+    async def _follow_clock(self, now: float) -> None:
+        """Where the clock was set, make what is open due: what was due in an hour may be due in a day by now.
+
+        Once more when all that was under way is over, for it may have written times of before.
+        """
+        loop_time = asyncio.get_running_loop().time()
+        if self._clock.set_at != self._set_at:
+            self._set_at = self._clock.set_at
+            self._old_steps, self._old_until = set(self._steps), loop_time + SET_AGAIN_S
+            await self._store.recover(now)
+        elif self._old_steps is not None and loop_time >= self._old_until and not self._old_steps & self._steps:
+            await self._store.recover(now)
+            self._old_steps = None
 
     async def _take_steps(self, front: Front, run: Run) -> None:
         """Take one run a step on, and again as long as it was woken meanwhile."""
