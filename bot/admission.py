@@ -162,9 +162,12 @@ class Admission:
             raise OfferGone("That request is not there any more; nothing was changed.")
         return offer
 
-    async def approve(self, offer_id: str, admin: Admin, told_u: int | None = None) -> Offer:
+    async def approve(
+        self, offer_id: str, admin: Admin, told_u: int | None = None, roles: tuple[str, ...] | None = None
+    ) -> Offer:
         """An admin's yes: exactly what was asked for runs, once, past the limits of admins, which stay as they are.
 
+        `roles`: the member's by now; None: as when asking.
         `told_u`: by how much it passes a limit at most, as the admin read it; raises AddsMore where that is more by
         now. Raises a Refusal where it cannot be carried out; nothing is changed then.
         """
@@ -178,7 +181,7 @@ class Admission:
             return self._act(offer, "request approved", admin, over)
 
         try:
-            await self._take(offer, Answer(offer_id=offer_id), approve=act)
+            await self._take(offer, Answer(offer_id=offer_id, roles=roles), approve=act)
         except NotAllowed:
             raise NotAllowed("The member may not use `/veo` there now: paused, blocked or not allowed.") from None
         except TooManyRuns:
@@ -186,6 +189,13 @@ class Admission:
         except OverLimit as refusal:
             raise OverQuota(f"{refusal} The operator's ceiling leaves no room for it; nothing was changed.") from None
         return await self.request_of(offer_id, admin)
+
+    async def withdraw(self, offer_id: str, member: str) -> bool:
+        """The member's no to a price; False where the yes came first. Raises OfferGone for somebody else's question."""
+        offer = await self._books.offer_of(offer_id)
+        if offer is not None and offer.wish.member != member:
+            raise OfferGone("That question was put to somebody else.")
+        return await self._books.withdraw(offer_id)
 
     async def deny(self, offer_id: str, admin: Admin) -> Offer:
         """An admin's no. Raises OfferGone where it was answered before."""

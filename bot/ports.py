@@ -322,6 +322,10 @@ class Books(Protocol):
         """
         ...
 
+    async def withdraw(self, offer_id: str) -> bool:
+        """Forget a price question that its member says no to; False where a run came of it."""
+        ...
+
     async def deny(self, offer_id: str, act: Act) -> Offer:
         """Answer the question with no. Raises OfferGone where it was answered before, replaced or has ended."""
         ...

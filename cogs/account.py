@@ -59,6 +59,11 @@ class Account(commands.Cog):
     async def history(self, interaction: discord.Interaction) -> None:
         if await acknowledge(interaction, ephemeral=True) is None:
             return
+        try:
+            await self._servers.check(interaction)
+        except Refusal as refusal:
+            await interaction.edit_original_response(content=str(refusal))
+            return
         runs = await self._admission.latest(f"discord:{interaction.user.id}", HISTORY_RUNS)
         embed = discord.Embed(title="Your latest videos", description=words.history(runs, EMBED_CHARS_MAX))
         await interaction.edit_original_response(embed=embed)

@@ -80,6 +80,11 @@ class VeoClient(commands.Bot):
         for event in parsers.keys() - {"READY"}:  # without that one nothing works: the connection is made anew
             parsers[event] = surviving(event, parsers[event])
 
+    def dispatch(self, event_name: str, /, *args: Any, **kwargs: Any) -> None:
+        """Called by the library for each event; once closed nobody is told, for it would try without a loop (2.7)."""
+        if not self.is_closed():
+            super().dispatch(event_name, *args, **kwargs)
+
     def hears_discord(self) -> bool:
         """Whether an interaction would reach us now.
 

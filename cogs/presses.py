@@ -14,9 +14,9 @@ from bot.admission import AddsMore, Admission, Answer
 from bot.errors import NotAllowed, OfferGone, Refusal
 from bot.ports import Offer, OfferState, PostFailed
 from cogs import buttons, words
-from cogs.delivery import NOBODY, DiscordFront
+from cogs.delivery import NETWORK_ERRORS, NOBODY, DiscordFront, person
 from cogs.servers import CannotTell, NotHere, Servers
-from cogs.veo import acknowledge, check_permissions, reply_of, reply_until, spender_of
+from cogs.veo import acknowledge, check_permissions, reply_of, reply_until, roles_of, spender_of
 
 log = logging.getLogger("veo.discord")
 
@@ -74,7 +74,9 @@ class Presses(commands.Cog):
         except OfferGone as gone:
             await interaction.edit_original_response(content=str(gone), embed=None, view=None)
 
-    async def _no(self, interaction: discord.Interaction, _: list[str]) -> None:
+    async def _no(self, interaction: discord.Interaction, about: list[str]) -> None:
+        if not await self._admission.withdraw(about[0], _caller(interaction)):
+            return  # the yes came first, and the card tells how that goes
         await interaction.edit_original_response(content="Not filmed. Nothing was charged.", embed=None, view=None)
 
     async def _ask(self, interaction: discord.Interaction, about: list[str]) -> None:
@@ -100,13 +102,27 @@ class Presses(commands.Cog):
         told_u = int(about[1]) if about[1:] and about[1].isdecimal() else None
         admin = await self._servers.admin(interaction)
         try:
-            offer = await self._admission.approve(about[0], admin, told_u)
+            asked = await self._admission.request_of(about[0], admin)
+            roles = await self._roles_of(interaction, asked)
+            offer = await self._admission.approve(about[0], admin, told_u, roles)
         except AddsMore as more:
             offer = await self._admission.request_of(about[0], admin)
             content, view = words.request_of(offer, more.over), buttons.decision(offer, more.over)
             await interaction.edit_original_response(content=content, view=view, allowed_mentions=NOBODY)
             raise
         await self._decided(interaction, offer)
+
+    async def _roles_of(self, interaction: discord.Interaction, offer: Offer) -> tuple[str, ...]:
+        """The roles of the member who asked, as Discord says now. Raises NotAllowed."""
+        assert interaction.guild is not None
+        try:
+            member = await interaction.guild.fetch_member(person(offer.wish.member))
+        except discord.NotFound:
+            raise NotAllowed("The member is not in this server any more; nothing was changed.") from None
+        except NETWORK_ERRORS as error:
+            log.warning("roles not read offer=%s: %s", offer.offer_id, type(error).__name__)
+            raise NotAllowed("Discord does not say now which roles the member has; try again in a moment.") from None
+        return roles_of(interaction, member)
 
     async def _deny(self, interaction: discord.Interaction, about: list[str]) -> None:
         _require_admin(interaction)

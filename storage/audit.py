@@ -113,6 +113,8 @@ INVARIANTS = {
         WHERE hold.kind = 'hold' AND resets_at > 0
           AND (run.created_at < budget.starts_at OR run.created_at >= budget.resets_at)
         UNION ALL
+        SELECT NULL, scope, period_key, 'of no day, week or month' FROM budget WHERE resets_at - starts_at > 32 * 86400
+        UNION ALL
         SELECT hold.run_id, hold.scope, hold.period_key, 'foreign' FROM ledger_entry AS hold JOIN run USING (run_id)
         WHERE hold.kind = 'hold'
           AND hold.scope NOT IN ('total', 'server:' || server, 'channel:' || budget_channel, 'member:' || member)
@@ -134,7 +136,14 @@ INVARIANTS = {
         SELECT act.act_id, verb, subject, act.actor, sum(entry.amount_u) FROM act LEFT JOIN ledger_entry AS entry
             ON entry.act_id = act.act_id AND entry.kind IN ('grant', 'refund') AND entry.amount_u > 0
         WHERE act.amount_u IS NOT NULL
-        GROUP BY act.act_id HAVING count(entry.entry_id) != 1 OR sum(entry.amount_u) != act.amount_u""",
+        GROUP BY act.act_id HAVING count(entry.entry_id) != 1 OR sum(entry.amount_u) != act.amount_u
+        UNION ALL
+        SELECT act.act_id, verb, subject, act.actor, entry.amount_u FROM ledger_entry AS entry JOIN act USING (act_id)
+        WHERE entry.kind IN ('grant', 'refund') AND entry.amount_u > 0
+          AND NOT (verb = entry.kind AND act.amount_u IS entry.amount_u
+                   AND subject = CASE entry.kind WHEN 'grant' THEN entry.scope ELSE 'run:' || entry.run_id END)
+          -- Before an approval was for one video it added to a limit.
+          AND NOT (verb = 'request approved' AND origin = '')""",
     "every rule is what the last act on it made of it": """
         SELECT coalesce(last.server, rule.server) AS server, coalesce(last.subject, rule.subject) AS subject,
                coalesce(last.kind, rule.kind) AS kind, last.act_id, rule.act_id AS of_rule, rule.limit_u
@@ -195,7 +204,13 @@ INVARIANTS = {
         UNION ALL
         SELECT max(offer_id), kind, state, max(asked_at), NULL FROM offer
         WHERE kind = 'request' AND state = 'open' AND asked_at IS NOT NULL
-        GROUP BY server, member HAVING count(*) > 1""",
+        GROUP BY server, member HAVING count(*) > 1
+        UNION ALL
+        SELECT max(offer_id), verb, max(state), act.at, act.act_id FROM act LEFT JOIN offer USING (act_id)
+        WHERE verb IN ('request approved', 'request denied') AND act.origin != ''
+        GROUP BY act.act_id
+        HAVING count(offer_id) != 1
+            OR max(state) != CASE verb WHEN 'request approved' THEN 'taken' ELSE 'denied' END""",
     "a run whose cost is known is charged exactly that, and one whose cost is not as if it had none": f"""
         SELECT run_id, cost_u, charged_u FROM run_view AS run
         WHERE {_ENDED} AND cost_u IS NOT NULL AND charged_u != cost_u
@@ -221,7 +236,8 @@ INVARIANTS = {
                    ELSE ending IS NOT NULL END""",
     "a run that is not over or not delivered will be looked at again": f"""
         SELECT run_id, state, delivery FROM run
-        WHERE due_at IS NULL AND (NOT {_ENDED} OR delivery IN ('pending', 'sending'))""",
+        WHERE due_at IS NULL AND (NOT {_ENDED} OR delivery IN ('pending', 'sending'))
+           OR delivery != 'none' AND notice = 'result' AND NOT {_ENDED}""",
 }
 
 

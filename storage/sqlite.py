@@ -174,6 +174,13 @@ class SqliteStore:
 
         return await self._writer.write(job)
 
+    async def withdraw(self, offer_id: str) -> bool:
+        def job(db: Database) -> bool:
+            db.execute("DELETE FROM offer WHERE offer_id = ? AND kind = 'confirm' AND state = 'open'", [offer_id])
+            return _offer(db, offer_id) is None
+
+        return await self._writer.write(job)
+
     async def deny(self, offer_id: str, act: Act) -> Offer:
         def job(db: Database) -> Offer:
             if _is_known(db, act):
@@ -209,7 +216,8 @@ class SqliteStore:
         def job(db: Database) -> Standing:
             level = plan(_rules(db, server))
             if not _is_known(db, act):
-                books.grant(db, level, amount_u, act, _act(db, replace(act, amount_u=amount_u)))
+                told = replace(act, verb="grant", subject=level.scope, amount_u=amount_u)
+                books.grant(db, level, amount_u, act, _act(db, told))
             return books.standing(db, level, server)
 
         return await self._writer.write(job)
@@ -222,7 +230,7 @@ class SqliteStore:
             if run.refunded_u:
                 raise OfferGone(f"Run `{run_id}` was refunded before; nothing was changed.")
             level, amount_u = plan(_rules(db, run.server)), amount(run)
-            act_id = _act(db, replace(act, amount_u=amount_u))
+            act_id = _act(db, replace(act, verb="refund", subject=f"run:{run_id}", amount_u=amount_u))
             books.grant(db, level, amount_u, act, act_id, refund_of=run_id)
             return _get(db, run_id)
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -109,6 +110,26 @@ BREACHES = [
     ),
     Breach("an act does not say what it gave", GIVEN, ["UPDATE act SET amount_u = NULL WHERE verb = 'grant'"]),
     Breach("an act that gave nothing says that it did", GIVEN, ["UPDATE act SET amount_u = 5 WHERE verb = 'set'"]),
+    Breach(
+        "a grant on an act that gave nothing",
+        GIVEN,
+        ["UPDATE ledger_entry SET act_id = (SELECT act_id FROM act WHERE verb = 'set') WHERE kind = 'grant'"],
+    ),
+    Breach(
+        "a grant on the act of another's",
+        GIVEN,
+        ["UPDATE act SET subject = 'member:discord:9' WHERE verb = 'grant'"],
+    ),
+    Breach(
+        "a grant on an approval",
+        GIVEN,
+        [
+            "UPDATE act SET amount_u = 9 WHERE verb = 'request approved'",
+            f"{ENTRY} (NULL, 'member:discord:1', '2026-11', 'grant', 9, 5.0, 'ada', '', "
+            "(SELECT act_id FROM act WHERE verb = 'request approved'))",
+        ],
+    ),
+    Breach("a refund on the act of another run's", GIVEN, ["UPDATE act SET subject = 'run:x' WHERE verb = 'refund'"]),
     Breach("an entry is changed", BALANCE, ["UPDATE ledger_entry SET amount_u = 1 WHERE kind = 'post'"]),
     Breach(
         "an entry in another period",
@@ -285,6 +306,11 @@ BREACHES = [
         BACK,
         ["UPDATE ledger_entry SET amount_u = amount_u - 8 WHERE kind = 'refund' AND amount_u < 0"],
     ),
+    Breach(
+        "a period has no end in sight",
+        SCOPES,
+        ["UPDATE budget SET resets_at = 9e9 WHERE scope = 'total'"],
+    ),
     Breach("an offer's run is lost", OFFERS, ["DELETE FROM run WHERE run_id = 'run-agreed'"]),
     Breach("a taken offer made no run", OFFERS, ["UPDATE offer SET run_id = NULL WHERE state = 'taken'"]),
     Breach("a denied offer made a run", OFFERS, ["UPDATE offer SET state = 'denied' WHERE state = 'taken'"]),
@@ -336,6 +362,13 @@ BREACHES = [
     Breach("a member's own question is denied", QUESTIONS, [f"{STATE_OF} = 'denied' WHERE kind = 'confirm'"]),
     Breach("a member's own question is replaced", QUESTIONS, [f"{STATE_OF} = 'replaced' WHERE kind = 'confirm'"]),
     Breach("two open requests of a member", QUESTIONS, [ASKED_TWICE]),
+    Breach("a denied request is gone", QUESTIONS, ["DELETE FROM offer WHERE state = 'denied'"]),
+    Breach("a denied request is open again", QUESTIONS, [f"{STATE_OF} = 'open', act_id = NULL WHERE state = 'denied'"]),
+    Breach(
+        "an approved request is open again",
+        QUESTIONS,
+        [f"{STATE_OF} = 'open', act_id = NULL, run_id = NULL WHERE offer_id = 'offer-asked'"],
+    ),
     Breach(
         "a request is answered by another's act",
         QUESTIONS,
@@ -372,14 +405,20 @@ BREACHES = [
     Breach("a free video", COST, ["UPDATE run SET cost_u = 0 WHERE run_id = 'run-guessed'"]),
     Breach("a forgotten run", LOOKED, ["UPDATE run SET due_at = NULL WHERE run_id = 'run-open'"]),
     Breach("a forgotten unknown run", LOOKED, ["UPDATE run SET due_at = NULL WHERE run_id = 'run-unknown'"]),
+    Breach(
+        "a result before the end",
+        LOOKED,
+        ["UPDATE run SET notice = 'result', delivery = 'delivered' WHERE run_id = 'run-open'"],
+    ),
     Breach("a forgotten delivery", LOOKED, ["UPDATE run SET due_at = NULL WHERE run_id = 'run-even'"]),
 ]
 
 
 def act(verb: str, member: str = "") -> Act:
-    return Act(
+    done = Act(
         at=5.0, server="discord:2", actor="ada", actor_name="Ada", verb=verb, subject=MEMBER.scope, member=member
     )
+    return replace(done, origin=f"press {uuid4()}")
 
 
 async def a_run(store: SqliteStore, name: str, levels: Sequence[Level] = LEVELS, **changes: Any) -> Run:

@@ -288,6 +288,33 @@ async def test_a_role_that_was_lost_does_not_help_to_agree_to_a_price(start: Sta
         assert world.runflow.runs == {}
 
 
+async def test_an_approval_is_for_the_member_as_they_are_by_then(start: Start) -> None:
+    """A role that was needed and is lost, or a member who left: nothing is filmed, and the request stays."""
+    async with start(QUOTA_USER_USD="0") as world:
+        server, cem = world.discord.world.servers[0], world.member("Cem")
+        await world.act("requests", channel=world.discord.world.channel("general"))
+        await world.act("access allow", role=cem.roles[0])
+        request = await requested(world, "Cem")
+        kept, cem.roles = cem.roles, []
+        await world.press(request, "Approve", member="Ada")
+        await world.whispered("Ada", "The member may not use `/veo` there now", "general")
+        cem.roles = kept
+        server.members.remove(cem)
+        await world.press(request, "Approve", member="Ada")
+        await world.whispered("Ada", "The member is not in this server any more", "general")
+        assert world.rows("SELECT state FROM offer") == [{"state": "open"}]
+        server.members.append(cem)
+        await world.press(request, "Approve", member="Ada")
+        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+        assert len(world.runflow.runs) == 1
+
+
+async def test_what_a_member_did_is_not_shown_where_the_bot_is_off(start: Start) -> None:
+    """Also to the member: the operator switched the whole of it off there."""
+    async with start(DISCORD_SERVERS="") as world:
+        assert OFF in await world.told("veo-history", by="Eli", place="lobby")
+
+
 # Where nothing bounds what an admin may allow
 
 
@@ -874,6 +901,17 @@ async def _approve(self, interaction, about):
 """,
         ),
         test_presses_are_for_whom_they_concern,
+    ),
+    (
+        Replaced(
+            "the member as they are when approved",
+            "cogs.presses:Presses._roles_of",
+            """
+async def _roles_of(self, interaction, offer):
+    return None
+""",
+        ),
+        test_an_approval_is_for_the_member_as_they_are_by_then,
     ),
     (
         Replaced(

@@ -485,6 +485,13 @@ async def test_readiness_is_red_while_discord_is_gone(world: Scene) -> None:
     await world.end_of(await world.veo())
 
 
+async def test_a_client_that_is_closed_tells_nobody_of_anything() -> None:
+    """The library's tasks go on behind it: half a second after a connection it would tell of that without a loop."""
+    async with new_client(None, None) as client:
+        await client.close()
+        client.dispatch("ready")
+
+
 async def test_a_gateway_that_falls_silent_is_no_gateway() -> None:
     """The connection stands and nothing comes, not even for heartbeats: after `silence_s` that is told, until it ends.
 

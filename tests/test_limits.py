@@ -329,6 +329,21 @@ async def test_only_the_member_who_was_asked_can_say_yes(careful: Bot) -> None:
     assert (await careful.admission.confirm(Answer(offer_id=offer.offer_id), BO)).member == BO
 
 
+async def test_the_first_of_no_and_yes_counts(careful: Bot) -> None:
+    """A yes that comes behind a no films nothing; a no behind a yes takes nothing back; and no is the member's own."""
+    no, yes = await offered(careful, "8s"), await offered(careful, "8s")
+    with pytest.raises(OfferGone, match="somebody else"):
+        await careful.admission.withdraw(no.offer_id, AL)
+    assert await careful.admission.withdraw(no.offer_id, BO)
+    with pytest.raises(OfferGone, match="nothing was charged"):
+        await careful.admission.confirm(Answer(offer_id=no.offer_id), BO)
+    assert await careful.admission.withdraw(no.offer_id, BO)  # pressed twice
+    run = await careful.admission.confirm(Answer(offer_id=yes.offer_id), BO)
+    assert not await careful.admission.withdraw(yes.offer_id, BO)
+    assert await careful.admission.confirm(Answer(offer_id=yes.offer_id), BO) == run
+    assert (await careful.stands(SCOPES["member"])).held_u == run.price_u
+
+
 async def test_a_price_is_good_for_its_time_and_no_longer(careful: Bot) -> None:
     """A second before its end a yes counts; from its end on it is refused, and nothing is written."""
     first, second = await offered(careful), await offered(careful)

@@ -1178,8 +1178,9 @@ READERS = (
     "figures",
 )
 WRITERS = (
-    *("admit", "offer", "keep", "ask", "asked", "take", "deny", "decide", "keep_answer", "grant", "refund", "release"),
-    *("claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct", "looked_up", "check"),
+    *("admit", "offer", "keep", "ask", "asked", "take", "deny", "withdraw", "decide", "keep_answer", "grant"),
+    *("refund", "release", "claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct"),
+    *("looked_up", "check"),
 )
 
 
@@ -1372,6 +1373,7 @@ class TestSqlite:
             "ask": lambda: store.ask("offer-6", now=5.0, pause_s=9.0),
             "asked": lambda: store.asked("offer-6", "message"),
             "take": lambda: store.take("offer-6", wish("6"), lambda _: levels, approve=lambda _: ACT),
+            "withdraw": lambda: store.withdraw("offer-6"),
             "deny": lambda: store.deny("offer-6", ACT),
             "answer_to": lambda: store.answer_to("origin-1"),
             "keep_answer": lambda: store.keep_answer("origin-1", "said", now=9.0),
