@@ -19,7 +19,9 @@ Where things are:
 
     __main__        the command line
     app             builds every part from the settings; the one place that knows all of them
-    web             callbacks, health, links to clips
+    web             callbacks, links to clips: what the public may ask for
+    health          whether it works, and figures: for the operator
+    listener        one port, and what strangers may do to it
     runflow         speaks Runflow
     telemetry       logs without secrets
     engine          moves runs

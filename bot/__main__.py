@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -72,6 +73,7 @@ def _command(options: argparse.Namespace) -> int:
 def _run() -> int:
     from bot import app, settings  # noqa: PLC0415 - half a second of imports that other commands do not need
 
+    os.umask(0o077)  # database, clips, and the folders that are made for them: for their owner alone
     asyncio.run(app.run(settings.load_settings()))
     return 0
 

@@ -24,7 +24,7 @@ from bot.listener import Bounds
 from bot.media import Media
 from bot.ports import Store
 from bot.quota import Policy
-from bot.settings import Settings
+from bot.settings import Settings, exposed_file
 from bot.telemetry import start_logging
 from bot.web import WebServer
 from cogs import client as discord_front
@@ -74,6 +74,7 @@ async def _serve(settings: Settings) -> None:
             public_url=settings.public_url,
             now=clock.now,
         )
+        media.prepare()
         provider = await stack.enter_async_context(
             runflow.connect(
                 api_url=settings.runflow_api_url,
@@ -143,6 +144,8 @@ async def _serve(settings: Settings) -> None:
 
 
 def _warn(settings: Settings) -> None:
+    if exposed := exposed_file():
+        log.warning("%s", exposed)
     if settings.public_url is not None and not settings.runflow_callback_secrets:
         log.warning("RUNFLOW_CALLBACK_SECRETS is empty: callbacks are guarded by their addresses alone")
     if settings.quota_guild_usd is None and settings.quota_total_usd is None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from bot.media import Link, Media
 from bot.ports import (
     NONCE_S,
+    ClipNotKept,
     ClipTooBig,
     ClipUnavailable,
     Clock,
@@ -93,21 +94,21 @@ class Deliverer:
     async def attachable(self, run: Run, limit_bytes: int | None) -> Path | None:
         """The clip of a finished run on disk, if it is no larger than that. Raises Unreadable, ClipUnavailable."""
         path = self._media.path(run.file_name)
-        if not path.exists():
+        if not self.holds(run):
             if run.provider_id is None or not run.shows_video:
                 raise ClipUnavailable("the run has no clip")
             try:
                 async with self._transfers:
-                    if not path.exists():  # another call may have fetched it meanwhile
+                    if not self.holds(run):  # another call may have fetched it meanwhile
                         await self._provider.fetch(run.provider_id, path)
-            except ClipTooBig as error:
+            except (ClipTooBig, ClipNotKept) as error:
                 log.warning("only a link can be given run=%s: %s", run.run_id, error)
                 return None
         return path if limit_bytes is None or path.stat().st_size <= limit_bytes else None
 
     def holds(self, run: Run) -> bool:
         """Whether the run's clip lies on disk already."""
-        return self._media.path(run.file_name).exists()
+        return self._media.holds(run.file_name)
 
     def discard(self, run: Run) -> None:
         """Throw a clip away that was fetched for one post and attached."""

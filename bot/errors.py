@@ -5,6 +5,7 @@
     ├── StartError            an operator: the program cannot start or go on; exit code 2
     │   ├── SettingsError     a setting or an argument is wrong
     │   ├── DatabaseError     the database cannot be opened, or is not ours to use
+    │   ├── MediaError        the folder for clips cannot be used
     │   └── PortError         the web server's address is taken
     └── Refusal               a member: the wish was not carried out, and nothing was charged
         ├── BadRequest        the options cannot be used as they are
@@ -46,6 +47,10 @@ class SettingsError(StartError):
 
 class DatabaseError(StartError):
     """The database cannot be opened, is newer than this program, is foreign, or has another writer."""
+
+
+class MediaError(StartError):
+    """The folder for clips cannot be used."""
 
 
 class PortError(StartError):

@@ -429,6 +429,10 @@ class ClipTooBig(ClipUnavailable):
     """The clip is larger than the operator lets pass through; only a link to it can be given."""
 
 
+class ClipNotKept(ClipUnavailable):
+    """Our own disk does not take the clip; it is to be had, so a link to it can be given."""
+
+
 class Provider(Protocol):
     """Runflow."""
 
@@ -445,7 +449,10 @@ class Provider(Protocol):
         ...
 
     async def fetch(self, provider_id: str, path: Path) -> None:
-        """Stream the clip to `path`, whole and checked, or leave nothing. Raises Unreadable, ClipUnavailable."""
+        """Stream the clip to `path`, whole and checked, or leave nothing.
+
+        Raises Unreadable, ClipUnavailable; of the latter ClipTooBig and ClipNotKept where a link can be given.
+        """
         ...
 
     async def link(self, provider_id: str) -> str:

@@ -33,7 +33,7 @@ from yarl import URL
 from bot.errors import SettingsError
 from bot.films import MP4, NoFilm, film_of
 from bot.ledger import parse_cost
-from bot.ports import Accepted, ClipTooBig, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
+from bot.ports import Accepted, ClipNotKept, ClipTooBig, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
 from bot.runs import Ending, Observation, Run, VeoRequest
 
 log = logging.getLogger("veo.runflow")
@@ -232,6 +232,7 @@ class Runflow:
             await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
             for _ in range(NEW_ADDRESSES_MAX):
                 address = await self.link(provider_id)
+                part.touch(mode=0o600)  # a clip is its members' alone
                 with part.open("wb") as file:
                     expired = await self._download(address, file)
                     file.flush()
@@ -244,7 +245,7 @@ class Runflow:
                 raise ClipUnavailable(problem)
             part.replace(path)
         except OSError as error:
-            raise ClipUnavailable(f"the disk does not take it ({error.strerror})") from error
+            raise _not_kept(error) from error
         finally:
             with suppress(OSError):  # what kept it from being made may keep it from being looked for
                 part.unlink(missing_ok=True)
@@ -293,7 +294,10 @@ class Runflow:
             size += len(chunk)
             if size > self._clip_bytes_max:
                 raise ClipTooBig(f"it is larger than CLIP_MAX_MB allows ({self._clip_bytes_max} bytes)")
-            await asyncio.to_thread(file.write, chunk)
+            try:
+                await asyncio.to_thread(file.write, chunk)
+            except OSError as error:  # here, for that of the network is of the same kind
+                raise _not_kept(error) from error
 
 
 @asynccontextmanager
@@ -674,6 +678,10 @@ def _is_public_literal_or_name(host: str) -> bool:
         return is_public(host)
     except ValueError:
         return True
+
+
+def _not_kept(error: OSError) -> ClipNotKept:
+    return ClipNotKept(f"the disk of MEDIA_DIR does not take it ({error.strerror})")
 
 
 def unsound_mp4(path: Path) -> str | None:

@@ -7,6 +7,7 @@ what the values are used for.
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -22,6 +23,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from bot.errors import SettingsError
 
+ENV_FILE = Path(".env")
 DATABASE_URL = "sqlite:///data/veo.db"
 # Upper bounds: docs.runflow.io /models/google/veo3.1 for 720p without audio, the rest as fal.ai publishes it.
 PRICES_USD_PER_SECOND = {
@@ -123,7 +125,7 @@ def _about(group: str, meaning: str, unit: str = "", **more: Any) -> Any:
 
 class _Environment(BaseSettings):
     model_config = SettingsConfigDict(
-        env_file=".env",
+        env_file=ENV_FILE,
         env_file_encoding="utf-8",
         env_ignore_empty=True,
         hide_input_in_errors=True,
@@ -268,6 +270,17 @@ def database_url() -> str:
     return _load(DatabaseSettings).database_url
 
 
+def exposed_file() -> str | None:
+    """A sentence about `.env` where others than its owner may read it: it holds secrets."""
+    try:
+        mode = stat.S_IMODE(ENV_FILE.stat().st_mode)
+    except OSError:
+        return None
+    if not mode & (stat.S_IRGRP | stat.S_IROTH):
+        return None
+    return f"{ENV_FILE} holds secrets and can be read by others (mode {mode:03o}); chmod 600 {ENV_FILE}"
+
+
 def _load(model: type[Model]) -> Model:
     try:
         return model()
@@ -333,7 +346,10 @@ def _written(field: FieldInfo) -> str:
 
 def env_example() -> str:
     """The text of `.env.example`: what must be set is open, everything else is a comment with its default."""
-    lines = ["# Copy to .env. Only the two secrets are needed; everything else has a default."]
+    lines = [
+        "# Copy to .env, for yourself alone: install -m 600 .env.example .env",
+        "# Only the two secrets are needed; everything else has a default.",
+    ]
     group = ""
     for knob in knobs():
         if knob.group != group:

@@ -88,7 +88,9 @@ class Account(commands.Cog):
             await self._show(interaction, found)
         except Refusal as refusal:
             said = words.plain(refusal)
-        except (Unreadable, FileNotFoundError):  # an outage; or the clip was thrown away between two looks
+        except FileNotFoundError:
+            said = "That video's file was just cleared away here. Try again."
+        except Unreadable:
             said = "Runflow cannot be read right now. Try again later."
         except ClipUnavailable:
             said = "That video can no longer be fetched: its message is gone, and Runflow does not give it again."

@@ -200,17 +200,27 @@ def immediate(db: Database) -> Iterator[Database]:
 
 
 def _lock_out_others(path: str) -> int:
-    """Take the lock beside the database; the system drops it when the process dies, however it dies."""
-    Path(path).resolve().parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Take the lock beside the database; the system drops it when the process dies, however it dies.
+
+    Beside the file itself, by whichever links it was named: a second name is no second database.
+    """
+    real = os.path.realpath(path)
+    Path(real).parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(f"{real}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         owner = os.read(lock, 100).decode(errors="replace").strip() or "another process"
         os.close(lock)
         raise DatabaseError(
             f"The database {path} is in use by {owner}; stop that one first, or name another file in DATABASE_URL."
         ) from None
+    except OSError as error:  # such as ENOLCK, of some network disks
+        os.close(lock)
+        raise DatabaseError(
+            f"The database {path} cannot be locked ({error.strerror}), so a second bot could not be kept out; "
+            "name a file on a local disk in DATABASE_URL."
+        ) from error
     try:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()}".encode(), 0)

@@ -49,7 +49,7 @@ def test_the_readme_holds_the_commands_that_are_tested_here() -> None:
         "make demo",
         'make demo ARGS="--headless --out clip.mp4"',
         "make test",
-        "cp .env.example .env",
+        "install -m 600 .env.example .env",
         ".venv/bin/python -m bot run",
         "docker build -t veo-bot .",
         "docker run -d --name veo-bot --restart unless-stopped --env-file .env -v veo-data:/data "
@@ -87,7 +87,7 @@ def test_make_test_is_every_check_of_ci(clone: Path) -> None:
 
 def test_the_copied_example_asks_for_the_two_secrets(clone: Path) -> None:
     """Following the README without filling in the secrets names both of them."""
-    done = run("cp .env.example .env && env -i PATH=$PATH .venv/bin/python -m bot run", clone)
+    done = run("install -m 600 .env.example .env && env -i PATH=$PATH .venv/bin/python -m bot run", clone)
     assert done.returncode == 2
     assert "DISCORD_TOKEN" in done.stderr
     assert "RUNFLOW_API_KEY" in done.stderr

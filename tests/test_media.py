@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
+import re
+import stat
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.errors import InvariantError
+from bot.errors import InvariantError, MediaError
 from bot.media import Media
 
 START = 1_800_000_000.0
@@ -173,3 +175,38 @@ def test_a_shelf_that_was_never_used_can_be_swept(tmp_path: Path) -> None:
     """Before the first clip there is no folder, and nothing to throw away."""
     Shelf(tmp_path / "none").media.sweep()
     assert not (tmp_path / "none").exists()
+
+
+def test_the_shelf_is_its_owners_alone(tmp_path: Path) -> None:
+    """Made so, and made so where an older version left it open; what lies in it stays."""
+    for folder in (tmp_path / "a" / "new", tmp_path / "old"):
+        if folder.name == "old":
+            folder.mkdir(mode=0o755)
+            (folder / NAME).write_bytes(b"film")
+        shelf = Shelf(folder)
+        shelf.media.prepare()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert shelf.media.takes_clips()
+    assert [each.name for each in tmp_path.rglob("*.*")] == [NAME]
+
+
+@pytest.mark.parametrize("place", ["file", "file/media", "/proc/nowhere", "/dev/null", "x" * 300, "loop/media"])
+def test_a_folder_that_cannot_be_used_is_told_by_its_setting(tmp_path: Path, place: str) -> None:
+    """One sentence that names MEDIA_DIR, where it leads and what is wrong with it."""
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "loop").symlink_to("loop")
+    media = Shelf(tmp_path / place).media
+    with pytest.raises(MediaError) as told:
+        media.prepare()
+    assert re.fullmatch(r"MEDIA_DIR \S+ cannot be used \([^)]+\); name a folder in which .+\.", str(told.value))
+    assert not media.takes_clips()
+    assert not media.holds(NAME)
+
+
+def test_a_clip_that_cannot_be_kept_gets_no_link_of_ours(shelf: Shelf) -> None:
+    """One that has vanished, or whose disk is read-only by now: there is Runflow's link."""
+    (shelf.folder / NAME).unlink()
+    assert shelf.media.link(NAME) is None
+    (shelf.folder / OTHER).unlink()
+    (shelf.folder / OTHER).mkdir()
+    shelf.media.discard(OTHER)  # no trouble of whoever has just delivered it

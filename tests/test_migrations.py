@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import hashlib
 import os
 import sqlite3
@@ -636,6 +638,36 @@ class TestOneWriter:
         owner.kill()
         await owner.communicate()
         await open_store(url(path)).close()
+
+    async def test_another_name_of_the_same_file_is_no_other_database(self, tmp_path: Path) -> None:
+        """Whether the file is a symbolic link, or a folder on the way to it; and also before it is there."""
+        (tmp_path / "real").mkdir()
+        (tmp_path / "folder").symlink_to("real")
+        (tmp_path / "link.db").symlink_to("folder/veo.db")
+        names = [tmp_path / "link.db", tmp_path / "real" / "veo.db", tmp_path / "folder" / "veo.db"]
+        for first in names:
+            store = open_store(url(first))
+            for second in names:
+                with pytest.raises(DatabaseError, match=rf"in use by process {os.getpid()};"):
+                    open_store(url(second))
+            await store.close()
+        assert [each.name for each in tmp_path.rglob("*.lock")] == ["veo.db.lock"]
+
+    @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+    async def test_a_disk_without_locks_is_told_as_such(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+    ) -> None:
+        """No second bot is made up; without the lock a real one could not be kept out, so nothing is opened."""
+
+        def no_locks(*_: object) -> None:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(fcntl, "flock", no_locks)
+        with pytest.raises(DatabaseError) as told:
+            open_store(url(tmp_path / "veo.db"))
+        assert str(told.value).startswith(f"The database {tmp_path / 'veo.db'} cannot be locked ({os.strerror(code)})")
+        assert str(told.value).endswith("name a file on a local disk in DATABASE_URL.")
+        assert not (tmp_path / "veo.db").exists()
 
     async def test_two_databases_do_not_disturb_each_other(self, tmp_path: Path) -> None:
         """The lock is that of the file, not of the program."""

@@ -13,7 +13,7 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
@@ -456,6 +456,84 @@ async def test_an_order_whose_answer_cannot_be_kept_is_not_repeated(tmp_path: Pa
         await delivered_once(world, 1)
 
 
+# The bot's process then has a small disk of its own at MEDIA_DIR.
+SMALL_DISK = """
+import ctypes, os, pathlib
+me = (os.getuid(), os.getgid())
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(0x10000000 | 0x00020000) == 0  # a user and a mount namespace
+pathlib.Path("/proc/self/setgroups").write_text("deny")
+for name, number in zip(("uid_map", "gid_map"), me):
+    pathlib.Path("/proc/self", name).write_text(f"0 {number} 1")
+folder = os.environ["MEDIA_DIR"].encode()
+os.mkdir(folder)
+assert libc.mount(b"none", folder, b"tmpfs", 0, b"size=34m") == 0
+"""
+
+
+async def may_mount() -> None:
+    """Skip the test where the system does not let one."""
+    if shutil.which("unshare") is None:
+        pytest.skip("this system has no unshare(1)")
+    words = ("unshare", "--user", "--map-root-user", "--mount", "true")
+    probe = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.DEVNULL)
+    if await probe.wait() != 0:
+        pytest.skip("this system does not let a test mount")
+
+
+def fill(ballast: Path) -> None:
+    """Write until nothing more fits."""
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 16))
+
+
+async def test_with_a_full_clip_disk_what_was_bought_comes_as_a_link(tmp_path: Path) -> None:
+    """The books can be kept, a clip cannot: its member has Runflow's link at once, the operator red, nobody a lie."""
+    await may_mount()
+    async with scene(tmp_path, before=f"{AT_ONCE}\n{SMALL_DISK}") as world:
+        assert world.bot is not None
+        await ready(world)
+        ballast = Path(f"/proc/{world.bot.pid}/root{tmp_path}/media/ballast")
+        fill(ballast)
+        assert await readiness(world) == (503, {"discord": True, "database": True, "media": False})
+        end = await world.end_of(await world.veo(FOX))
+        assert not end["attachments"]
+        assert f"{world.runflow.url}/files/" in end["content"]
+        await quiet(world)
+        assert world.rows("SELECT delivery, delivery_tries, charged_u FROM run_view") == [
+            {"delivery": "delivered", "delivery_tries": 1, "charged_u": 3_200_000}
+        ]
+        assert "the disk of MEDIA_DIR does not take it (No space left on device)" in world.log
+        ballast.unlink()
+        assert await readiness(world) == UP
+        assert (await world.end_of(await world.veo("a blue fox")))["attachments"]
+        await delivered_once(world, 2)
+
+
+async def test_what_the_bot_keeps_is_its_owners_alone(tmp_path: Path) -> None:
+    """Database, clips and their folders, whatever the umask at the start; and a `.env` that others read is told."""
+    (tmp_path / ".env").write_text("# nothing\n")
+    (tmp_path / ".env").chmod(0o640)
+    async with scene(
+        tmp_path,
+        discord={"upload_limit": 1000},
+        before="import os; os.umask(0)",
+        DATABASE_URL=url(tmp_path / "data" / "veo.db"),
+        MEDIA_DIR=str(tmp_path / "data" / "media"),
+    ) as world:
+        assert "/media/" in (await world.end_of(await world.veo(FOX)))["content"]
+        kept = [tmp_path / "data", *(tmp_path / "data").rglob("*")]
+        assert len(kept) > 4
+        for each in kept:
+            assert stat.S_IMODE(each.stat().st_mode) == (0o700 if each.is_dir() else 0o600), each
+        assert ".env holds secrets and can be read by others (mode 640); chmod 600 .env" in world.log
+        await world.stop()
+        (tmp_path / ".env").chmod(0o600)
+        await world.start()
+        assert world.log.count("can be read by others") == 1
+
+
 @pytest.mark.parametrize("there", [False, True], ids=["fresh", "again"])
 async def test_no_bot_starts_on_a_full_disk(books: Path, there: bool) -> None:
     """One sentence instead of a bot that can keep nothing, and what is there stays as it is."""
@@ -466,14 +544,11 @@ async def test_no_bot_starts_on_a_full_disk(books: Path, there: bool) -> None:
     assert dump(books) == before
 
 
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="this system has no unshare(1)")
 async def test_no_bot_starts_on_a_read_only_disk(books: Path) -> None:
     """One sentence names the database and says that its disk cannot be written."""
     frozen = f"mount --bind {books.parent} {books.parent} && mount -o remount,ro,bind {books.parent}"
     wrapped = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{frozen} && exec "$@"', "sh")
-    probe = await asyncio.create_subprocess_exec(*wrapped, "true", stderr=asyncio.subprocess.DEVNULL)
-    if await probe.wait() != 0:
-        pytest.skip("this system does not let a test mount")
+    await may_mount()
     before = files(books.parent)
     code, output, errors = await bot("run", database=books, wrapped=wrapped)
     assert (code, output) == (2, "")

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from bot import runflow
 from bot.errors import SettingsError
 from bot.films import AVI, HEVC, MKV, MOV, MP4, WEBM, Film, film_of
-from bot.ports import Accepted, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
+from bot.ports import Accepted, ClipNotKept, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
 from bot.runflow import (
     MODEL_PATH,
     NEW_ADDRESSES_MAX,
@@ -1341,7 +1341,7 @@ async def test_a_disk_that_does_not_take_it_is_told(lab: Lab, place: str) -> Non
     else:
         (lab.folder / place / "inside").mkdir(parents=True)
     before = left_in(lab.folder)
-    with pytest.raises(ClipUnavailable):
+    with pytest.raises(ClipNotKept, match=r"^the disk of MEDIA_DIR does not take it \("):
         await lab.client.fetch(provider_id, lab.folder / "media" / "veo-abc234.mp4")
     assert left_in(lab.folder) == before
 
