@@ -168,18 +168,34 @@ class Administration:
         verb = "requests off" if channel is None else "requests here"
         await self._books.decide(self._act(admin, verb, channel or _all_of(admin)), decision)
 
-    async def switch(self, admin: Admin, server: str, *, on: bool) -> None:
-        """Let /veo work in a server, or take that back; for the operator."""
-        operator = replace(admin, server=EVERYWHERE)
-        if on:
-            await self._put(operator, server_scope(server), RuleKind.ON, "server on")
-        else:
-            await self._lift(operator, server_scope(server), RuleKind.ON, "server off")
+    async def switch(self, admin: Admin, server: str, name: str, *, on: bool, by_setting: bool) -> None:
+        """Switch /veo on or off in a server, whatever the settings say; for the operator.
 
-    async def is_on(self, server: str) -> bool:
-        """Whether the operator switched the server on, beside what the settings say."""
-        rules = await self._books.rules(server)
-        return rules.get(server_scope(server), RuleKind.ON) is not None
+        `name`: what people call the server. `by_setting`: the settings have it on. Raises BadRequest where it is so
+        already.
+        """
+        operator = replace(admin, server=EVERYWHERE, server_name=name)
+        subject = server_scope(server)
+
+        def decision(rules: Rules) -> Change:
+            named, barred = rules.get(subject, RuleKind.ON), rules.get(subject, RuleKind.BLOCK)
+            is_on = barred is None and (by_setting or named is not None)
+            if is_on == on:
+                raise BadRequest(f"`/veo` is {'on' if on else 'off'} in that server already. Nothing was changed.")
+            put = [RuleKind.ON] if on and not by_setting else [RuleKind.BLOCK] if by_setting and not on else []
+            return Change(
+                put=tuple(Rule(server=EVERYWHERE, subject=subject, kind=kind) for kind in put),
+                lift=tuple(rule for rule in (barred if on else named,) if rule is not None),
+            )
+
+        await self._books.decide(self._act(operator, f"server {'on' if on else 'off'}", subject), decision)
+
+    async def switched(self, server: str) -> bool | None:
+        """Whether the operator switched the server on or off; None: neither, so the settings decide."""
+        rules = await self._books.rules(EVERYWHERE)
+        if rules.get(server_scope(server), RuleKind.BLOCK):
+            return False
+        return True if rules.get(server_scope(server), RuleKind.ON) else None
 
     # Runs
 

@@ -81,7 +81,7 @@ class RuleKind(StrEnum):
     LIMIT = "limit"  # what it may spend; of a role: what all who have it may spend together, its pool
     EACH = "each"  # of a role: what each member with it may spend
     ALLOW = "allow"  # a role or channel that may use /veo; where one is named, no other of its sort may
-    BLOCK = "block"  # a member that may not
+    BLOCK = "block"  # a member that may not; from the operator: a server in which nobody may
     PAUSE = "pause"  # a server, or the whole bot, in which nobody may now
     ON = "on"  # a server that the operator switched on
     DESK = "desk"  # the channel to which requests of members over their limit go

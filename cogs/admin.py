@@ -22,7 +22,7 @@ from bot.quota import TOTAL, RuleKind, Spender, Standing, channel_scope, member_
 from bot.report import Report, RunFact, report_csv
 from cogs import chart, words
 from cogs.servers import Servers
-from cogs.veo import acknowledge, roles_of
+from cogs.veo import acknowledge, invite_link, roles_of
 
 ACTS_SHOWN = 20
 FIELD_CHARS_MAX = 1024  # Discord docs, Message, Embed Limits
@@ -184,6 +184,7 @@ class Admins(commands.Cog):
     # Access
 
     @access.command(name="block", description="Let a member ask for nothing more in this server")
+    @app_commands.describe(member="Who can't use /veo here any more", reason="Why; it is kept in the log")
     async def block(self, interaction: discord.Interaction, member: User, reason: Reason = "") -> None:
         async def do(admin: Admin) -> str:
             await self._administration.block(admin, member_scope(f"discord:{member.id}"), reason)
@@ -192,6 +193,7 @@ class Admins(commands.Cog):
         await self._act(interaction, do)
 
     @access.command(name="unblock", description="Let a blocked member ask again")
+    @app_commands.describe(member="Who can use /veo here again")
     async def unblock(self, interaction: discord.Interaction, member: User) -> None:
         async def do(admin: Admin) -> str:
             await self._administration.unblock(admin, member_scope(f"discord:{member.id}"))
@@ -201,6 +203,10 @@ class Admins(commands.Cog):
 
     @access.command(
         name="allow", description="Name a role or channel that may use /veo; others of its sort may not then"
+    )
+    @app_commands.describe(
+        role="A role whose members can use /veo; members without an allowed role can't",
+        channel="A channel where /veo works; it stops working in channels that aren't allowed",
     )
     async def allow(
         self, interaction: discord.Interaction, role: discord.Role | None = None, channel: Place | None = None
@@ -214,6 +220,10 @@ class Admins(commands.Cog):
         await self._act(interaction, do)
 
     @access.command(name="disallow", description="Take a role or channel from those that may use /veo")
+    @app_commands.describe(
+        role="A role to take off the list; with no role left on it, every role can use /veo",
+        channel="A channel to take off the list; with no channel left on it, /veo works in all of them",
+    )
     async def disallow(
         self, interaction: discord.Interaction, role: discord.Role | None = None, channel: Place | None = None
     ) -> None:
@@ -225,6 +235,7 @@ class Admins(commands.Cog):
         await self._act(interaction, do)
 
     @admin.command(name="pause", description="Admit nothing more in this server, at once")
+    @app_commands.describe(reason="Why; it is kept in the log")
     async def pause(self, interaction: discord.Interaction, reason: Reason = "") -> None:
         async def do(admin: Admin) -> str:
             await self._administration.pause(admin, reason)
@@ -241,6 +252,7 @@ class Admins(commands.Cog):
         await self._act(interaction, do)
 
     @admin.command(name="requests", description="Where members over their limit may ask; without a channel, nowhere")
+    @app_commands.describe(channel="Where admins see the requests; leave it out to take none")
     async def requests(self, interaction: discord.Interaction, channel: Desk | None = None) -> None:
         async def do(admin: Admin) -> str:
             if channel is not None:
@@ -294,6 +306,11 @@ class Admins(commands.Cog):
     # The whole bot
 
     @bot_.command(name="limit", description="Limit what the whole bot may spend, below the operator's ceiling")
+    @app_commands.describe(
+        amount="Dollars, such as 25 or 12.50; 0: nobody may; none: no limit but the operator's ceiling",
+        per="The calendar period of the amount (default: as before, or the operator's)",
+        runs="Videos in the works at a time, over all servers; more are refused",
+    )
     async def total(
         self,
         interaction: discord.Interaction,
@@ -318,6 +335,7 @@ class Admins(commands.Cog):
         await self._act(interaction, do, everywhere=True)
 
     @bot_.command(name="pause", description="Admit nothing more in any server, at once")
+    @app_commands.describe(reason="Why; it is kept in the log")
     async def pause_all(self, interaction: discord.Interaction, reason: Reason = "") -> None:
         async def do(admin: Admin) -> str:
             await self._administration.pause(admin, reason)
@@ -333,7 +351,11 @@ class Admins(commands.Cog):
 
         await self._act(interaction, do, everywhere=True)
 
-    @bot_.command(name="server", description="Switch a server on, or off again: this one, or one by its id")
+    @bot_.command(name="server", description="Switch /veo on or off in a server: this one, or one by its id")
+    @app_commands.describe(
+        on="True: /veo works there; False: it doesn't, also in a server that the settings name",
+        server="The server's id (default: this server)",
+    )
     async def switch(
         self, interaction: discord.Interaction, on: bool, server: app_commands.Range[str, 15, 20] | None = None
     ) -> None:
@@ -343,12 +365,25 @@ class Admins(commands.Cog):
                 raise BadRequest(
                     f"{words.quoted(number, 20)} is no server id; it is a number, such as {interaction.guild_id}."
                 )
-            await self._administration.switch(admin, f"discord:{number}", on=on)
-            return f"`/veo` {'works' if on else 'is no longer switched on by this'} in the server {number}."
+            name = await self._servers.name_of(int(number))
+            if on and name is None:
+                raise BadRequest(
+                    f"The bot is not in the server {number}. Invite it first, then switch it on: "
+                    f"<{invite_link(interaction.application_id)}>. Nothing was changed."
+                )
+            by_setting = await self._servers.is_on_by_setting(int(number))
+            server_id = f"discord:{number}"
+            await self._administration.switch(admin, server_id, name or "", on=on, by_setting=by_setting)
+            where = words.server_name(server_id, name or "")
+            if on:
+                return f"`/veo` works in {where} now."
+            stays = " It stays off until you switch it on again, whatever DISCORD_SERVERS says." if by_setting else ""
+            return f"`/veo` is off in {where} now.{stays} Videos in the works still arrive."
 
         await self._act(interaction, do, everywhere=True)
 
     @bot_.command(name="report", description="Spend in all servers, as a message and as CSV")
+    @app_commands.describe(days="How many days, today included (default 30)")
     async def report_all(
         self, interaction: discord.Interaction, days: app_commands.Range[int, 1, REPORT_DAYS_MAX] = 30
     ) -> None:

@@ -26,7 +26,7 @@ from cogs.admin import Admins
 from cogs.delivery import DiscordFront
 from cogs.presses import Presses
 from cogs.servers import Servers
-from cogs.veo import NEEDED, Veo
+from cogs.veo import Veo, invite_link
 
 log = logging.getLogger("veo.discord")
 
@@ -242,7 +242,8 @@ async def serve(
     await client.add_cog(Account(admission, deliverer, allowed, front))
     await client.add_cog(Admins(administration, allowed))
     await _outlasting(client.sync_if_changed)
-    log.info("invite the bot with %s", invite_link(client))
+    assert client.application_id is not None, "it is known since the login"
+    log.info("invite the bot with %s", invite_link(client.application_id))
     await _stay_connected(client)
 
 
@@ -291,14 +292,3 @@ async def _outlasting(call: Callable[[], Awaitable[object]]) -> None:
             pause_s = min(2 * pause_s, OUTAGE_PAUSE_MAX_S)
         else:
             return
-
-
-def invite_link(client: VeoClient) -> str:
-    """The address with which an admin adds the bot to a server, asking for no more than it needs."""
-    assert client.application_id is not None
-    needed: dict[str, Any] = dict.fromkeys((*NEEDED, "send_messages_in_threads"), True)
-    return discord.utils.oauth_url(
-        client.application_id,
-        permissions=discord.Permissions(**needed),
-        scopes=("bot", "applications.commands"),
-    )

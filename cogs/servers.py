@@ -17,6 +17,8 @@ from cogs.delivery import NETWORK_ERRORS
 log = logging.getLogger("veo.discord")
 
 ASK_AGAIN_S = 300.0  # so long it counts who owned the application
+# How Discord answers about a server in which the bot is not, with a code of its own: no such id, no access, unknown.
+_NOT_IN_IT = frozenset({400, 403, 404})
 _RULING = frozenset({discord.TeamMemberRole.admin, discord.TeamMemberRole.developer})
 
 
@@ -27,8 +29,8 @@ class NotHere(Refusal):
 class CannotTell(Refusal):
     """Discord does not say now who owns what, so nothing is done on anybody's word."""
 
-    def __init__(self) -> None:
-        super().__init__("Discord does not say right now who runs this bot. Nothing was changed; try again soon.")
+    def __init__(self, what: str = "who runs this bot") -> None:
+        super().__init__(f"Discord does not say right now {what}. Nothing was changed; try again soon.")
 
 
 class Servers:
@@ -46,16 +48,40 @@ class Servers:
         """Raise NotHere where `/veo` is not switched on. `now`: by what Discord says at this moment."""
         if interaction.guild_id is None:  # Discord offers it in servers only; what it sends is checked all the same
             raise NotHere("`/veo` works in servers only. Nothing was charged.")
-        if "*" in self._chosen or str(interaction.guild_id) in self._chosen:
-            return
-        if await self._administration.is_on(f"discord:{interaction.guild_id}"):
-            return
-        if not self._chosen and await self._is_the_owners(interaction.guild_id, now=now):
+        switched = await self._administration.switched(f"discord:{interaction.guild_id}")
+        if switched is False:
+            raise NotHere(
+                "`/veo` is switched off in this server. The bot's owner can switch it on again with "
+                "`/veo-admin bot server on:True`. Nothing was charged."
+            )
+        if switched or await self.is_on_by_setting(interaction.guild_id, now=now):
             return
         raise NotHere(
             "This bot is not switched on in this server. Whoever runs it can do that here with "
             f"`/veo-admin bot server`, or by adding {interaction.guild_id} to DISCORD_SERVERS. Nothing was charged."
         )
+
+    async def is_on_by_setting(self, server_id: int, *, now: bool = True) -> bool:
+        """Whether `/veo` works there unless it is switched off: DISCORD_SERVERS names it, or its owner owns the bot.
+
+        Raises CannotTell.
+        """
+        if self._chosen:
+            return "*" in self._chosen or str(server_id) in self._chosen
+        return await self._is_the_owners(server_id, now=now)
+
+    async def name_of(self, server_id: int) -> str | None:
+        """What people call a server in which the bot is; None where it is not. Raises CannotTell."""
+        if (known := self._client.get_guild(server_id)) is not None and known.name:
+            return known.name
+        try:
+            return (await self._client.fetch_guild(server_id, with_counts=False)).name
+        except discord.HTTPException as error:
+            if error.status in _NOT_IN_IT and error.code:
+                return None
+            raise CannotTell("whether the bot is in that server") from None
+        except NETWORK_ERRORS:
+            raise CannotTell("whether the bot is in that server") from None
 
     async def check_owner(self, interaction: discord.Interaction) -> None:
         """Raise NotAllowed for anybody but those who own the application at this moment.
@@ -92,6 +118,10 @@ class Servers:
             return server.owner_id == owner_id
         try:  # the gateway has not told of the server yet, or it is away
             return (await self._client.fetch_guild(server_id, with_counts=False)).owner_id == owner_id
+        except discord.HTTPException as error:
+            if error.status in _NOT_IN_IT and error.code:
+                return False
+            raise CannotTell from None
         except NETWORK_ERRORS:
             raise CannotTell from None
 

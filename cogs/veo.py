@@ -224,6 +224,14 @@ def check_options(request: VeoRequest) -> None:
         raise BadRequest(f"The command does not offer that value of {', '.join(wrong)}. Nothing was charged.")
 
 
+def invite_link(application_id: int) -> str:
+    """The address with which an admin adds the bot to a server, asking for no more than it needs."""
+    needed: dict[str, bool] = dict.fromkeys((*NEEDED, "send_messages_in_threads"), True)
+    return discord.utils.oauth_url(
+        application_id, permissions=discord.Permissions(**needed), scopes=("bot", "applications.commands")
+    )
+
+
 class CannotPost(Refusal):
     """The bot may not do here what posting the video takes."""
 

@@ -557,6 +557,12 @@ def allowed(subject: str, rules: Rules) -> str:
     return f"Those on it are {' '.join(map(mention, named[:20]))}."
 
 
+def server_name(server: str, name: str) -> str:
+    """A server by its name, as far as it is known, and by its id: names can be alike."""
+    number = server.rpartition(":")[2]
+    return f"{quoted(name, 60)} ({number})" if name else f"the server {number}"
+
+
 def act_line(act: Act, home: str) -> str:
     """One act of the log of `home`, a server or EVERYWHERE: who did what when, to whom, and why."""
     who = mention(f"member:{act.actor}")
@@ -566,11 +572,10 @@ def act_line(act: Act, home: str) -> str:
     if sort == "total":
         about = "the whole bot"
     if sort == "server":
-        about = "this server" if name == home else f"the server {about}"
+        about = "this server" if name == home else server_name(name, act.server_name)
     parts = [f"{when(act.at, 'f')} {who} {act.verb}: {about}"]
     if act.server not in (home, EVERYWHERE):
-        number = act.server.rpartition(":")[2]
-        parts.append(f"in {quoted(act.server_name, 60)} ({number})" if act.server_name else f"in the server {number}")
+        parts.append(f"in {server_name(act.server, act.server_name)}")
     parts += [act.detail] if act.detail else []
     parts += [quoted(act.reason, 100)] if act.reason else []
     return " · ".join(parts)

@@ -75,6 +75,20 @@ async def test_every_act_is_refused_to_a_member(world: Scene) -> None:
     assert world.rows("SELECT * FROM act") == []
 
 
+def described(part: dict[str, Any], path: str) -> list[tuple[str, str]]:
+    """The description of a command, of its groups and commands, and of each option, by where it stands."""
+    here = f"{path} {part['name']}".strip()
+    inner = [each for option in part.get("options") or [] for each in described(option, here)]
+    return [(here, part["description"]), *inner]
+
+
+async def test_every_command_and_each_of_its_options_has_a_description(world: Scene) -> None:
+    """In words of their own: none is empty, and none is what the library fills in."""
+    found = [each for command in world.discord.commands for each in described(command, "")]
+    assert {"veo prompt", "veo-admin bot server on", "veo-admin access block member"} <= {path for path, _ in found}
+    assert [path for path, text in found if len(text.strip(" .…")) < 10] == []
+
+
 async def test_acts_on_the_whole_bot_belong_to_its_owner(world: Scene) -> None:
     """An admin of another server is told so, and nothing is done."""
     lobby = world.discord.world.channel("lobby")
@@ -265,6 +279,47 @@ async def test_a_server_can_be_switched_on_by_the_owner(world: Scene) -> None:
     await world.act("bot server", on=False, server=lobby.server.id)
     answer = await world.answer_to(await world.discord.invoke(dana, lobby, "veo", {"prompt": FOX}))
     assert "not switched on in this server" in answer["content"]
+
+
+async def test_the_owner_switches_off_what_the_settings_have_on_and_on_again(tmp_path: Path) -> None:
+    """Their own server, and any with `*`: for good, until the same command takes it back; each answer is true."""
+    for servers in ("", "*"):
+        folder = tmp_path / f"by {servers or 'ownership'}"
+        folder.mkdir()
+        async with scene(folder, DISCORD_SERVERS=servers) as world:
+            aurora, elsewhere = world.discord.world.servers
+            assert await world.act("bot server", on=True) == "`/veo` is on in that server already. Nothing was changed."
+            answer = await world.act("bot server", on=False)
+            assert answer.startswith(f"`/veo` is off in `Aurora Studio` ({aurora.id}) now. It stays off until")
+            assert "`/veo` is switched off in this server" in await refusal(world)
+            assert "switched off" in await world.act("limit set", amount="5")
+            assert "is off in that server already" in await world.act("bot server", on=False)
+            await world.kill()
+            await world.start()
+            assert "switched off in this server" in await refusal(world)
+            answer = await world.act("bot server", on=True)
+            assert answer == f"`/veo` works in `Aurora Studio` ({aurora.id}) now."
+            await world.run_id(await world.veo(FOX, duration="4s", generate_audio=False))
+            await world.act("bot server", on=not servers, server=elsewhere.id)
+            log = (await world.act("bot log")).splitlines()
+            assert f"server {'off' if servers else 'on'}: `Elsewhere` ({elsewhere.id})" in log[0]
+            assert f"server on: `Aurora Studio` ({aurora.id})" in log[1]
+            assert f"server off: `Aurora Studio` ({aurora.id})" in log[2]
+
+
+async def test_a_server_without_the_bot_is_not_switched_on(world: Scene) -> None:
+    """It is told so with the invite, and nothing is written; while Discord does not say, nothing is claimed either."""
+    for number in ("123456789012345678", "99999999999999999999"):
+        answer = await world.act("bot server", on=True, server=number)
+        assert answer.startswith(
+            f"The bot is not in the server {number}. Invite it first, then switch it on: <https://"
+        )
+        assert f"client_id={world.discord.world.application_id}" in answer
+        assert "is off in that server already" in await world.act("bot server", on=False, server=number)
+    world.discord.fault("GET", r"/guilds/\d+", status=503, times=9)
+    answer = await world.act("bot server", on=True, server="123456789012345678")
+    assert answer.startswith("Discord does not say right now whether the bot is in that server.")
+    assert world.rows("SELECT * FROM act") == world.rows("SELECT * FROM rule") == []
 
 
 async def test_a_refund_gives_the_member_room_and_is_given_once(tmp_path: Path) -> None:

@@ -187,6 +187,11 @@ class DiscordSandbox:
 
         await self._events.wait(ready, timeout)
 
+    @property
+    def commands(self) -> list[JsonObject]:
+        """Every command as the bot registered it, in any scope."""
+        return list(self._commands.all())
+
     def registered(self, command: str) -> JsonObject:
         """The command as the bot registered it, in any scope. KeyError where there is none of that name."""
         return {each["name"]: each for each in self._commands.all()}[command]
