@@ -6,17 +6,21 @@ those whose `Admin.server` is EVERYWHERE, and the front lets only the applicatio
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Literal, TextIO
 
 from bot.errors import BadAmount, BadRequest, Refusal, StoreDown
 from bot.ledger import AMOUNT_MAX_U, PeriodKind, parse_amount, usd
-from bot.ports import Act, Admin, Books, Change, Clock, End
+from bot.ports import Act, Admin, Archive, Books, Change, Clock, End
 from bot.quota import EVERYWHERE, TOTAL, Level, Policy, Rule, RuleKind, Rules, Spender, Standing, server_scope
-from bot.report import Report, RunFact, make_report
+from bot.report import Report, make_report, tabled
 from bot.runs import Ending, Run
+from bot.texts import as_cell
 
 log = logging.getLogger("veo.admin")
 
@@ -29,8 +33,11 @@ NO_LIMIT = frozenset({"none", "no limit", "unlimited"})
 class Administration:
     """The acts of admins. Each raises a Refusal with one sentence where it cannot be done, and changes nothing then."""
 
-    def __init__(self, *, books: Books, policy: Policy, clock: Clock, look: Callable[[], None]) -> None:
+    def __init__(
+        self, *, books: Books, archive: Archive, policy: Policy, clock: Clock, look: Callable[[], None]
+    ) -> None:
         self._books = books
+        self._archive = archive
         self._policy = policy
         self._clock = clock
         self._look = look
@@ -242,17 +249,33 @@ class Administration:
         self._look()
         return released
 
-    async def report(self, admin: Admin, days: int) -> tuple[Report, Sequence[RunFact]]:
-        """What was spent in the last `days` calendar days, today included, and the runs themselves."""
+    async def report(self, admin: Admin, days: int, table: TextIO, name_of: Callable[[str], str]) -> Report:
+        """What was spent in the last `days` calendar days, today included; the runs themselves are written to `table`.
+
+        `name_of` gives the words for a channel or a role; it is called in another thread. Raises StoreDown.
+        """
         until = self._clock.now()
         today = self._policy.period_of("day", until)
         since = self._policy.period_of("day", today.starts_at - (days - 1) * DAY_S + DAY_S / 2).starts_at
-        facts = await self._books.facts(None if admin.server == EVERYWHERE else admin.server, since, until + 1.0)
-        return make_report(facts, since=since, until=until, zone=self._policy.zone), facts
+        return await self._archive.facts(
+            None if admin.server == EVERYWHERE else admin.server,
+            since,
+            until,
+            lambda facts: make_report(tabled(facts, table, name_of), since=since, until=until, zone=self._policy.zone),
+        )
 
     async def acts(self, admin: Admin, limit: int) -> list[Act]:
         """What was done here, newest first; to the operator also what was done to members in any server."""
         return await self._books.acts(admin.server, limit)
+
+    async def write_acts(
+        self, admin: Admin, table: TextIO, name_of: Callable[[str], str], *, bytes_max: int
+    ) -> tuple[int, int]:
+        """Write all of these as CSV, as many as fit into so many bytes; how many there are, and how many were written.
+
+        `name_of` is as in `report`. Raises StoreDown.
+        """
+        return await self._archive.acts(admin.server, lambda acts: _write_acts(acts, table, name_of, bytes_max))
 
     # Small helpers
 
@@ -305,6 +328,35 @@ class Administration:
             origin=admin.origin,
             member=member or (subject.removeprefix("member:") if subject.startswith("member:") else ""),
         )
+
+
+ACT_COLUMNS = (
+    *("at", "actor", "actor_name", "act", "server", "server_name", "subject", "subject_name", "member"),
+    *("detail", "reason"),
+)
+
+
+def _write_acts(acts: Iterator[Act], table: TextIO, name_of: Callable[[str], str], bytes_max: int) -> tuple[int, int]:
+    """Write acts as CSV up to so many bytes; how many there are, and how many were written."""
+    line = io.StringIO(newline="")
+    writer = csv.writer(line)
+    writer.writerow(ACT_COLUMNS)
+    found = written = 0
+    for found, act in enumerate(acts, start=1):
+        if written + 1 < found:
+            continue  # the table is full; the rest is only counted
+        name = act.subject.partition(":")[2]
+        at = datetime.fromtimestamp(act.at, UTC).isoformat(timespec="seconds")
+        texts = (act.actor, act.actor_name, act.verb, act.server, act.server_name, act.subject, name_of(name))
+        writer.writerow((at, *map(as_cell, (*texts, act.member, act.detail, act.reason))))
+        text = line.getvalue()
+        bytes_max -= len(text.encode())
+        if bytes_max >= 0:
+            table.write(text)
+            written = found
+            line.seek(0)
+            line.truncate()
+    return found, written
 
 
 _NOUN = {RuleKind.LIMIT: "limit", RuleKind.EACH: "member limit"}

@@ -29,7 +29,7 @@ from bot.telemetry import start_logging
 from bot.web import WebServer
 from cogs import client as discord_front
 from cogs.delivery import DiscordFront
-from storage import open_store
+from storage import Archive, open_store
 
 log = logging.getLogger("veo.app")
 
@@ -67,6 +67,8 @@ async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         store = open_store(settings.database_url)
         stack.push_async_callback(store.close)
+        archive = Archive(settings.database_url)
+        stack.callback(archive.close)
         media = Media(
             settings.media_dir,
             key=await store.media_key(),
@@ -110,7 +112,7 @@ async def _serve(settings: Settings) -> None:
             confirm_above_u=to_micro(settings.quota_confirm_above_usd),
             look=engine.look,
         )
-        administration = Administration(books=store, policy=policy, clock=clock, look=engine.look)
+        administration = Administration(books=store, archive=archive, policy=policy, clock=clock, look=engine.look)
         client = await stack.enter_async_context(
             discord_front.new_client(settings.discord_api_url, settings.discord_gateway_url)
         )

@@ -6,16 +6,18 @@ where the type checker proves that the parts fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import Protocol, TypedDict, TypeVar
 
 from bot.media import Link
 from bot.quota import Level, Plan, Rule, Rules, Spender, Standing
 from bot.report import RunFact
 from bot.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
+
+Result = TypeVar("Result")
 
 
 class Clock(Protocol):
@@ -368,10 +370,6 @@ class Books(Protocol):
         """What admins did there, newest first; EVERYWHERE: on the whole bot, and to members in any server."""
         ...
 
-    async def facts(self, server: str | None, since: float, until: float) -> list[RunFact]:
-        """The runs asked for in that time, oldest first; None: of all servers."""
-        ...
-
     async def standings(self, who: Spender, plan: Plan) -> list[Standing]:
         """Where each level stands that the plan makes of the rules in force."""
         ...
@@ -380,6 +378,23 @@ class Books(Protocol):
 
     async def latest(self, member: str, limit: int) -> list[Run]:
         """The member's runs, newest first."""
+        ...
+
+
+class Archive(Protocol):
+    """What is read in bulk, beside everything else: nobody who asks, spends or rules waits for it.
+
+    The rows come one by one, in one snapshot; `use` runs in another thread. Raises StoreDown.
+    """
+
+    async def facts(
+        self, server: str | None, since: float, until: float, use: Callable[[Iterator[RunFact]], Result]
+    ) -> Result:
+        """What `use` makes of the runs asked for in that time, oldest first; None: of all servers."""
+        ...
+
+    async def acts(self, server: str, use: Callable[[Iterator[Act]], Result]) -> Result:
+        """What `use` makes of all that admins did there, newest first; see `Books.acts`."""
         ...
 
 

@@ -1,19 +1,21 @@
 """What was spent in a span of time, by member, role, channel and day; and the same runs as CSV.
 
-Pure and exact like the ledger: integer micro-dollars, no clock, no I/O. The store brings the facts; members,
-roles and channels stay opaque names such as `discord:123`, which the front turns into words.
+Pure and exact like the ledger: integer micro-dollars, no clock, no I/O but the table that it is given. The store brings
+the facts; members, roles and channels stay opaque names such as `discord:123`, which the front turns into words.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from array import array
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
+from typing import TextIO
 from zoneinfo import ZoneInfo
 
 from bot.ledger import period_at, plain_usd
@@ -97,47 +99,63 @@ class Report:
 
 
 def make_report(facts: Iterable[RunFact], *, since: float, until: float, zone: ZoneInfo) -> Report:
-    """The report of the runs created in the span; others among `facts` are left out.
+    """The report of the runs created in the span; others among `facts` are left out. It looks at each once.
 
     Members, roles and channels come by what they spent, most first; a run counts under each role of its member.
     Days are all those of the span as the clocks of `zone` show them, in order, also those with nothing.
     """
-    runs = sorted(
-        (fact for fact in facts if since <= fact.created_at < until), key=lambda fact: (fact.created_at, fact.run_id)
-    )
-    ended = [fact for fact in runs if fact.ended]
-    unlike_quote_u = [fact.cost_u - fact.price_u for fact in ended if fact.cost_u not in (None, fact.price_u)]
-    waits_s = [fact.wait_s for fact in ended if fact.gave_video and fact.wait_s is not None]
-    names = {fact.member: fact.member_name for fact in runs}  # the newest run comes last and names the member
+    day_keys, day_ends = _days(since, until, zone)
+    days = [_Count() for _ in day_keys]
+    members, roles, channels = (defaultdict[str, _Count](_Count) for _ in range(3))
+    names: dict[str, tuple[float, str, str]] = {}  # when and on which run a member was last called so
+    waits_s = array("d")
+    total = _Count()
+    ended = held_u = refunded_u = off_quote = off_quote_u = 0
+    for fact in facts:
+        if not since <= fact.created_at < until:
+            continue
+        day = days[bisect_right(day_ends, fact.created_at)]
+        for count in (total, day, members[fact.member], channels[fact.channel], *(roles[it] for it in set(fact.roles))):
+            count.add(fact)
+        names[fact.member] = max(names.get(fact.member, _UNNAMED), (fact.created_at, fact.run_id, fact.member_name))
+        refunded_u += fact.refunded_u
+        if not fact.ended:
+            held_u += fact.price_u
+            continue
+        ended += 1
+        if fact.cost_u is not None and fact.cost_u != fact.price_u:
+            off_quote += 1
+            off_quote_u += fact.cost_u - fact.price_u
+        if fact.gave_video and fact.wait_s is not None:
+            waits_s.append(fact.wait_s)
     return Report(
         since=since,
         until=until,
-        runs=len(runs),
-        open=len(runs) - len(ended),
-        videos=sum(fact.gave_video for fact in runs),
-        ended=len(ended),
-        spent_u=sum(fact.charged_u for fact in runs),
-        held_u=sum(fact.price_u for fact in runs if not fact.ended),
-        refunded_u=sum(fact.refunded_u for fact in runs),
-        off_quote=len(unlike_quote_u),
-        off_quote_u=sum(unlike_quote_u),
+        runs=total.runs,
+        open=total.runs - ended,
+        videos=total.videos,
+        ended=ended,
+        spent_u=total.spent_u,
+        held_u=held_u,
+        refunded_u=refunded_u,
+        off_quote=off_quote,
+        off_quote_u=off_quote_u,
         wait_median_s=median(waits_s) if waits_s else None,
-        members=_groups(runs, lambda fact: (fact.member,), names),
-        roles=_groups(runs, lambda fact: fact.roles, {}),
-        channels=_groups(runs, lambda fact: (fact.channel,), {}),
-        days=_days(runs, since, until, zone),
+        members=_ranked(members, {member: name for member, (_, _, name) in names.items()}),
+        roles=_ranked(roles, {}),
+        channels=_ranked(channels, {}),
+        days=tuple(count.group(key, key) for key, count in zip(day_keys, days, strict=True)),
     )
 
 
-def report_csv(facts: Iterable[RunFact], name_of: Callable[[str], str]) -> str:
-    """One line a run, oldest first, below a line with the names of the columns.
+def tabled(facts: Iterable[RunFact], table: TextIO, name_of: Callable[[str], str]) -> Iterator[RunFact]:
+    """The same facts, each written as a line of CSV on its way, below a line with the names of the columns.
 
     `name_of` gives the words for a channel or a role. No text in it is taken for a formula by a spreadsheet.
     """
-    table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(COLUMNS)
-    for fact in sorted(facts, key=lambda fact: (fact.created_at, fact.run_id)):
+    for fact in facts:
         # Each role by itself: where the spreadsheet splits cells at `;`, each of them begins one.
         roles = ";".join(as_cell(name_of(role)) for role in fact.roles)
         texts = (fact.member, fact.member_name, fact.channel, name_of(fact.channel))
@@ -155,32 +173,43 @@ def report_csv(facts: Iterable[RunFact], name_of: Callable[[str], str]) -> str:
                 "" if fact.wait_s is None else f"{fact.wait_s:.1f}",
             )
         )
+        yield fact
+
+
+def report_csv(facts: Iterable[RunFact], name_of: Callable[[str], str]) -> str:
+    """The same table as one text."""
+    table = io.StringIO(newline="")
+    deque(tabled(facts, table, name_of), maxlen=0)
     return table.getvalue()
 
 
-def _group(key: str, name: str, runs: Iterable[RunFact]) -> Group:
-    counted = tuple(runs)
-    return Group(
-        key=key,
-        name=name,
-        runs=len(counted),
-        videos=sum(fact.gave_video for fact in counted),
-        spent_u=sum(fact.charged_u for fact in counted),
-    )
+class _Count:
+    """Runs under one key, added up."""
+
+    __slots__ = ("runs", "spent_u", "videos")
+
+    def __init__(self) -> None:
+        self.runs = self.videos = self.spent_u = 0
+
+    def add(self, fact: RunFact) -> None:
+        self.runs += 1
+        self.videos += fact.gave_video
+        self.spent_u += fact.charged_u
+
+    def group(self, key: str, name: str) -> Group:
+        return Group(key=key, name=name, runs=self.runs, videos=self.videos, spent_u=self.spent_u)
 
 
-def _groups(
-    runs: Iterable[RunFact], keys_of: Callable[[RunFact], Iterable[str]], names: Mapping[str, str]
-) -> tuple[Group, ...]:
-    found: defaultdict[str, list[RunFact]] = defaultdict(list)
-    for fact in runs:
-        for key in set(keys_of(fact)):
-            found[key].append(fact)
-    groups = (_group(key, names.get(key, key), members) for key, members in found.items())
+_UNNAMED = (float("-inf"), "", "")
+
+
+def _ranked(counts: Mapping[str, _Count], names: Mapping[str, str]) -> tuple[Group, ...]:
+    groups = (count.group(key, names.get(key, key)) for key, count in counts.items())
     return tuple(sorted(groups, key=lambda group: (-group.spent_u, group.key)))
 
 
-def _days(runs: Iterable[RunFact], since: float, until: float, zone: ZoneInfo) -> tuple[Group, ...]:
+def _days(since: float, until: float, zone: ZoneInfo) -> tuple[list[str], list[float]]:
+    """The days of the span, and when each ends."""
     keys: list[str] = []
     ends: list[float] = []
     start = since
@@ -189,7 +218,4 @@ def _days(runs: Iterable[RunFact], since: float, until: float, zone: ZoneInfo) -
         keys.append(day.key)
         ends.append(day.resets_at)
         start = day.resets_at
-    found: list[list[RunFact]] = [[] for _ in keys]
-    for fact in runs:
-        found[bisect_right(ends, fact.created_at)].append(fact)
-    return tuple(_group(key, key, members) for key, members in zip(keys, found, strict=True))
+    return keys, ends

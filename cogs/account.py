@@ -51,7 +51,7 @@ class Account(commands.Cog):
             shown = words.quota(standings, await self._admission.latest(who.member, QUOTA_RUNS))
         except Refusal as refusal:
             shown = str(refusal)
-        await interaction.edit_original_response(content=shown[: words.MESSAGE_CHARS_MAX])
+        await interaction.edit_original_response(content=words.cut(shown, words.MESSAGE_CHARS_MAX)[0])
 
     @app_commands.command(name="veo-history", description="Your latest videos and what each cost")
     @app_commands.guild_only()

@@ -6,9 +6,11 @@ under `bot` concerns every server and asks for the application's owner or team b
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal
+from tempfile import TemporaryFile
+from typing import Any, Literal
 
 import discord
 from discord import app_commands
@@ -19,13 +21,15 @@ from bot.errors import BadRequest, Refusal
 from bot.ledger import PeriodKind, usd
 from bot.ports import Admin
 from bot.quota import TOTAL, RuleKind, Spender, Standing, channel_scope, member_scope, role_scope, server_scope
-from bot.report import Report, RunFact, report_csv
-from cogs import chart, words
+from bot.report import Report
+from cogs import answers, chart, words
+from cogs.embeds import new_embed
 from cogs.servers import Servers
 from cogs.veo import acknowledge, invite_link, roles_of
 
 ACTS_SHOWN = 20
-FIELD_CHARS_MAX = 1024  # Discord docs, Message, Embed Limits
+REST_CHARS_MAX = 200  # what is said of the acts that are not shown
+CHART, TABLE = "spend.png", "veo-report.csv"
 REPORT_DAYS_MAX = 366
 
 User = discord.User | discord.Member
@@ -301,7 +305,7 @@ class Admins(commands.Cog):
 
     @admin.command(name="log", description="What admins did here, newest first")
     async def log(self, interaction: discord.Interaction) -> None:
-        await self._answer(interaction, self._acts)
+        await self._log(interaction, everywhere=False)
 
     # The whole bot
 
@@ -391,7 +395,7 @@ class Admins(commands.Cog):
 
     @bot_.command(name="log", description="What was done to the whole bot, newest first")
     async def log_all(self, interaction: discord.Interaction) -> None:
-        await self._answer(interaction, self._acts, everywhere=True)
+        await self._log(interaction, everywhere=True)
 
     # How all of them answer
 
@@ -409,11 +413,34 @@ class Admins(commands.Cog):
             sentence = await do(await self._servers.admin(interaction, everywhere=everywhere))
         except Refusal as refusal:
             sentence = str(refusal)
-        await interaction.edit_original_response(content=sentence[: words.MESSAGE_CHARS_MAX])
+        await answers.say(interaction, sentence)
 
-    async def _acts(self, admin: Admin) -> str:
-        acts = await self._administration.acts(admin, ACTS_SHOWN)
-        return "\n".join(words.act_line(act, admin.server) for act in acts) or "Nothing was done here yet."
+    async def _log(self, interaction: discord.Interaction, *, everywhere: bool) -> None:
+        """The latest acts in words, and all of them in a file where there are more."""
+        if await acknowledge(interaction, ephemeral=True) is None:
+            return
+        with TemporaryFile() as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as table:  # a mark for spreadsheets
+            try:
+                admin = await self._servers.admin(interaction, everywhere=everywhere)
+                acts = await self._administration.acts(admin, ACTS_SHOWN)
+                lines = [words.act_line(act, admin.server) for act in acts]
+                shown = words.fitting(lines, words.MESSAGE_CHARS_MAX - REST_CHARS_MAX)
+                found = kept = len(acts)
+                if found == ACTS_SHOWN or shown < found:
+                    names = await _names(interaction, everywhere=everywhere)
+                    limit = interaction.filesize_limit
+                    found, kept = await self._administration.write_acts(admin, table, names, bytes_max=limit)
+            except Refusal as refusal:
+                await interaction.edit_original_response(content=str(refusal))
+                return
+            table.flush()
+
+            def message(left_out: Sequence[answers.Attachment]) -> dict[str, Any]:
+                rest = words.rest_of_acts(found - shown, found - (0 if left_out else kept))
+                return {"content": "\n".join([*lines[:shown], *rest]) or "Nothing was done here yet."}
+
+            files = [answers.attachment("veo-log.csv", raw)] if found > shown else []
+            await answers.send(interaction, files, message)
 
     async def _standings(
         self, interaction: discord.Interaction, admin: Admin, subject: str, kind: RuleKind, member: User | None
@@ -426,36 +453,38 @@ class Admins(commands.Cog):
     async def _report(self, interaction: discord.Interaction, days: int, *, everywhere: bool) -> None:
         if await acknowledge(interaction, ephemeral=True) is None:
             return
-        try:
-            admin = await self._servers.admin(interaction, everywhere=everywhere)
-            report, facts = await self._administration.report(admin, days)
-        except Refusal as refusal:
-            await interaction.edit_original_response(content=str(refusal))
-            return
-        embed, files = _report_message(interaction.client, report, facts)
-        await interaction.edit_original_response(embed=embed, attachments=files)
+        with TemporaryFile() as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as table:  # a mark for spreadsheets
+            try:
+                admin = await self._servers.admin(interaction, everywhere=everywhere)
+                names = await _names(interaction, everywhere=everywhere)
+                report = await self._administration.report(admin, days, table, names)
+            except Refusal as refusal:
+                await interaction.edit_original_response(content=str(refusal))
+                return
+            table.flush()
+            picture = io.BytesIO(await asyncio.to_thread(chart.spend_chart, report.days))
+            files = [answers.attachment(CHART, picture), answers.attachment(TABLE, raw)]
+            await answers.send(interaction, files, lambda left_out: {"embed": _report_embed(report, left_out)})
 
 
-def _report_message(
-    client: discord.Client, report: Report, facts: Sequence[RunFact]
-) -> tuple[discord.Embed, list[discord.File]]:
-    span = f"{words.when(report.since, 'd')} to {words.when(report.until, 'd')}"
-    embed = discord.Embed(title="Spend", description=span, colour=discord.Colour.blurple())
-    for name, value in words.report_fields(report):
-        embed.add_field(name=name, value=value[:FIELD_CHARS_MAX])
-    embed.set_image(url="attachment://spend.png")
-    table = report_csv(facts, lambda name: _name_of(client, name)).encode("utf-8-sig")  # so that spreadsheets see UTF-8
-    picture = chart.spend_chart(report.days)
-    return embed, [discord.File(io.BytesIO(picture), "spend.png"), discord.File(io.BytesIO(table), "veo-report.csv")]
-
-
-def _name_of(client: discord.Client, name: str) -> str:
-    """What people call a role or channel, as far as it still exists."""
-    number = int(name.removeprefix("discord:"))
-    found = client.get_channel(number) or next(
-        (role for guild in client.guilds if (role := guild.get_role(number))), None
+def _report_embed(report: Report, left_out: Sequence[answers.Attachment]) -> discord.Embed:
+    fields = [(name, value, True) for name, value in words.report_fields(report)]
+    missing = {each.name for each in left_out}
+    if missing:
+        fields.append(("Not attached", words.left_out(chart=CHART in missing, table=TABLE in missing), False))
+    embed = new_embed(
+        title="Spend",
+        description=f"{words.when(report.since, 'd')} to {words.when(report.until, 'd')}",
+        fields=fields,
+        colour=discord.Colour.blurple(),
     )
-    return getattr(found, "name", name)
+    return embed if CHART in missing else embed.set_image(url=f"attachment://{CHART}")
+
+
+async def _names(interaction: discord.Interaction, *, everywhere: bool) -> Callable[[str], str]:
+    """What people call a role or channel, by its opaque name; that name again where nobody knows."""
+    names = await answers.names_in(interaction.client, None if everywhere else interaction.guild_id)
+    return lambda name: names.get(name, name)
 
 
 def subject_of(

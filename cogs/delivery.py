@@ -21,7 +21,7 @@ from bot.media import Link, film_on
 from bot.ports import HistoryClosed, Offer, PlaceClosed, PlaceGone, PostFailed, PostRefused, TooLarge
 from bot.quota import Over, Standing
 from bot.runs import Run, RunState
-from cogs import buttons, words
+from cogs import buttons, embeds, words
 
 log = logging.getLogger("veo.discord")
 
@@ -67,19 +67,21 @@ class Reply:
 
 def card(run: Run, standings: Sequence[Standing]) -> discord.Embed:
     """The status card: options, price, what is left and until when, and where the run stands."""
-    embed = discord.Embed(
+    fields: list[embeds.Field] = [
+        ("Options", words.all_options(run.request), False),
+        ("Price", usd(run.price_u), True),
+        ("Your limit", words.left_line(standings[-1]), True),
+        ("Status", words.status(run), False),
+    ]
+    if warning := words.nearly_used(standings):
+        fields.append(("Nearly used up", warning, False))
+    return embeds.new_embed(
         title=_TITLES.get(run.state, "Your video"),
         description=words.quoted(run.request.prompt, 1000),
+        fields=fields,
         colour=_colour(run),
+        footer=f"Run {run.run_id}",
     )
-    embed.add_field(name="Options", value=words.all_options(run.request), inline=False)
-    embed.add_field(name="Price", value=usd(run.price_u))
-    embed.add_field(name="Your limit", value=words.left_line(standings[-1]))
-    embed.add_field(name="Status", value=words.status(run), inline=False)
-    if warning := words.nearly_used(standings):
-        embed.add_field(name="Nearly used up", value=warning, inline=False)
-    embed.set_footer(text=f"Run {run.run_id}")
-    return embed
 
 
 _TITLES = {

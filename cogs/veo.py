@@ -17,7 +17,7 @@ from bot.errors import BadRequest, Refusal
 from bot.ports import Offer, Wish
 from bot.quota import OverLimit, Spender
 from bot.runs import SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
-from cogs import buttons, words
+from cogs import buttons, embeds, words
 from cogs.delivery import Reply
 from cogs.servers import Servers
 
@@ -97,14 +97,16 @@ class Veo(commands.Cog):
     async def _question(self, interaction: discord.Interaction, offer: Offer) -> None:
         """A price that is to be agreed to first, with what would be cheaper."""
         standings = await self._admission.standings(offer.wish.spender)
-        embed = discord.Embed(
+        embed = embeds.new_embed(
             title=words.question_title(offer),
             description=words.quoted(offer.wish.request.prompt, 1000),
+            fields=[
+                ("Options", words.all_options(offer.wish.request), False),
+                ("Your limit", words.left_line(standings[-1]), True),
+                ("Good until", words.when(offer.expires_at), True),
+            ],
             colour=discord.Colour.gold(),
         )
-        embed.add_field(name="Options", value=words.all_options(offer.wish.request), inline=False)
-        embed.add_field(name="Your limit", value=words.left_line(standings[-1]))
-        embed.add_field(name="Good until", value=words.when(offer.expires_at))
         await interaction.edit_original_response(embed=embed, view=buttons.question(offer))
 
     async def _refuse(self, interaction: discord.Interaction, refusal: Refusal, wish: Wish) -> None:

@@ -6,7 +6,10 @@ links work. Public texts say nothing of anybody's money.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import accumulate
 
 from bot.errors import AskLater, Refusal
 from bot.films import MP4, Film
@@ -27,6 +30,43 @@ def quoted(text: str, longest: int) -> str:
     """Outside text as one code span."""
     line = " ".join(printable(text).replace("`", "'").split())
     return f"`{line if len(line) <= longest else line[: longest - 1] + '…'}`" if line else "` `"
+
+
+REST = "-# and {:,} more"
+REST_IN_FILE = "-# and {:,} more, in the file"
+REST_TOO_LARGE = "-# and {:,} more, too many for a file here"
+
+
+def cut(text: str, longest: int, rest: str = REST) -> tuple[str, int]:
+    """As many whole lines as fit, with a word on how many are left out; and that number."""
+    if len(text) <= longest:
+        return text, 0
+    lines = text.split("\n")
+    room = longest - len(rest.format(len(lines))) - 1
+    kept = lines[: fitting(lines, room)] or [f"{lines[0][: room - 1]}…"]  # or one that is too long by itself
+    left = len(lines) - len(kept)
+    return "\n".join([*kept, rest.format(left)] if left else kept), left
+
+
+def fitting(lines: Sequence[str], longest: int) -> int:
+    """How many of the lines fit, from the first on."""
+    ends = accumulate(len(line) + 1 for line in lines)
+    return sum(end - 1 <= longest for end in ends)
+
+
+def unmarked(text: str, names: Mapping[str, str]) -> str:
+    """A text of ours as it reads outside of Discord: names or ids for mentions, and times in UTC."""
+
+    def plain(found: re.Match[str]) -> str:
+        sort, number = found["sort"], found["number"]
+        if sort == "t:":
+            return datetime.fromtimestamp(int(number), UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return f"{'#' if sort == '#' else '@'}{names.get(f'discord:{number}', number)}"
+
+    return _MARKED.sub(plain, printable(text)).replace("**", "")
+
+
+_MARKED = re.compile(r"<(?P<sort>@&|@|#|t:)(?P<number>\d+)(?::\w)?>")
 
 
 def when(at: float, style: str = "R") -> str:
@@ -165,7 +205,8 @@ def request_of(offer: Offer, over: Sequence[Over]) -> str:
         for each in over
     ]
     once = f"-# Approve makes exactly this video, once, and leaves no budget behind. Ends {when(offer.expires_at)}."
-    return "\n".join([*_request(offer), *adds, once])
+    head = "\n".join(_request(offer))
+    return "\n".join([head, cut("\n".join(adds), MESSAGE_CHARS_MAX - len(head) - len(once) - 2)[0], once])
 
 
 def decided_request(offer: Offer) -> str:
@@ -581,6 +622,24 @@ def act_line(act: Act, home: str) -> str:
     return " · ".join(parts)
 
 
+def rest_of_acts(left: int, missing: int) -> list[str]:
+    """What a log says of the acts below its last line: how many there are, and of how many no file tells here."""
+    if not left:
+        return []
+    if missing >= left:
+        return [f"-# {left:,} older ones are too many for a file here."]
+    whole = f" The {missing:,} oldest don't fit into it." if missing else ""
+    return [f"-# {left:,} older, in the file.{whole}"]
+
+
+def left_out(*, chart: bool, table: bool) -> str:
+    """What a report says of the files that Discord does not take."""
+    if chart and table:
+        return "The chart and the table are too large for Discord here. Try fewer days."
+    what = "chart" if chart else "table"
+    return f"The {what} is too large for Discord here. Try fewer days to get it."
+
+
 def report_fields(report: Report) -> list[tuple[str, str]]:
     """The report's fields, each a title and its lines."""
     rate = "no run has ended" if report.success_rate is None else f"{report.success_rate:.0%} of {report.ended}"
@@ -595,7 +654,8 @@ def report_fields(report: Report) -> list[tuple[str, str]]:
     ]
     if report.off_quote:
         sign = "more" if report.off_quote_u > 0 else "less"
-        text = f"{report.off_quote} run(s) cost {usd(abs(report.off_quote_u))} {sign} than quoted in all."
+        runs = "1 video" if report.off_quote == 1 else f"{report.off_quote} videos"
+        text = f"{runs} cost {usd(abs(report.off_quote_u))} {sign} than quoted in all."
         fields.append(("Billed otherwise than quoted", f"{text} Whoever runs the bot can mend PRICE_USD_PER_SECOND."))
     return fields
 

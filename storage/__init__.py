@@ -1,8 +1,8 @@
 """What survives a restart: the only code that knows a database.
 
-`open_store` gives the one writer of a database; `check_books` proves the books of any, `export_entries` writes them out
-and `back_up` copies the database, all three also beside a running bot. Callers speak in verbs of the business, each one
-transaction; see `bot.ports.Store`.
+`open_store` gives the one writer of a database, and `Archive` reads it in bulk beside that; `check_books` proves the
+books of any, `export_entries` writes them out and `back_up` copies the database, all three also beside a running bot.
+Callers speak in verbs of the business, each one transaction; see `bot.ports.Store`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from storage.audit import Proof, check_books, prove
 from storage.backup import back_up
 from storage.export import export_entries
+from storage.reading import Archive
 from storage.sqlite import SqliteStore, open_store
 
-__all__ = ["Proof", "SqliteStore", "back_up", "check_books", "export_entries", "open_store", "prove"]
+__all__ = ["Archive", "Proof", "SqliteStore", "back_up", "check_books", "export_entries", "open_store", "prove"]

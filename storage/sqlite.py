@@ -21,7 +21,6 @@ from sqlite_utils import Database
 from bot.errors import AskLater, OfferGone, require
 from bot.ports import Act, Approve, Change, Choice, End, Figures, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
 from bot.quota import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
-from bot.report import RunFact
 from bot.runs import (
     COST_CHECKS_S,
     IN_FLIGHT,
@@ -274,12 +273,6 @@ class SqliteStore:
         return await self._writer.read(
             lambda db: [Act(**row) for row in db.query(sql, {"server": server, "limit": limit})]
         )
-
-    async def facts(self, server: str | None, since: float, until: float) -> list[RunFact]:
-        sql = "created_at >= :since AND created_at < :until ORDER BY created_at, run_id"
-        where = sql if server is None else f"server = :server AND {sql}"
-        values = {"server": server, "since": since, "until": until}
-        return await self._writer.read(lambda db: [_fact(run) for run in _readable(db, where, values)])
 
     async def standings(self, who: Spender, plan: Plan) -> list[Standing]:
         return await self._writer.read(
@@ -668,13 +661,6 @@ def _settle(db: Database, run: Run, end: End, now: float, **by: Any) -> Run | No
         return None
     books.resolve_holds(db, run.run_id, end, succeeded=state == RunState.SUCCEEDED, now=now, **by)
     return _get(db, run.run_id)
-
-
-def _fact(run: Run) -> RunFact:
-    """A run for the report: without the role that everybody in its server has, which is named as the server is."""
-    facts = {field.name: getattr(run, field.name) for field in fields(RunFact)}
-    roles = tuple(role for role in run.roles if role != run.server)
-    return RunFact(**{**facts, "channel": run.budget_channel, "roles": roles})
 
 
 def _guarded(

@@ -20,7 +20,7 @@ from bot.ledger import PeriodKind, PriceTable
 from bot.ports import Admin, End, Offer, RunChanges
 from bot.quota import Level, Policy, RuleKind, Rules, Standing
 from bot.runs import RESOLUTIONS, Duration, Ending, Run, RunState, VeoRequest
-from storage import check_books
+from storage import Archive, check_books
 from tests.money import PRICE_U, store_at, wish
 from tests.parts import HandClock
 
@@ -48,6 +48,7 @@ class Bot:
 
     def open(self) -> None:
         self.store = store_at(self.path)
+        self.archive = Archive(f"sqlite:///{self.path}")
         self.serve()
 
     def serve(self) -> None:
@@ -72,7 +73,9 @@ class Bot:
             confirm_above_u=self.confirm_above_u,
             look=lambda: None,
         )
-        self.admins = Administration(books=self.store, policy=policy, clock=self.wall, look=lambda: None)
+        self.admins = Administration(
+            books=self.store, archive=self.archive, policy=policy, clock=self.wall, look=lambda: None
+        )
 
     def move(self, zone: ZoneInfo) -> None:
         """Start again as the operator of another zone would."""
@@ -81,6 +84,7 @@ class Bot:
 
     async def close(self) -> None:
         await self.store.close()
+        self.archive.close()
         assert check_books(f"sqlite:///{self.path}") == []
 
     async def ask(self, duration: Duration = "4s", **changes: object) -> Run | Offer:

@@ -26,7 +26,7 @@ from bot.ledger import Period, period_at
 from bot.ports import Act, End, RunChanges
 from bot.quota import Level, OverLimit, Policy, Rule, RuleKind, Spender
 from bot.runs import Delivery, Ending, Run, RunState, VeoRequest
-from storage import SqliteStore, check_books, migrations, open_store
+from storage import Archive, SqliteStore, check_books, migrations, open_store
 from tests.money import dump, lift_rule, new_run, put_rule, wish
 
 NOBODY = 65534
@@ -329,8 +329,11 @@ class TestMigrating:
             assert (run.charged_u, run.refunded_u) == (charged.get(name, 0), 0)
             assert (run.budget_channel, run.member_name, run.roles) == ("discord:3", "", ())
             assert run.request == VeoRequest(prompt="a red fox", generate_audio=False)
-        assert {fact.charged_u for fact in await store.facts("discord:2", 0.0, NOV_25)} == {0, 1_200_000, 2_000_000}
         await store.close()
+        archive = Archive(url(old))
+        facts = await archive.facts("discord:2", 0.0, NOV_25, list)
+        archive.close()
+        assert {fact.charged_u for fact in facts} == {0, 1_200_000, 2_000_000}
 
     async def test_every_level_has_the_runs_of_before(self, old: Path) -> None:
         """Levels that the first version did not have stand where the runs of their period put them."""

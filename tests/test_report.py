@@ -262,10 +262,8 @@ class TestCsv:
         (row,) = read(report_csv([open_fact()], str))
         assert (row["state"], row["ending"], row["wait_s"], row["charged_usd"]) == ("running", "", "", "0.00")
 
-    def test_the_oldest_run_comes_first(self) -> None:
-        """In whatever order the facts came; no facts give the header alone."""
-        facts = [fact(run_id=str(place), created_at=NOON + place) for place in (2, 0, 1)]
-        assert [row["run_id"] for row in read(report_csv(facts, str))] == ["0", "1", "2"]
+    def test_no_facts_give_the_header_alone(self) -> None:
+        """A table without rows is a table all the same."""
         assert read(report_csv([], str)) == []
 
     @pytest.mark.parametrize("start", SIGNS)
@@ -281,7 +279,6 @@ class TestCsv:
     def test_every_text_comes_back_as_it_was(self, facts: list[RunFact], names: dict[str, str]) -> None:
         """Commas, quotes and line ends survive; only apostrophes are added, and what turns text round is gone."""
         text = report_csv(facts, lambda key: names.get(key, key))
-        facts.sort(key=lambda each: (each.created_at, each.run_id))
 
         def plain(text: str) -> str:
             return upright(text).replace("'", "")

@@ -1169,7 +1169,6 @@ READERS = (
     "answer_to",
     "rules",
     "acts",
-    "facts",
     "standings",
     "next_due",
     "get",
@@ -1251,7 +1250,6 @@ class TestSqlite:
             lambda: store.grant("1", lambda _: member_level(limit_u=1), 1, ACT),
             lambda: store.refund("run-2", lambda _: 1, lambda _: member_level(limit_u=1), ACT),
             lambda: store.acts("1", 9),
-            lambda: store.facts("1", 0.0, 9.0),
             store.media_key,
         ]
         for verb in verbs:
@@ -1383,7 +1381,6 @@ class TestSqlite:
             "refund": lambda: store.refund(over.run_id, lambda _: 1, lambda _: levels[-1], ACT),
             "release": lambda: store.release(doubted, ACT, End(ending=Ending.FAILED)),
             "acts": lambda: store.acts("1", 9),
-            "facts": lambda: store.facts("1", 0.0, 9.0),
             "standings": lambda: store.standings(BO, lambda _: levels),
             "claim_due": lambda: store.claim_due(9.0, lease_until=99.0, limit=9),
             "next_due": store.next_due,

@@ -1,0 +1,78 @@
+"""Answers within what Discord takes: long texts whole as a file, and files as far as they fit."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import discord
+
+from cogs import words
+from cogs.delivery import is_too_large
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attachment:
+    """A file of so many bytes for an answer."""
+
+    name: str
+    file: io.BufferedIOBase
+    size: int
+
+    def opened(self) -> discord.File:
+        """The file from its beginning, for one try to send it."""
+        self.file.seek(0)
+        return discord.File(self.file, self.name)
+
+
+def attachment(name: str, file: io.BufferedIOBase) -> Attachment:
+    """What was written to the file."""
+    return Attachment(name=name, file=file, size=file.seek(0, io.SEEK_END))
+
+
+async def send(
+    interaction: discord.Interaction,
+    files: Sequence[Attachment],
+    message: Callable[[Sequence[Attachment]], Mapping[str, Any]],
+) -> None:
+    """Give the answer with as many of its files as Discord takes, the largest left out first.
+
+    `message` makes what the answer says beside the files that are left out.
+    """
+    limit = interaction.filesize_limit
+    taken = [each for each in files if each.size <= limit]
+    while True:
+        said = message([each for each in files if each not in taken])
+        try:
+            await interaction.edit_original_response(**said, attachments=[each.opened() for each in taken])
+        except discord.HTTPException as error:
+            if not taken or not is_too_large(error):
+                raise
+            taken.remove(max(taken, key=lambda each: each.size))
+        else:
+            return
+
+
+async def say(interaction: discord.Interaction, text: str) -> None:
+    """Give the answer in words: where they are too many for a message, whole lines of them, and all in a file."""
+    shown, left = words.cut(text, words.MESSAGE_CHARS_MAX, words.REST_IN_FILE)
+    if not left:
+        await interaction.edit_original_response(content=shown)
+        return
+    plain = words.unmarked(text, await names_in(interaction.client, interaction.guild_id))
+    whole = attachment("veo-admin.txt", io.BytesIO(plain.encode("utf-8-sig")))
+    cut, _ = words.cut(text, words.MESSAGE_CHARS_MAX, words.REST_TOO_LARGE)
+    await send(interaction, [whole], lambda left_out: {"content": cut if left_out else shown})
+
+
+async def names_in(client: discord.Client, server_id: int | None) -> dict[str, str]:
+    """What people call the roles and channels of a server, or of all, as far as the gateway has told of them."""
+    names: dict[str, str] = {}
+    for server in list(client.guilds):
+        if server_id in (None, server.id):
+            names |= {f"discord:{each.id}": each.name for each in (*server.roles, *server.channels, *server.threads)}
+            await asyncio.sleep(0)  # of thousands of servers nobody is to wait for
+    return names
