@@ -16,15 +16,15 @@ COPY storage/ storage/
 ENV PATH="/venv/bin:$PATH" \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    DATABASE_URL=sqlite:////data/veo.db \
-    MEDIA_DIR=/data/media \
-    WEB_HOST=0.0.0.0 \
-    WEB_PORT=8080
-USER veo
+    IMAGE_DATABASE_URL=sqlite:////data/veo.db \
+    IMAGE_MEDIA_DIR=/data/media \
+    IMAGE_WEB_HOST=0.0.0.0
+# A number: Kubernetes' runAsNonRoot believes no name.
+USER 10001
 VOLUME /data
 EXPOSE 8080
 # The operator's listener, whose port is not published; http.client asks it without any proxy.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
-    CMD ["python", "-c", "import os, http.client as h; c = h.HTTPConnection(os.environ.get('OPERATOR_HOST') or '127.0.0.1', int(os.environ.get('OPERATOR_PORT') or 8081), timeout=4); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+    CMD ["python", "-c", "import os, pathlib, http.client as h; from bot.environment import read; v = read(['OPERATOR_HOST', 'OPERATOR_PORT'], os.environ, pathlib.Path('.env')).values; c = h.HTTPConnection(v.get('OPERATOR_HOST', '127.0.0.1'), int(v.get('OPERATOR_PORT', 8081)), timeout=4); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["python", "-m", "bot"]
 CMD ["run"]

@@ -35,7 +35,8 @@ Where things are:
     report          what was spent, by whom, where and when: pure
     ledger          amounts, prices, periods, settlement: pure
     runs            what a run is, its states and moves: pure
-    settings        every knob; the only reader of the environment
+    settings        every knob
+    environment     how the knobs are written around the process; the only reader of it
     texts           outside text before people read it: pure
     errors          every error with the sentence that its reader sees
 

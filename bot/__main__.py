@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib.util
 import os
 import signal
@@ -25,6 +24,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it did what it promises, 1 when its check failed, 2 when it could not start."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # first: the kernel keeps it from a container's process 1
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         _refuse_strangers()
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        return 0 if words[:1] == ["run"] else 130  # a bot that was stopped before it had begun has stopped well
 
 
 def _parser() -> Parser:
@@ -71,7 +71,9 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _run() -> int:
-    from bot import app, settings  # noqa: PLC0415 - half a second of imports that other commands do not need
+    import asyncio  # noqa: PLC0415 - half a second of imports that other commands do not need
+
+    from bot import app, settings  # noqa: PLC0415 - the same
 
     os.umask(0o077)  # database, clips, and the folders that are made for them: for their owner alone
     asyncio.run(app.run(settings.load_settings()))
@@ -134,7 +136,6 @@ def _back_up(file: Path) -> int:
     from bot import settings  # noqa: PLC0415 - see _run
     from storage import back_up  # noqa: PLC0415 - see _run
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop in the middle leaves nothing behind
     url = settings.database_url()
     print(f"The database is copied to {file}: {back_up(url, file):,} bytes, all of them checked.")
     return 0

@@ -17,6 +17,7 @@ from bot.admission import Admission
 from bot.clock import SystemClock
 from bot.delivery import Deliverer
 from bot.engine import Engine, Limits
+from bot.environment import proxy_for
 from bot.errors import DatabaseError, StoreDown
 from bot.health import OperatorServer, Readiness
 from bot.ledger import PriceTable, to_micro
@@ -24,7 +25,7 @@ from bot.listener import Bounds
 from bot.media import Media
 from bot.ports import Store
 from bot.quota import Policy
-from bot.settings import Settings, exposed_file
+from bot.settings import Settings, remarks
 from bot.telemetry import start_logging
 from bot.web import WebServer
 from cogs import client as discord_front
@@ -33,6 +34,7 @@ from storage import Archive, open_store
 
 log = logging.getLogger("veo.app")
 
+DISCORD_URL = "https://discord.com"
 BYTES_PER_MB = 1_000_000
 DAY_S = 86400.0
 SWEEP_S = 3600.0
@@ -83,6 +85,7 @@ async def _serve(settings: Settings) -> None:
                 api_key=settings.runflow_api_key.get_secret_value(),
                 public_url=settings.public_url,
                 clip_bytes_max=settings.clip_max_mb * BYTES_PER_MB,
+                proxy_for=proxy_for,
             )
         )
         deliverer = Deliverer(
@@ -114,7 +117,11 @@ async def _serve(settings: Settings) -> None:
         )
         administration = Administration(books=store, archive=archive, policy=policy, clock=clock, look=engine.look)
         client = await stack.enter_async_context(
-            discord_front.new_client(settings.discord_api_url, settings.discord_gateway_url)
+            discord_front.new_client(
+                settings.discord_api_url,
+                settings.discord_gateway_url,
+                proxy=proxy_for(settings.discord_api_url or DISCORD_URL),
+            )
         )
 
         ready = Readiness(
@@ -146,8 +153,8 @@ async def _serve(settings: Settings) -> None:
 
 
 def _warn(settings: Settings) -> None:
-    if exposed := exposed_file():
-        log.warning("%s", exposed)
+    for remark in remarks():
+        log.warning("%s", remark)
     if settings.public_url is not None and not settings.runflow_callback_secrets:
         log.warning("RUNFLOW_CALLBACK_SECRETS is empty: callbacks are guarded by their addresses alone")
     if settings.quota_guild_usd is None and settings.quota_total_usd is None:

@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal, DecimalException
@@ -104,6 +104,7 @@ class Runflow:
         reading: aiohttp.ClientSession,
         submitting: aiohttp.ClientSession,
         outside: aiohttp.ClientSession,
+        proxy_for: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._api_url = api_url
         self._origin = URL(api_url).origin()
@@ -113,6 +114,7 @@ class Runflow:
         self._reading = reading
         self._submitting = submitting
         self._outside = outside
+        self._proxy_for = proxy_for
 
     async def check_key(self) -> None:
         """Raise SettingsError where Runflow refuses the key; an outage, or a page, is no verdict (it is logged)."""
@@ -254,9 +256,12 @@ class Runflow:
         """Write the clip behind `address`. True: the address is no longer valid, a new one may be."""
         for _ in range(REDIRECTS_MAX + 1):
             session = self._session_for(address)
+            if proxy := self._proxy_for(address):  # it resolves the name itself, and may stand inside the network
+                session = self._reading
             try:
                 async with session.get(
                     URL(address, encoded=True),
+                    proxy=proxy,
                     timeout=FILE_TIMEOUT,
                     allow_redirects=False,
                     headers={"Accept-Encoding": "identity"},
@@ -301,16 +306,23 @@ class Runflow:
 
 
 @asynccontextmanager
-async def connect(*, api_url: str, api_key: str, public_url: str | None, clip_bytes_max: int) -> AsyncIterator[Runflow]:
-    """A client whose connections are closed with the block.
+async def connect(
+    *,
+    api_url: str,
+    api_key: str,
+    public_url: str | None,
+    clip_bytes_max: int,
+    proxy_for: Callable[[str], str | None] = lambda _: None,
+) -> AsyncIterator[Runflow]:
+    """A client whose connections are closed with the block, and go by way of the proxy that is named for an address.
 
     Each submission has a connection of its own: a reused one that the other side has just closed would
     leave open whether the run was bought.
     """
     async with (
-        aiohttp.ClientSession() as reading,
+        aiohttp.ClientSession(proxy=proxy_for(api_url)) as reading,
         aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True), trace_configs=[_tracing()]
+            connector=aiohttp.TCPConnector(force_close=True), proxy=proxy_for(api_url), trace_configs=[_tracing()]
         ) as submitting,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=PublicResolver())) as outside,
     ):
@@ -322,6 +334,7 @@ async def connect(*, api_url: str, api_key: str, public_url: str | None, clip_by
             reading=reading,
             submitting=submitting,
             outside=outside,
+            proxy_for=proxy_for,
         )
 
 

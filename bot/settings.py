@@ -1,13 +1,13 @@
-"""Every knob of the bot: typed, grouped, with default and unit. The only reader of the environment.
+"""Every knob of the bot: typed, grouped, with default and unit.
 
-Read from the environment and from `.env`; an empty variable counts as not set. Nothing here knows
-what the values are used for.
+Read from the environment and from `.env`, by `bot.environment` alone; an empty variable counts as not set. Nothing
+here knows what the values are used for.
 """
 
 from __future__ import annotations
 
 import json
-import stat
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -18,9 +18,16 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from pydantic_settings import SettingsError as SourceError
 
+from bot.environment import Surroundings, read
 from bot.errors import SettingsError
 
 ENV_FILE = Path(".env")
@@ -33,6 +40,7 @@ PRICES_USD_PER_SECOND = {
 }
 
 
+_QUOTES = ("'", '"')
 Model = TypeVar("Model", bound=BaseSettings)
 
 
@@ -105,6 +113,8 @@ def _database(value: str) -> str:
 
 def _header_safe(value: SecretStr) -> SecretStr:
     secret = value.get_secret_value()
+    if secret[:1] in _QUOTES or secret[-1:] in _QUOTES:
+        raise ValueError("must be without the quote at one of its ends")
     if not secret.isascii() or not secret.isprintable() or " " in secret:
         raise ValueError("must be printable ASCII without spaces; copy it again")
     return value
@@ -124,14 +134,16 @@ def _about(group: str, meaning: str, unit: str = "", **more: Any) -> Any:
 
 
 class _Environment(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_file=ENV_FILE,
-        env_file_encoding="utf-8",
-        env_ignore_empty=True,
-        hide_input_in_errors=True,
-        extra="ignore",
-        frozen=True,
-    )
+    model_config = SettingsConfigDict(hide_input_in_errors=True, extra="ignore", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Called by the library, which itself reads neither `.env` nor the environment as people write them."""
+        source = EnvSettingsSource(settings_cls)
+        source.env_vars = {name.lower(): value for name, value in _surroundings().values.items()}
+        return init_settings, source
 
 
 class DatabaseSettings(_Environment):
@@ -270,27 +282,29 @@ def database_url() -> str:
     return _load(DatabaseSettings).database_url
 
 
-def exposed_file() -> str | None:
-    """A sentence about `.env` where others than its owner may read it: it holds secrets."""
-    try:
-        mode = stat.S_IMODE(ENV_FILE.stat().st_mode)
-    except OSError:
-        return None
-    if not mode & (stat.S_IRGRP | stat.S_IROTH):
-        return None
-    return f"{ENV_FILE} holds secrets and can be read by others (mode {mode:03o}); chmod 600 {ENV_FILE}"
+def remarks() -> tuple[str, ...]:
+    """Sentences about the surroundings that an operator should read: names that are none, a `.env` that others read."""
+    return _surroundings().remarks
+
+
+def _surroundings() -> Surroundings:
+    return read([name.upper() for name in Settings.model_fields], os.environ, ENV_FILE)
 
 
 def _load(model: type[Model]) -> Model:
     try:
         return model()
     except ValidationError as error:
-        raise SettingsError(" ".join(_sentences(error))) from None
-    except (SourceError, UnicodeDecodeError, OSError, RecursionError):  # the cause prints the raw text: dropped
+        missing = any(problem["type"] == "missing" for problem in error.errors(include_input=False))
+        hints = [f"{remark}." for remark in remarks() if missing and "did you mean" in remark]
+        raise SettingsError(" ".join([*_sentences(error), *hints])) from None
+    except (SourceError, RecursionError):  # the cause prints the raw text: dropped
         raise SettingsError(
-            "The environment or .env cannot be read: expected NAME=VALUE lines, and JSON such as "
-            f"{json.dumps(PRICES_USD_PER_SECOND)} for PRICE_USD_PER_SECOND."
+            f"PRICE_USD_PER_SECOND is wrong: it must be JSON such as {json.dumps(PRICES_USD_PER_SECOND)}."
         ) from None
+    except (UnicodeDecodeError, OSError) as error:  # the words of the former hold the text
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"{ENV_FILE} cannot be read ({why}); it must be a text of NAME=VALUE lines.") from None
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:

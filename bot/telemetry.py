@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 from bot.texts import printable
 
-# Queries of presigned addresses, callback and media tokens, interaction tokens: never in a log.
+# Passwords of proxies, queries of presigned addresses, callback, media and interaction tokens: never in a log.
 _MASKED = (
+    (re.compile(r"(https?://)[^\s/?#'\"]*@"), r"\1***@"),
     (re.compile(r"(https?://(?!discord\.com/oauth2/)[^\s?'\"]+)\?[^\s'\"]+"), r"\1?***"),
     (re.compile(r"(/callbacks/runflow/|/media/|/interactions/\d+/|/webhooks/\d+/)[^\s/'\"]+"), r"\1***"),
 )

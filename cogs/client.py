@@ -60,7 +60,7 @@ class VeoTree(app_commands.CommandTree["VeoClient"]):
 class VeoClient(commands.Bot):
     """discord.py's client with our commands. Make it with `new_client`."""
 
-    def __init__(self, silence_s: float) -> None:
+    def __init__(self, silence_s: float, proxy: str | None) -> None:
         self._session_open = False
         super().__init__(
             command_prefix=commands.when_mentioned,  # no text commands; this one needs no message content
@@ -74,6 +74,7 @@ class VeoClient(commands.Bot):
             max_ratelimit_timeout=60.0,
             guild_ready_timeout=0.5,
             heartbeat_timeout=silence_s,
+            proxy=proxy,
         )
         self.tree.error(self._say_sorry)
         parsers = self._connection.parsers
@@ -201,18 +202,19 @@ _COMPARED = (
 
 @asynccontextmanager
 async def new_client(
-    api_url: str | None, gateway_url: str | None, silence_s: float = SILENCE_S
+    api_url: str | None, gateway_url: str | None, silence_s: float = SILENCE_S, *, proxy: str | None = None
 ) -> AsyncIterator[VeoClient]:
     """A client that is closed with the block, for Discord itself or for the addresses given.
 
-    A gateway that says nothing for `silence_s` seconds is taken for lost; at Discord more than a heartbeat's 41.25 s.
+    Both are reached by way of the proxy, where there is one. A gateway that says nothing for `silence_s` seconds is
+    taken for lost; at Discord more than a heartbeat's 41.25 s.
     discord.py keeps its addresses on its classes, so they hold for the whole process.
     """
     if api_url is not None:
         discord.http.Route.BASE = api_url
     if gateway_url is not None:
         discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway_url)
-    async with VeoClient(silence_s) as client:
+    async with VeoClient(silence_s, proxy) as client:
         yield client
 
 

@@ -89,6 +89,33 @@ async def test_what_cannot_start_says_why(tmp_path: Path) -> None:
             await world.start()
 
 
+STOPPED = """
+import os, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as the kernel does for process 1, until the process says otherwise
+class Finder:
+    def find_spec(name, *_):
+        if name == "bot.settings":
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Finder)
+"""
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["run"], 0), (["ledger", "check"], 130)])
+def test_a_stop_is_obeyed_from_the_first_moment(tmp_path: Path, arguments: list[str], code: int) -> None:
+    """Also as process 1 of a container, and while the bot still reads its own code."""
+    (tmp_path / "sitecustomize.py").write_text(STOPPED)
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", *arguments],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
 async def test_a_second_bot_on_the_same_database_is_refused(world: Scene) -> None:
     """Two writers would sell twice: the second is told who the first is."""
     assert world.bot is not None

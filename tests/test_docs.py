@@ -109,10 +109,10 @@ def test_the_image_is_built_as_promised() -> None:
     """Two stages, hashed packages without the clip maker, an ordinary user, a health check, a volume."""
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert len(re.findall(r"^FROM ", dockerfile, re.MULTILINE)) == 2
-    for promised in ("--require-hashes", "USER veo", "HEALTHCHECK", "VOLUME /data", "sqlite:////data/veo.db"):
+    for promised in ("--require-hashes", "USER 10001", "HEALTHCHECK", "VOLUME /data", "sqlite:////data/veo.db"):
         assert promised in dockerfile
     names = set(re.findall(r"\b([A-Z]+_[A-Z_]+)=", dockerfile)) - {"PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
-    assert {name.lower() for name in names} <= Settings.model_fields.keys()
+    assert {name.removeprefix("IMAGE_").lower() for name in names} <= Settings.model_fields.keys()
     assert "av==" not in (ROOT / "requirements" / "run.txt").read_text()
 
 
@@ -122,9 +122,10 @@ async def test_the_images_health_check_asks_the_operators_listener_without_a_pro
     assert code is not None
 
     async def healthy(port: str) -> bool:
-        environment = {"OPERATOR_PORT": port, "http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+        environment = {"OPERATOR_PORT": f"'{port}' # as docker --env-file keeps it"}
+        environment |= dict.fromkeys(("http_proxy", "HTTP_PROXY"), "http://127.0.0.1:9")
         check = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-c", code[1]), env=environment, stderr=asyncio.subprocess.DEVNULL
+            *(sys.executable, "-c", code[1]), cwd=ROOT, env=environment, stderr=asyncio.subprocess.DEVNULL
         )
         return await check.wait() == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from bot.environment import proxy_for
 from bot.errors import SettingsError
-from bot.settings import Settings, env_example, knobs, load_settings, settings_table
+from bot.settings import PRICES_USD_PER_SECOND, Settings, env_example, knobs, load_settings, remarks, settings_table
 from tests.harness import ROOT
 
 GOOD = {"DISCORD_TOKEN": "abc.def.ghi", "RUNFLOW_API_KEY": "rf_live_1"}
@@ -22,6 +25,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the surroundings, and a folder without `.env`."""
     for knob in knobs():
         monkeypatch.delenv(knob.name, raising=False)
+    monkeypatch.delenv("DISCORD_OPENAPI", raising=False)  # the tests' own
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
@@ -111,6 +115,169 @@ def test_a_wrong_value_is_named_and_never_repeated(
     assert "hush" not in told
     assert "\n" not in told
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("where", ["environment", "file"])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("QUOTA_USR_USD", "QUOTA_USER_USD"),
+        ("QUOTA_TOTAL", "QUOTA_TOTAL_USD"),
+        ("quota_totl_usd", "QUOTA_TOTAL_USD"),
+        ("RUNFLOW_KEY", "RUNFLOW_API_KEY"),
+        ("DISCORD_BOT_TOKEN", "DISCORD_TOKEN"),
+        ("MEDIA_DIRECTORY", "MEDIA_DIR"),
+        ("PUBLIC_URI", "PUBLIC_URL"),
+        ("RUN_DEADLINE", "RUN_DEADLINE_S"),
+    ],
+)
+def test_a_name_that_is_nearly_a_setting_is_told_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str, name: str, meant: str
+) -> None:
+    """Without a word there would be no ceiling; what it says is not repeated."""
+    if where == "environment":
+        monkeypatch.setenv(name, "hush")
+    else:
+        (tmp_path / ".env").write_text(f"{name}=hush\n")
+        (tmp_path / ".env").chmod(0o600)
+    assert remarks() == (f"{name.upper()} is no setting and has no effect; did you mean {meant}?",)
+
+
+def test_a_missing_setting_is_told_with_what_was_there_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bot that cannot start has no later moment for the warning."""
+    monkeypatch.delenv("DISCORD_TOKEN")
+    monkeypatch.setenv("DISCORD_BOT_TOKEN", "hush")
+    with pytest.raises(SettingsError, match=r"DISCORD_TOKEN is not set .* did you mean DISCORD_TOKEN\?\.$") as told:
+        load_settings()
+    assert "hush" not in str(told.value)
+
+
+def test_names_of_others_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What platforms, shells, Kubernetes and our own image set is no mistake of the operator's."""
+    for name, value in {
+        "WEB_CONCURRENCY": "2",
+        "DATABASE_PUBLIC_URL": "postgresql://x",
+        "HOST": "x",
+        "PORT": "80",
+        "RUNFLOW_PORT": "tcp://10.0.0.7:80",
+        "RUNFLOW_PORT_80_TCP_ADDR": "10.0.0.7",
+        "RUNFLOW_SERVICE_HOST": "10.0.0.7",
+        "RUNFLOW_SERVICE_PORT_HTTP": "80",
+        "IMAGE_DATABASE_URL": "sqlite:////data/veo.db",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert remarks() == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("DISCORD_TOKEN", '"abc.def.ghi"', "abc.def.ghi"),
+        ("DISCORD_TOKEN", "'abc.def.ghi' # the bot's", "abc.def.ghi"),
+        ("RUNFLOW_API_KEY", ' rf_live_1\t# of "me"', "rf_live_1"),
+        ("RUNFLOW_API_KEY", "rf#1", "rf#1"),
+        ("WEB_PORT", "8080 #the usual", 8080),
+        ("WEB_PORT", '""', 8080),
+        ("WEB_PORT", " # none", 8080),
+        ("QUOTA_TIMEZONE", "'Europe/Berlin'", "Europe/Berlin"),
+        ("MEDIA_DIR", "'/a b/c'", Path("/a b/c")),
+    ],
+)
+def test_what_docker_keeps_around_a_value_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: object
+) -> None:
+    """`docker --env-file` takes quotes and comments for the value; `.env` does not."""
+    monkeypatch.setenv(name, value)
+    found = getattr(load_settings(), name.lower())
+    assert (found.get_secret_value() if isinstance(found, SecretStr) else found) == expected
+
+
+def test_prices_are_read_with_quotes_around_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON has quotes of its own."""
+    expected = load_settings().price_usd_per_second
+    for quote in ("'", '"'):
+        monkeypatch.setenv("PRICE_USD_PER_SECOND", f"{quote}{json.dumps(PRICES_USD_PER_SECOND)}{quote}")
+        assert load_settings().price_usd_per_second == expected
+
+
+@pytest.mark.parametrize("value", ['"hush', "hush'"])
+def test_half_a_pair_of_quotes_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """`copy it again` would send people round in circles."""
+    monkeypatch.setenv("DISCORD_TOKEN", value)
+    with pytest.raises(SettingsError, match="without the quote at one of its ends"):
+        load_settings()
+
+
+@pytest.mark.parametrize("secret", ["whsec_12345${abc}678", "whsec_$HOME_1", "whsec_${DISCORD_TOKEN}"])
+def test_a_secret_with_a_dollar_sign_is_taken_as_it_is(tmp_path: Path, secret: str) -> None:
+    """What looks like a reference in `.env` is none; a mark that Windows puts before the text is no part of it."""
+    (tmp_path / ".env").write_text(f"RUNFLOW_CALLBACK_SECRETS={secret}\n", encoding="utf-8-sig")
+    assert [each.get_secret_value() for each in load_settings().runflow_callback_secrets] == [secret]
+
+
+@pytest.mark.parametrize("empty", ["", "''", " # none"])
+def test_an_empty_variable_leaves_the_images_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty: str) -> None:
+    """`--env-file` with `NAME=` hides an ENV of that name, and clips and books would be outside the volume."""
+    image = dict(re.findall(r"^ +(IMAGE_\w+)=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert image.keys() == {"IMAGE_DATABASE_URL", "IMAGE_MEDIA_DIR", "IMAGE_WEB_HOST"}
+    for name, value in image.items():
+        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name.removeprefix("IMAGE_"), empty)
+    settings = load_settings()
+    assert (settings.database_url, str(settings.media_dir)) == ("sqlite:////data/veo.db", "/data/media")
+    assert settings.web_host == "0.0.0.0"  # noqa: S104 - what the image says
+    (tmp_path / ".env").write_text("MEDIA_DIR=/elsewhere\n")
+    assert str(load_settings().media_dir) == "/elsewhere"
+
+
+@pytest.mark.parametrize("name", ["WEB_PORT", "OPERATOR_PORT"])
+def test_what_kubernetes_writes_is_told_as_such(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A Service named `web` sets WEB_PORT=tcp://...: it is no port of ours."""
+    expected = load_settings()
+    monkeypatch.setenv(name, "tcp://10.0.0.7:80")
+    assert load_settings() == expected
+    service = name.partition("_")[0].lower()
+    assert remarks() == (
+        f"{name} is ignored: Kubernetes set it for the Service {service}; set enableServiceLinks: false",
+    )
+
+
+def test_a_file_that_cannot_be_read_is_told_as_such(tmp_path: Path) -> None:
+    """In another encoding: which file, and why."""
+    (tmp_path / ".env").write_text("DISCORD_TOKEN=hush\n", encoding="utf-16")
+    with pytest.raises(SettingsError, match=r"^\.env cannot be read \(it is not UTF-8\)"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        ("https://discord.com", "http://me:pw@proxy.example:3128"),
+        ("https://files.example:8443/x?y", "http://me:pw@proxy.example:3128"),
+        ("http://files.example/", "http://plain.example:8080"),
+        ("https://api.inside.example/v1", None),
+        ("https://127.0.0.1:9", None),
+        ("https://[::1]:9", None),
+        ("http://localhost:9", None),
+    ],
+)
+def test_the_proxy_of_an_address_is_the_environments(
+    monkeypatch: pytest.MonkeyPatch, url: str, proxy: str | None
+) -> None:
+    """By scheme, but for what NO_PROXY names and this machine; one without a scheme speaks HTTP."""
+    monkeypatch.setenv("https_proxy", "http://me:pw@proxy.example:3128")
+    monkeypatch.setenv("http_proxy", "plain.example:8080")
+    monkeypatch.setenv("no_proxy", "inside.example")
+    assert proxy_for(url) == proxy
+
+
+@pytest.mark.parametrize("value", ["socks5://hush:1", "http://hush:x", "http://", "http://hush:0"])
+def test_a_proxy_that_cannot_be_used_is_a_sentence(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """At the start, rather than at each order."""
+    monkeypatch.setenv("https_proxy", value)
+    with pytest.raises(SettingsError, match=r"^HTTPS_PROXY is wrong") as told:
+        proxy_for("https://discord.com")
+    assert "hush" not in str(told.value)
 
 
 @given(name=st.sampled_from(sorted(Settings.model_fields)), value=st.text(st.characters(exclude_characters="\0")))

@@ -43,6 +43,7 @@ def test_a_secret_is_masked_wherever_it_stands(secret: str) -> None:
         ("GET https://cdn.example/v/1.mp4?X-Sig=abc&e=1 failed", "GET https://cdn.example/v/1.mp4?*** failed"),
         ("url=URL('http://127.0.0.1:8/f/0.mp4?signature=abc')", "url=URL('http://127.0.0.1:8/f/0.mp4?***')"),
         ('"https://a.example/?s=1" and "https://b.example/x?s=2"', '"https://a.example/?***" and "https://b.example/x?***"'),
+        ("proxy http://me:p@w@proxy.example:3128 refuses", "proxy http://***@proxy.example:3128 refuses"),
         ("POST /callbacks/runflow/abcdefgh234 HTTP/1.1", "POST /callbacks/runflow/*** HTTP/1.1"),
         ("https://bot.example/callbacks/runflow/abc?x=1", "https://bot.example/callbacks/runflow/***"),
         ("GET /media/AAAA-_bc/veo-abc.mp4", "GET /media/***/veo-abc.mp4"),
