@@ -40,7 +40,6 @@ DAY_S = 86400.0
 SWEEP_S = 3600.0
 OPEN_FILES = 65_536
 CONNECTIONS_MAX = 1000  # on each listener
-STEPS_PER_POLL = 75  # while one run waits for its next look: 25 a second at the usual rhythm
 
 
 async def run(settings: Settings) -> None:
@@ -189,7 +188,6 @@ def _limits(settings: Settings) -> Limits:
         poll_longest_s=max(settings.poll_interval_s, settings.poll_interval_max_s),
         deadline_s=settings.run_deadline_s,
         settle_s=settings.runflow_settle_s,
-        steps_per_s=STEPS_PER_POLL / settings.poll_interval_s,
     )
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +44,8 @@ _TROUBLE = (
 )
 
 TRANSFERS_AT_ONCE = 4  # clips on their way from Runflow to disk, or from disk to Discord
+SHOWS_AT_ONCE = 2  # beside those: clips that members ask for again
+UPLOADS_MAX = 3  # a clip that could not be uploaded so often is given as a link
 PAUSE_MAX_S = 900.0
 GIVE_UP_S = 7 * 86400.0  # a message that could not be posted for so long; /veo-show is what is left
 CLIP_GIVE_UP_S = 86400.0  # a clip that Runflow did not give out for so long is told as lost
@@ -57,6 +62,15 @@ class _Try:
     doubtful: bool  # an earlier post may stand, or may still arrive
     unseen: bool = False  # and it could not be looked for
     looked_at: float | None = None  # when it was looked for
+    uploading: bool = False  # it came as far as to upload the clip
+
+
+@dataclass(kw_only=True)
+class Shown:
+    """A clip that is shown again. `path`: None where it cannot be attached; `kept`: its file is still needed behind."""
+
+    path: Path | None = None
+    kept: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,36 +102,50 @@ class Deliverer:
         self._chance = chance
         self._first_pause_s = first_pause_s
         self._transfers = asyncio.Semaphore(TRANSFERS_AT_ONCE)
+        self._shows = asyncio.Semaphore(SHOWS_AT_ONCE)
+        self._showing = Counter[str]()  # run id -> how many show its clip at this moment
 
     # Clips, also for whoever asks for one again
 
-    async def attachable(self, run: Run, limit_bytes: int | None) -> Path | None:
-        """The clip of a finished run on disk, if it is no larger than that. Raises Unreadable, ClipUnavailable."""
+    @asynccontextmanager
+    async def shown(self, run: Run, limit_bytes: int | None) -> AsyncIterator[Shown]:
+        """The clip for whoever asks for it again, beside the deliveries, which do not wait for it.
+
+        What was fetched for it is thrown away behind the block, unless it says that it is kept.
+        Raises Unreadable, ClipUnavailable.
+        """
+        clip = Shown(kept=self._holds(run))
+        self._showing[run.run_id] += 1
+        try:
+            async with self._shows:
+                clip.path = await self._attachable(run, limit_bytes)
+                yield clip
+        finally:
+            self._showing[run.run_id] -= 1
+            if not self._showing[run.run_id]:
+                del self._showing[run.run_id]
+                if not clip.kept and not run.delivery_open:
+                    self._media.discard(run.file_name)
+
+    async def _attachable(self, run: Run, limit_bytes: int | None) -> Path | None:
+        """The clip of a finished run on disk, if it is no larger than that."""
         path = self._media.path(run.file_name)
-        if not self.holds(run):
-            if run.provider_id is None or not run.shows_video:
+        if not self._holds(run):
+            if run.provider_id is None:
                 raise ClipUnavailable("the run has no clip")
             try:
-                async with self._transfers:
-                    if not self.holds(run):  # another call may have fetched it meanwhile
-                        await self._provider.fetch(run.provider_id, path)
+                await self._provider.fetch(run.provider_id, path)
             except (ClipTooBig, ClipNotKept) as error:
                 log.warning("only a link can be given run=%s: %s", run.run_id, error)
                 return None
         return path if limit_bytes is None or path.stat().st_size <= limit_bytes else None
 
-    def holds(self, run: Run) -> bool:
-        """Whether the run's clip lies on disk already."""
+    def _holds(self, run: Run) -> bool:
         return self._media.holds(run.file_name)
-
-    def discard(self, run: Run) -> None:
-        """Throw a clip away that was fetched for one post and attached."""
-        if not run.delivery_open:
-            self._media.discard(run.file_name)
 
     async def link(self, run: Run) -> Link:
         """A fresh link to a clip: our own where it lies on disk and we have an address, else Runflow's."""
-        if self.holds(run) and (ours := self._media.link(run.file_name)):
+        if self._holds(run) and (ours := self._media.link(run.file_name)):
             return ours
         if run.provider_id is None:
             raise ClipUnavailable("the run has no clip")
@@ -176,8 +204,12 @@ class Deliverer:
         run = attempt.run
         if run.notice != Notice.RESULT or not run.shows_video:
             return _Posted(message=await self._send(front, attempt, None))
+        if run.uploads >= UPLOADS_MAX:
+            with suppress(Unreadable, ClipUnavailable):  # then it may be uploaded after all
+                return await self._post_link(front, attempt)
         try:
-            clip = await self.attachable(run, run.upload_limit_bytes)
+            async with self._transfers:
+                clip = await self._attachable(run, run.upload_limit_bytes)
         except ClipUnavailable:
             if not self._tried_for(run, CLIP_GIVE_UP_S):
                 raise
@@ -189,7 +221,10 @@ class Deliverer:
                     return _Posted(message=await self._send(front, attempt, clip))
             except TooLarge:
                 log.info("too large to attach run=%s bytes=%d", run.run_id, clip.stat().st_size)
-        link = await self.link(run)
+        return await self._post_link(front, attempt)
+
+    async def _post_link(self, front: Front, attempt: _Try) -> _Posted:
+        link = await self.link(attempt.run)
         return _Posted(message=await self._send(front, attempt, link), keep=link.expires_at is not None)
 
     async def _send(self, front: Front, attempt: _Try, clip: Path | Link | None) -> str:
@@ -203,6 +238,7 @@ class Deliverer:
         if sending is None:
             raise PostFailed("somebody else moved the run")
         attempt.run = sending
+        attempt.uploading = isinstance(clip, Path)
         return await front.post(sending, clip)
 
     def _repeat_is_seen(self, run: Run) -> bool:
@@ -219,14 +255,20 @@ class Deliverer:
         if refused and not run.plain:
             log.warning("posted without the member's words run=%s: %s", run.run_id, error)
             return RunChanges(plain=True, delivery=Delivery.PENDING, due_at=now)
+        if refused and attempt.uploading:
+            log.warning("given as a link run=%s: its place takes no such file", run.run_id)
+            return RunChanges(uploads=UPLOADS_MAX, delivery=Delivery.PENDING, due_at=now)
         if not run.direct and (gone or closed_for_long or refused):
             log.warning("written to its member run=%s: its place takes no messages", run.run_id)
             return RunChanges(direct=True, delivery=Delivery.PENDING, delivery_tries=0, first_try_at=None, due_at=now)
         if gone or ((closed or refused) and run.direct) or self._tried_for(run, GIVE_UP_S):
             log.error("given up run=%s: its message cannot be posted", run.run_id)
             return RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(run))
-        pause = growing_pause(self._first_pause_s, run.delivery_tries - 1, PAUSE_MAX_S)
-        changes = RunChanges(delivery=Delivery.PENDING, due_at=now + jittered(self._chance, pause))
+        pause = jittered(self._chance, growing_pause(self._first_pause_s, run.delivery_tries - 1, PAUSE_MAX_S))
+        wait_s = error.wait_s if isinstance(error, Unreadable | ClipUnavailable) else None
+        changes = RunChanges(delivery=Delivery.PENDING, due_at=now + max(pause, wait_s or 0.0))
+        if attempt.uploading:
+            changes["uploads"] = run.uploads + 1
         if doubtful:
             changes["delivery"] = Delivery.SENDING
         if isinstance(error, PostFailed):  # the front may have repeated it by itself until now

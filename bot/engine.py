@@ -73,7 +73,7 @@ class Limits:
     poll_longest_s: float
     deadline_s: float
     settle_s: float
-    steps_per_s: float  # of all runs together, after a first STEPS_AT_ONCE: neither API is flooded after an outage
+    steps_per_s: float = 25.0  # of all runs together, after a first STEPS_AT_ONCE: an outage ends without a flood
 
 
 class Engine:
@@ -113,7 +113,7 @@ class Engine:
 
     async def wake(self, callback_token: str, candidate_id: str | None) -> bool:
         """Look at the token's run now. False: no run has this token."""
-        run_id = await self._store.wake(callback_token, candidate_id, self._clock.now())
+        run_id = await self._store.wake(callback_token, candidate_id)
         if run_id is None:
             return False
         if run_id in self._busy:
@@ -124,7 +124,7 @@ class Engine:
     @asynccontextmanager
     async def running(self, front: Front) -> AsyncIterator[None]:
         """Go on with every open run, and with all that come, until the block is left."""
-        waiting = await self._store.recover(self._clock.now())
+        waiting = await self._store.recover(self._clock.now(), deadline_s=self._limits.deadline_s)
         log.info("recovered open_runs=%d", waiting)
         loop = asyncio.create_task(self._loop(front), name="engine")
         try:
@@ -158,7 +158,9 @@ class Engine:
         await self._follow_clock(now)
         free = min(STEPS_AT_ONCE - len(self._busy), self._pace.free())
         if free > 0:
-            claimed = await self._store.claim_due(now, lease_until=now + LEASE_S, limit=free)
+            claimed = await self._store.claim_due(
+                now, lease_until=now + LEASE_S, limit=free, total_max=self._limits.runs_total
+            )
             self._pace.use(len(claimed))
             for run in claimed:
                 if run.run_id in self._busy:
@@ -189,9 +191,9 @@ class Engine:
         if self._clock.set_at != self._set_at:
             self._set_at = self._clock.set_at
             self._old_steps, self._old_until = set(self._steps), loop_time + SET_AGAIN_S
-            await self._store.recover(now)
+            await self._store.recover(now, deadline_s=self._limits.deadline_s)
         elif self._old_steps is not None and loop_time >= self._old_until and not self._old_steps & self._steps:
-            await self._store.recover(now)
+            await self._store.recover(now, deadline_s=self._limits.deadline_s)
             self._old_steps = None
 
     async def _take_steps(self, front: Front, run: Run) -> None:
@@ -257,12 +259,13 @@ class Engine:
             return await self._stay(run, due_at=now + self._pause(run, error.wait_s), tries=run.tries + 1)
         if named is not None:
             return await self._adopt(run, named)
-        if self._clock.watched(run.created_at) >= self._limits.deadline_s:  # to be down for long is no waiting
+        left_s = self._limits.deadline_s - self._clock.watched(run.created_at)  # to be down for long is no waiting
+        if left_s <= 0:
             return await self._give_up(run)
         begun = await self._store.begin_submit(run, now=now, total_max=self._limits.runs_total)
         if begun is None:
-            due_at = now + jittered(self._chance, self._limits.poll_first_s)
-            return await self._stay(run, due_at=due_at, tries=run.tries + 1)
+            changes = RunChanges(in_line=True, due_at=now + left_s, tries=run.tries + 1)
+            return await self._store.advance(run, run.state, now=now, changes=changes)
         async with asyncio.TaskGroup() as group:  # the member sees meanwhile that the wish was understood
             group.create_task(self._show_progress(front, begun))
             # The answer is on disk before the card is waited for.

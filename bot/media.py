@@ -32,6 +32,7 @@ PROBE_BYTES = 64 * 1024
 ROOM_BYTES = 32 * 1024 * 1024  # more than a clip of eight seconds usually takes
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 _CLIP_NAME = re.compile(r"veo-([a-z2-7]+)\.mp4")
+_SWEPT = re.compile(rf"{_CLIP_NAME.pattern}(\.[0-9a-f]+\.part)?")  # nothing else in the folder is ours to remove
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +149,8 @@ class Media:
     def sweep(self) -> None:
         """Throw away what has lain longer than it is kept, half-finished downloads included."""
         for path in self._folder.glob("veo-*"):
+            if not _SWEPT.fullmatch(path.name):
+                continue
             with suppress(OSError):  # delivered and thrown away meanwhile, or not ours to remove
                 if path.stat().st_mtime + self._keep_s < self._now():
                     path.unlink()

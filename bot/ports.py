@@ -168,6 +168,7 @@ class RunChanges(TypedDict, total=False):
     """Columns that a step may write beside the state."""
 
     due_at: float | None
+    in_line: bool  # False where it is not said
     tries: int
     provider_id: str
     provider_request_id: str | None
@@ -186,6 +187,7 @@ class RunChanges(TypedDict, total=False):
     message: str
     unclear_posts: int
     empty_since: float
+    uploads: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,8 +208,11 @@ class Store(Protocol):
     are what they were, and is answered with the run after it, or with None and no change.
     """
 
-    async def claim_due(self, now: float, *, lease_until: float, limit: int) -> list[Run]:
-        """The runs due by `now`, the longest waiting first; each is due again at `lease_until` at the latest.
+    async def claim_due(self, now: float, *, lease_until: float, limit: int, total_max: int) -> list[Run]:
+        """The runs due by `now`: first those that were woken, then those at Runflow, then the others.
+
+        Behind them, oldest first, as many of those in line as there are free places of `total_max`. Each is due again
+        at `lease_until` at the latest, and in line no more.
 
         Reply addresses that are no longer valid by `now` are dropped on the way. A run that cannot be read is left out,
         takes no place, and is tried again an hour later.
@@ -218,15 +223,18 @@ class Store(Protocol):
         """When the next run is due or a reply address ends; None where nothing is left to do."""
         ...
 
-    async def recover(self, now: float) -> int:
+    async def recover(self, now: float, *, deadline_s: float) -> int:
         """After a start, or when the clock was set: make every run due that is not over or not delivered.
 
-        How many have something left to do.
+        Those in line go on waiting there, `deadline_s` seconds at most. How many have something left to do.
         """
         ...
 
-    async def wake(self, callback_token: str, candidate_id: str | None, now: float) -> str | None:
-        """Make the token's run due, keep the id that was named while it has none; None: no such token."""
+    async def wake(self, callback_token: str, candidate_id: str | None) -> str | None:
+        """Make the token's run due before all others, and keep the id that was named while it has none.
+
+        None: no such token.
+        """
         ...
 
     async def begin_submit(self, run: Run, *, now: float, total_max: int) -> Run | None:
@@ -437,7 +445,11 @@ class Unreadable(Exception):
 
 
 class ClipUnavailable(Exception):
-    """The clip could not be had whole and sound this time."""
+    """The clip could not be had whole and sound this time. `wait_s`: how long its host asked to be left alone."""
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
 
 
 class ClipTooBig(ClipUnavailable):

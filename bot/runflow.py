@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal, DecimalException
+from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +35,7 @@ from bot.errors import SettingsError
 from bot.films import MP4, NoFilm, film_of
 from bot.ledger import parse_cost
 from bot.ports import Accepted, ClipNotKept, ClipTooBig, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
-from bot.runs import Ending, Observation, Run, VeoRequest
+from bot.runs import Ending, Observation, Run, VeoRequest, growing_pause
 
 log = logging.getLogger("veo.runflow")
 
@@ -45,6 +46,10 @@ FILE_TIMEOUT = aiohttp.ClientTimeout(total=1800, sock_connect=10, sock_read=30)
 REPLY_BYTES_MAX = 8 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 RETRY_AFTER_MAX_S = 120.0
+QUIET_FIRST_S = 1.0  # after a 429 that does not say for how long; twice as long after each more
+QUIET_MAX_S = 60.0
+SLOW_S = 60.0  # so long a download may take its time; from then on it has to bring as much as this on the average
+BYTES_PER_S_MIN = 32 * 1024
 LISTED_MAX = 100  # runs in one answer of the list; a full answer without ours proves nothing
 REDIRECTS_MAX = 3
 TOOK_MAX_MS = 7 * 86_400_000  # a run that is said to have taken longer has a wrong clock
@@ -115,6 +120,7 @@ class Runflow:
         self._submitting = submitting
         self._outside = outside
         self._proxy_for = proxy_for
+        self._quiet = Quiet()
 
     async def check_key(self) -> None:
         """Raise SettingsError where Runflow refuses the key; an outage, or a page, is no verdict (it is logged)."""
@@ -133,6 +139,8 @@ class Runflow:
 
     async def submit(self, run: Run) -> Accepted | Refused | NotSent | Unclear:
         """POST the run once. Nothing is repeated here: Runflow documents no idempotency."""
+        if wait_s := self._quiet.left_s():
+            return NotSent(reason="Runflow has asked to be left alone", wait_s=wait_s)
         way = _Way()
         try:
             async with self._submitting.post(
@@ -143,6 +151,7 @@ class Runflow:
                 allow_redirects=False,
                 trace_request_ctx=way,
             ) as response:
+                self._quiet.hear(response.status, response.headers)
                 return _judge(response.status, response.headers, await _limited_body(response))
         except _REPLY_ERRORS as error:
             if not way.open:  # no address, name, proxy, connection or TLS: no byte of the request has left
@@ -203,6 +212,8 @@ class Runflow:
         return record
 
     async def _get(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
+        if wait_s := self._quiet.left_s():
+            raise Unreadable("Runflow has asked to be left alone", wait_s)
         try:
             async with self._reading.get(
                 URL(self._api_url + path, encoded=True),
@@ -210,6 +221,7 @@ class Runflow:
                 timeout=READ_TIMEOUT,
                 allow_redirects=False,
             ) as response:
+                self._quiet.hear(response.status, response.headers)
                 status, headers, body = response.status, response.headers, await _limited_body(response)
         except _REPLY_ERRORS as error:
             raise Unreadable(f"Runflow cannot be read ({type(error).__name__})") from error
@@ -272,7 +284,8 @@ class Runflow:
                         address = str(response.url.join(URL(response.headers["Location"], encoded=True)))
                         continue
                     if response.status != 200:
-                        raise ClipUnavailable(f"the file host answered HTTP {response.status}")
+                        wait_s = _retry_after(response.headers)
+                        raise ClipUnavailable(f"the file host answered HTTP {response.status}", wait_s)
                     await self._write(response, file)
                     return False
             except _REPLY_ERRORS as error:
@@ -295,8 +308,12 @@ class Runflow:
         size = 0
         if (response.content_length or 0) > self._clip_bytes_max:
             raise ClipTooBig(f"it is larger than CLIP_MAX_MB allows ({self._clip_bytes_max} bytes)")
+        begun = asyncio.get_running_loop().time()
         async for chunk in response.content.iter_chunked(CHUNK_BYTES):
             size += len(chunk)
+            took_s = asyncio.get_running_loop().time() - begun
+            if took_s > SLOW_S and size < took_s * BYTES_PER_S_MIN:
+                raise ClipUnavailable("it drips, and others wait for its place")
             if size > self._clip_bytes_max:
                 raise ClipTooBig(f"it is larger than CLIP_MAX_MB allows ({self._clip_bytes_max} bytes)")
             try:
@@ -617,8 +634,35 @@ def _cost(value: object) -> int | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("Retry-After", "")
-    return min(float(text), RETRY_AFTER_MAX_S) if re.fullmatch(r"\d{1,9}(\.\d+)?", text) else None
+    """Seconds, as said in one of the two ways of RFC 9110, 10.2.3; a date counts from that of the answer itself."""
+    text = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
+        return min(float(text), RETRY_AFTER_MAX_S)
+    try:
+        until, said = parsedate_to_datetime(text), parsedate_to_datetime(headers.get("Date", ""))
+        return min(max(0.0, (until - said).total_seconds()), RETRY_AFTER_MAX_S)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+class Quiet:
+    """What one answer says of waiting holds for every call; in seconds of the loop's own time."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._refused = 0  # answers one after the other that were only that it is too much
+
+    def left_s(self) -> float:
+        """How long nothing is to be asked for; 0: now is fine."""
+        return max(0.0, self._until - asyncio.get_running_loop().time())
+
+    def hear(self, status: int, headers: Mapping[str, str]) -> None:
+        """Keep what an answer says of waiting."""
+        wait_s = _retry_after(headers) if status == 429 or status >= 500 else None
+        self._refused = self._refused + 1 if status == 429 else 0
+        if wait_s is None and status == 429:
+            wait_s = growing_pause(QUIET_FIRST_S, self._refused - 1, QUIET_MAX_S)
+        self._until = max(self._until, asyncio.get_running_loop().time() + (wait_s or 0.0))
 
 
 async def _limited_body(response: aiohttp.ClientResponse) -> bytes:

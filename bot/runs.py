@@ -178,6 +178,8 @@ class Run:
     first_try_at: float | None
     last_try_at: float | None
     direct: bool  # the notice goes to the member alone: its place is gone or closed
+    in_line: bool  # it waits until a place is free
+    uploads: int  # how often its clip could not be uploaded
     plain: bool  # the notice is posted without the words of the member: its place refused it with them
     message: str | None
     reply_to: str | None  # where progress can be shown; a secret that is dropped at `reply_until`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import discord
 from discord import app_commands
@@ -13,7 +14,7 @@ from bot.delivery import Deliverer
 from bot.errors import Refusal
 from bot.media import film_on
 from bot.ports import ClipUnavailable, Unreadable
-from bot.runs import Run
+from bot.runs import Ending, Run
 from cogs import words
 from cogs.delivery import DiscordFront, is_too_large
 from cogs.servers import Servers
@@ -93,7 +94,7 @@ class Account(commands.Cog):
         except Unreadable:
             said = "Runflow cannot be read right now. Try again later."
         except ClipUnavailable:
-            said = "That video can no longer be fetched: its message is gone, and Runflow does not give it again."
+            said = "That video cannot be fetched: it is in no message here, and Runflow does not give it out."
         await interaction.edit_original_response(content=said)
 
     async def _check_place(self, interaction: discord.Interaction) -> None:
@@ -112,7 +113,7 @@ class Account(commands.Cog):
         wanted = (run_id or "").strip(" `").removeprefix("veo-").removesuffix(".mp4")
         if wanted:
             run = await self._admission.run_of(member, wanted)
-            if run is None or not run.shows_video:
+            if run is None or not (run.shows_video or run.ending == Ending.EMPTY):  # its clip may have come since
                 raise NoSuchVideo("None of your finished videos has that id. `/veo-history` lists the latest.")
             return run
         for run in await self._admission.latest(member, SEARCHED_RUNS):
@@ -127,23 +128,27 @@ class Account(commands.Cog):
             jump, address = posted
             await _post(interaction, f"{head} · [first posted here](<{jump}>)\n{address}")
             return
-        held = self._deliverer.holds(run)
-        path = await self._deliverer.attachable(run, interaction.filesize_limit)
-        if path is not None:
-            film = await asyncio.to_thread(film_on, path)
-            named = "\n".join(filter(None, [head, film.remark]))
-            try:
-                with path.open("rb") as opened:
-                    await _post(interaction, named, discord.File(opened, filename=film.named(run.file_name)))
-                if not held:
-                    self._deliverer.discard(run)
+        async with self._deliverer.shown(run, interaction.filesize_limit) as clip:
+            if clip.path is not None and await _attach(interaction, run, head, clip.path):
                 return
-            except discord.HTTPException as error:
-                if not is_too_large(error):
-                    raise
-        link = await self._deliverer.link(run)
-        rest = words.MESSAGE_CHARS_MAX - len(head) - 1
-        await _post(interaction, f"{head}\n{words.too_large(link, rest)}")
+            link = await self._deliverer.link(run)
+            clip.kept = clip.kept or link.expires_at is not None
+            rest = words.MESSAGE_CHARS_MAX - len(head) - 1
+            await _post(interaction, f"{head}\n{words.too_large(link, rest)}")
+
+
+async def _attach(interaction: discord.Interaction, run: Run, head: str, path: Path) -> bool:
+    """Whether Discord takes the clip as a file here."""
+    film = await asyncio.to_thread(film_on, path)
+    named = "\n".join(filter(None, [head, film.remark]))
+    with path.open("rb") as opened:
+        try:
+            await _post(interaction, named, discord.File(opened, filename=film.named(run.file_name)))
+        except discord.HTTPException as error:
+            if not is_too_large(error):
+                raise
+            return False
+    return True
 
 
 async def _post(interaction: discord.Interaction, content: str, file: discord.File = discord.utils.MISSING) -> None:

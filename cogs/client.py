@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -32,6 +34,8 @@ log = logging.getLogger("veo.discord")
 
 OUTAGE_PAUSE_MAX_S = 60.0
 SILENCE_S = 60.0
+UPLOAD_S = 300.0  # an upload may take so long, and as long as it takes at this speed
+UPLOAD_BYTES_PER_S = 64 * 1024
 # A token that identifies more than 1000 times a day is reset (Discord docs, Gateway, Rate Limiting).
 GARBLED_PAUSE_S = 2.5
 GARBLED_PAUSE_MAX_S = 300.0
@@ -76,6 +80,7 @@ class VeoClient(commands.Bot):
             heartbeat_timeout=silence_s,
             proxy=proxy,
         )
+        self.http.request = partial(_in_time, self.http.request)  # type: ignore[method-assign] # it takes no time-out
         self.tree.error(self._say_sorry)
         parsers = self._connection.parsers
         for event in parsers.keys() - {"READY"}:  # without that one nothing works: the connection is made anew
@@ -140,6 +145,22 @@ class VeoClient(commands.Bot):
         await self.tree.sync()
         log.info("commands registered: %s", ", ".join(sorted(ours)))
         return True
+
+
+async def _in_time(
+    request: Callable[..., Awaitable[Any]], route: Any, *, files: Sequence[discord.File] | None = None, **more: Any
+) -> Any:
+    """A request of the library's, which by itself breaks one off after 300 s, however large the files."""
+    if files:
+        more["timeout"] = aiohttp.ClientTimeout(total=UPLOAD_S + sum(map(_size_of, files)) / UPLOAD_BYTES_PER_S)
+    return await request(route, files=files, **more)
+
+
+def _size_of(file: discord.File) -> int:
+    at = file.fp.tell()
+    size = file.fp.seek(0, io.SEEK_END)
+    file.fp.seek(at)
+    return size
 
 
 # A client that shows an older registration, or a payload that is none: the command itself was not begun.

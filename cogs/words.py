@@ -365,7 +365,8 @@ def announcement(run: Run, mention: str, *, link: Link | None, lost: bool, film:
         lines.append(remark)
     rest = MESSAGE_CHARS_MAX - len("\n".join([*lines, marker(run)])) - 1
     if link is not None:
-        lines.append(too_large(link, rest))
+        why = ("could not be attached here",) if run.uploads else ()
+        lines.append(too_large(link, rest, *why))
     return "\n".join([*lines, marker(run)])
 
 
@@ -450,16 +451,16 @@ _OPERATOR_CODES = frozenset(
 )
 
 
-def too_large(link: Link, longest: int) -> str:
+def too_large(link: Link, longest: int, why: str = "is too large to attach here") -> str:
     """What stands for a clip that the channel does not take as a file, in at most `longest` characters."""
     if link.expires_at is None:
         life = "This is Runflow's own link, which ends soon, mostly within a day"
     else:
         life = f"The link ends {when(link.expires_at)}"
     what = f" {link.film.remark}" if link.film.remark else ""
-    text = f"The file is too large to attach here.{what} {life}; `/veo-show` gives a new one.\n{link.url}"
+    text = f"The file {why}.{what} {life}; `/veo-show` gives a new one.\n{link.url}"
     if len(text) > longest:
-        return "The file is too large to attach here, and so is its link. Whoever runs this bot can set PUBLIC_URL."
+        return f"The file {why}, and its link is too long. Whoever runs this bot can set PUBLIC_URL."
     return text
 
 

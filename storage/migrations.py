@@ -389,10 +389,18 @@ ALTER TABLE run ADD COLUMN unknown_told INTEGER NOT NULL DEFAULT 0 CHECK (unknow
 UPDATE run SET unknown_told = 1 WHERE notice = 'unknown' AND delivery IN ('delivered', 'undeliverable');
 -- Whether its message is posted without the member's words, to which the place objects.
 ALTER TABLE run ADD COLUMN plain INTEGER NOT NULL DEFAULT 0 CHECK (plain IN (0, 1));
+-- How often its clip could not be uploaded.
+ALTER TABLE run ADD COLUMN uploads INTEGER NOT NULL DEFAULT 0 CHECK (uploads >= 0);
+-- Whether it waits until a place is free: looked at then, or when it is to be given up.
+ALTER TABLE run ADD COLUMN in_line INTEGER NOT NULL DEFAULT 0
+    CHECK (in_line = 0 OR (in_line = 1 AND state = 'reserved'));
+CREATE INDEX run_in_line ON run (in_line, created_at, run_id) WHERE in_line = 1;
+DROP INDEX run_due;
+CREATE INDEX run_due ON run (due_at, state, run_id) WHERE due_at IS NOT NULL;
 CREATE INDEX run_overdue ON run (state) WHERE overdue = 1;
 CREATE INDEX run_parked ON run (parked_at) WHERE parked_at IS NOT NULL;
 DROP INDEX run_open;
-CREATE INDEX run_open ON run (state, member, created_at, run_id, parked_at, overdue)
+CREATE INDEX run_open ON run (state, member, created_at, run_id, parked_at, overdue, in_line)
     WHERE state IN ('ambiguous', 'reserved', 'running', 'submitting');
 """
 

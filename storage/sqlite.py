@@ -49,6 +49,7 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
     "lookup_fresh": bool,
     "direct": bool,
     "plain": bool,
+    "in_line": bool,
     "roles": lambda text: tuple(json.loads(text)),
     "request": lambda text: VeoRequest.of(json.loads(text)),
 }
@@ -63,17 +64,24 @@ _NEW_RUN = f"INSERT INTO run ({', '.join(_GIVEN)}) VALUES ({', '.join(f':{name}'
 _UNTOUCHED: dict[str, Any] = dict.fromkeys(
     _RUN_FIELDS
 ) | {  # what a run is at first, beside what is given: the columns' defaults
-    **dict.fromkeys(("charged_u", "refunded_u", "tries", "posts", "cost_checks", "delivery_tries"), 0),
+    **dict.fromkeys(("charged_u", "refunded_u", "tries", "posts", "cost_checks", "delivery_tries", "uploads"), 0),
     "unclear_posts": 0,
     "overdue": False,
     "unknown_told": False,
     "plain": False,
+    "in_line": False,
     "direct": False,
     "delivery": Delivery.NONE,
 }
 _RUN = f"SELECT {', '.join(_RUN_FIELDS)} FROM run_view"
 _OPEN = ", ".join(f"'{state}'" for state in sorted(IN_FLIGHT | {RunState.RESERVED}))
 _ENDED = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
+# What was woken is due since for ever; what was not ordered yet comes behind all that was.
+_DUE = "SELECT run_id FROM run WHERE due_at <= :now ORDER BY state = 'reserved' AND due_at > 0, due_at LIMIT :limit"
+_NEXT_IN_LINE = (
+    "SELECT run_id FROM run WHERE in_line = 1 ORDER BY created_at, run_id LIMIT max(0, min(:limit, :total_max - "
+    f"(SELECT count(*) FROM run WHERE state IN ({_OPEN}) AND in_line = 0 AND parked_at IS NULL AND NOT overdue)))"
+)
 _PARKED_S = 3600.0  # so long a run whose row cannot be read is left alone
 _RULE = "SELECT server, subject, kind, period, limit_u, in_flight FROM rule"
 _PUT_RULE = (
@@ -289,16 +297,13 @@ class SqliteStore:
 
     # The run's way
 
-    async def claim_due(self, now: float, *, lease_until: float, limit: int) -> list[Run]:
+    async def claim_due(self, now: float, *, lease_until: float, limit: int, total_max: int) -> list[Run]:
         def job(db: Database) -> list[Run]:
             db.execute("UPDATE run SET reply_to = NULL, reply_until = NULL WHERE reply_until <= :now", {"now": now})
-            due = list(
-                db.query(
-                    "SELECT run_id FROM run WHERE due_at <= :now ORDER BY due_at LIMIT :limit",
-                    {"now": now, "limit": limit},
-                )
-            )
-            claimed = [_claim(db, row["run_id"], now, lease_until) for row in due]
+            due = db.execute(_DUE, {"now": now, "limit": limit}).fetchall()
+            claimed = [_claim(db, run_id, now, lease_until) for (run_id,) in due]
+            line = db.execute(_NEXT_IN_LINE, {"limit": limit - len(due), "total_max": total_max}).fetchall()
+            claimed += [_claim(db, run_id, now, lease_until) for (run_id,) in line]
             return [run for run in claimed if run is not None]
 
         return await self._writer.write(job)
@@ -311,24 +316,25 @@ class SqliteStore:
         due: float | None = await self._writer.read(lambda db: _one(db, sql, {})["due"])
         return due
 
-    async def recover(self, now: float) -> int:
+    async def recover(self, now: float, *, deadline_s: float) -> int:
         def job(db: Database) -> int:
             # A cost is asked for when it is due, unless the clock was set and that is out of sight.
             ended = f"state IN ({_ENDED}) AND delivery NOT IN ('pending', 'sending') AND due_at <= :far"
-            sql = f"UPDATE run SET due_at = :now WHERE due_at > :now AND NOT ({ended})"
-            db.execute(sql, {"now": now, "far": now + COST_CHECKS_S[-1]})
+            soonest = "CASE in_line WHEN 1 THEN :given_up ELSE :now END"
+            sql = f"UPDATE run SET due_at = {soonest} WHERE due_at > {soonest} AND due_at > :now AND NOT ({ended})"
+            db.execute(sql, {"now": now, "far": now + COST_CHECKS_S[-1], "given_up": now + deadline_s})
             return int(_one(db, "SELECT count(*) AS n FROM run WHERE due_at IS NOT NULL", {})["n"])
 
         return await self._writer.write(job)
 
-    async def wake(self, callback_token: str, candidate_id: str | None, now: float) -> str | None:
+    async def wake(self, callback_token: str, candidate_id: str | None) -> str | None:
         def job(db: Database) -> str | None:
             rows = list(
                 db.query(
-                    "UPDATE run SET due_at = CASE WHEN due_at > :now THEN :now ELSE due_at END, "
+                    "UPDATE run SET due_at = CASE WHEN due_at IS NOT NULL THEN 0.0 END, "
                     "candidate_id = CASE WHEN provider_id IS NULL THEN coalesce(:candidate, candidate_id) "
                     "ELSE candidate_id END WHERE callback_token = :token RETURNING run_id",
-                    {"now": now, "candidate": candidate_id, "token": callback_token},
+                    {"candidate": candidate_id, "token": callback_token},
                 )
             )
             return str(rows[0]["run_id"]) if rows else None
@@ -591,16 +597,16 @@ def _claim(db: Database, run_id: str, now: float, lease_until: float) -> Run | N
     try:
         run = _get(db, run_id)
     except UnreadableRow as error:
-        sql = "UPDATE run SET due_at = :later, parked_at = :now WHERE run_id = :id AND parked_at IS NULL"
+        sql = "UPDATE run SET due_at = :later, in_line = 0, parked_at = :now WHERE run_id = :id AND parked_at IS NULL"
         values = {"later": now + _PARKED_S, "now": now, "id": run_id}
         if db.execute(sql, values).rowcount:
             log.error("%s; it is parked until a version of this program that can read it is started", error)
         else:
-            db.execute("UPDATE run SET due_at = :later WHERE run_id = :id", values)
+            db.execute("UPDATE run SET due_at = :later, in_line = 0 WHERE run_id = :id", values)
         return None
-    sql = "UPDATE run SET due_at = :until, parked_at = NULL WHERE run_id = :id"
+    sql = "UPDATE run SET due_at = :until, in_line = 0, parked_at = NULL WHERE run_id = :id"
     db.execute(sql, {"until": lease_until, "id": run_id})
-    return replace(run, due_at=lease_until)
+    return replace(run, due_at=lease_until, in_line=False)
 
 
 def _run_of(row: tuple[Any, ...]) -> Run:
@@ -673,12 +679,13 @@ def _guarded(
 ) -> Run | None:
     """Move a run if it still stands where the caller saw it; None, and nothing changed, if it does not."""
     require(state == run.state or state in MOVES[run.state], f"illegal move {run.state} -> {state}")
-    assignments = "".join(f", {name} = :{name}" for name in changes)
+    assignments = "".join(f", {name} = :{name}" for name in changes if name != "in_line")
     rows = list(
         db.query(
-            f"UPDATE run SET state = :to_state{assignments} WHERE run_id = :guard_id "
+            f"UPDATE run SET in_line = :in_line, state = :to_state{assignments} WHERE run_id = :guard_id "
             f"AND state = :guard_state AND delivery = :guard_delivery {condition} RETURNING run_id",
             {
+                "in_line": False,
                 **changes,
                 **(values or {}),
                 "to_state": state,

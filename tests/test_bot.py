@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 import aiohttp
 import pytest
+from discord import File
 
 from cogs.client import log_in, new_client
 from sandbox.discord import CommandRefused, DiscordSandbox
@@ -483,6 +485,18 @@ async def test_readiness_is_red_while_discord_is_gone(world: Scene) -> None:
         world.discord.switches.gateway_away = False
         await until(green=True)
     await world.end_of(await world.veo())
+
+
+async def test_an_upload_may_take_as_long_as_its_size_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is large is given its time, and a small one is not waited for so long."""
+    monkeypatch.setattr("cogs.client.UPLOAD_S", 0.1)
+    async with DiscordSandbox() as discord, new_client(discord.api_url, discord.gateway_url) as client:
+        await log_in(client, discord.token)
+        channel = client.get_partial_messageable(int(discord.world.channel("video-lab").id))
+        discord.switches.latency_s = 0.5
+        with pytest.raises(TimeoutError):
+            await channel.send(file=File(io.BytesIO(b"x"), "small.mp4"))
+        await channel.send(file=File(io.BytesIO(bytes(64 * 1024)), "large.mp4"))
 
 
 async def test_a_client_that_is_closed_tells_nobody_of_anything() -> None:

@@ -366,12 +366,12 @@ async def test_the_engine_outlives_a_row_that_it_cannot_read(bench: Bench) -> No
     """Trouble with one look at the table is logged and tried again; the loop never ends by itself."""
     claim, failed = bench.store.claim_due, 0
 
-    async def broken(now: float, *, lease_until: float, limit: int) -> list[Run]:
+    async def broken(now: float, *, lease_until: float, limit: int, total_max: int) -> list[Run]:
         nonlocal failed
         failed += 1
         if failed == 1:
             raise TypeError("a field of a newer version")
-        return await claim(now, lease_until=lease_until, limit=limit)
+        return await claim(now, lease_until=lease_until, limit=limit, total_max=total_max)
 
     bench.store.claim_due = broken  # type: ignore[method-assign] # the one way to a row that cannot be read
     run = await bench.admit()

@@ -181,7 +181,7 @@ def test_ten_thousand_runs_cost_no_more_than_a_few(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         sql = "SELECT run_id FROM run WHERE due_at <= 1 ORDER BY due_at LIMIT 9"
         (plan,) = connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
-    assert "USING INDEX run_due" in plan[3]
+    assert "INDEX run_due" in plan[3]
     assert check_books(f"sqlite:///{path}") == []
 
 

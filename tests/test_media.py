@@ -155,10 +155,14 @@ def test_the_sweep_takes_what_is_old_and_ours(shelf: Shelf) -> None:
         shelf.put("veo-new567.mp4.0a1b2c3d.part", age_s=0),
         shelf.put("holiday.mp4", age_s=10 * KEEP_S),
         shelf.put(".gitkeep", age_s=10 * KEEP_S),
+        *(
+            shelf.put(name, age_s=10 * KEEP_S)
+            for name in ("veo-bot.db", "veo-backup.db", "veo-old234.mp4.bak", "veo-x.part")
+        ),
     ]
     shelf.media.sweep()
     assert [path.exists() for path in old] == [False, False]
-    assert [path.exists() for path in kept] == [True] * 4
+    assert [path.exists() for path in kept] == [True] * 8
 
 
 def test_the_sweep_is_not_stopped_by_what_vanishes(shelf: Shelf) -> None:

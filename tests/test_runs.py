@@ -69,6 +69,8 @@ def a_run(**changes: object) -> Run:
         provider_status_at=None,
         unknown_told=False,
         plain=False,
+        in_line=False,
+        uploads=0,
         overdue=False,
         ended_at=None,
         ending=None,

@@ -588,26 +588,28 @@ class TestDueRuns:
         """Due runs are handed out in the order of their due times, no more than asked for, none before its time."""
         for name, due in (("a", 50.0), ("b", 10.0), ("c", 30.0), ("d", 20.0), ("e", 60.5)):
             await admitted(store, name, now=due)
-        first = await store.claim_due(60.0, lease_until=150.0, limit=3)
+        first = await store.claim_due(60.0, lease_until=150.0, limit=3, total_max=99)
         assert [run.run_id for run in first] == ["run-b", "run-d", "run-c"]
-        rest = await store.claim_due(60.0, lease_until=150.0, limit=3)
+        rest = await store.claim_due(60.0, lease_until=150.0, limit=3, total_max=99)
         assert [run.run_id for run in rest] == ["run-a"]
 
     async def test_a_claimed_run_is_leased(self, store: Ledger) -> None:
         """Nobody gets a claimed run again before the lease ends, and from then on somebody does."""
         await admitted(store)
-        (run,) = await store.claim_due(0.0, lease_until=90.0, limit=9)
+        (run,) = await store.claim_due(0.0, lease_until=90.0, limit=9, total_max=99)
         assert run.due_at == 90.0
         assert await store.get(run.run_id) == run
         assert await store.next_due() == 90.0
-        assert await store.claim_due(89.9, lease_until=180.0, limit=9) == []
-        assert len(await store.claim_due(90.0, lease_until=180.0, limit=9)) == 1
+        assert await store.claim_due(89.9, lease_until=180.0, limit=9, total_max=99) == []
+        assert len(await store.claim_due(90.0, lease_until=180.0, limit=9, total_max=99)) == 1
 
     async def test_claims_at_once_share_the_runs(self, store: Ledger) -> None:
         """Each due run goes to exactly one of many who ask at the same time."""
         for n in range(20):
             await admitted(store, str(n))
-        claims = await asyncio.gather(*(store.claim_due(0.0, lease_until=90.0, limit=3) for _ in range(10)))
+        claims = await asyncio.gather(
+            *(store.claim_due(0.0, lease_until=90.0, limit=3, total_max=99) for _ in range(10))
+        )
         assert sorted(run.run_id for claim in claims for run in claim) == sorted(f"run-{n}" for n in range(20))
 
     async def test_the_next_due_time_is_the_nearest(self, store: Ledger) -> None:
@@ -619,7 +621,7 @@ class TestDueRuns:
         assert await store.next_due() == 900.0
         run = await stayed(store, run, due_at=None)
         assert await store.next_due() == 900.0
-        await store.claim_due(900.0, lease_until=990.0, limit=1)
+        await store.claim_due(900.0, lease_until=990.0, limit=1, total_max=99)
         assert await store.next_due() is None
         await stayed(store, run, due_at=7.0)
 
@@ -628,7 +630,7 @@ class TestDueRuns:
         for name, until in (("a", 10.0), ("b", 10.1)):
             run = await admitted(store, name, reply_to=f"secret-{name}", reply_until=until)
             await stayed(store, run, due_at=500.0)
-        assert await store.claim_due(10.0, lease_until=90.0, limit=9) == []
+        assert await store.claim_due(10.0, lease_until=90.0, limit=9, total_max=99) == []
         kept = {run.run_id: (run.reply_to, run.reply_until) for run in await store.latest("bo", 9)}
         assert kept == {"run-a": (None, None), "run-b": ("secret-b", 10.1)}
         assert "secret-a" not in repr(shelf.dump())
@@ -636,7 +638,7 @@ class TestDueRuns:
     async def test_a_claimed_run_carries_no_dead_address(self, store: Ledger) -> None:
         """An address that ended by now is gone from the very runs that are handed out."""
         await admitted(store, "1", reply_to="secret", reply_until=10.0)
-        (run,) = await store.claim_due(10.0, lease_until=90.0, limit=9)
+        (run,) = await store.claim_due(10.0, lease_until=90.0, limit=9, total_max=99)
         assert (run.reply_to, run.reply_until) == (None, None)
 
     async def test_a_start_makes_everything_due(self, store: Ledger) -> None:
@@ -645,14 +647,14 @@ class TestDueRuns:
         await stayed(store, await running(store, "far"), due_at=90_000.0)
         await stayed(store, await running(store, "late"), due_at=1.0)
         await stayed(store, await ended(store, "done"), due_at=None)
-        assert await store.recover(100.0) == 3
-        due = await store.claim_due(100.0, lease_until=190.0, limit=9)
+        assert await store.recover(100.0, deadline_s=3600.0) == 3
+        due = await store.claim_due(100.0, lease_until=190.0, limit=9, total_max=99)
         assert {run.run_id for run in due} == {"run-leased", "run-far", "run-late"}
 
     async def test_a_start_never_makes_a_run_wait_longer(self, store: Ledger) -> None:
         """A run that was due before the start keeps its place in the line."""
         await stayed(store, await running(store), due_at=1.0)
-        await store.recover(100.0)
+        await store.recover(100.0, deadline_s=3600.0)
         assert await store.next_due() == 1.0
 
 
@@ -671,27 +673,29 @@ class TestWaking:
         """A forged address changes nothing at all."""
         await admitted(store)
         before = shelf.dump()
-        assert await store.wake("forged", "job", 0.0) is None
+        assert await store.wake("forged", "job") is None
         assert shelf.dump() == before
 
     async def test_a_callback_brings_the_next_look_forward(self, store: Ledger) -> None:
-        """The token's run, and no other, is due now; one that is due already is not put off."""
+        """The token's run, and no other, is due now, and before whatever else is."""
         waiting, other = await running(store, "1"), await running(store, "2")
-        assert await store.wake("token-1", None, 4.0) == waiting.run_id
-        assert [run.run_id for run in await store.claim_due(4.0, lease_until=90.0, limit=9)] == [waiting.run_id]
-        assert await store.wake("token-2", None, 50.0) == other.run_id
-        assert await store.next_due() == 5.0
+        assert await store.wake("token-1", None) == waiting.run_id
+        assert [run.run_id for run in await store.claim_due(4.0, lease_until=90.0, limit=9, total_max=99)] == [
+            waiting.run_id
+        ]
+        assert await store.wake("token-2", None) == other.run_id
+        assert await store.next_due() == 0.0
 
     async def test_a_named_id_is_kept_while_there_is_none(self, store: Ledger) -> None:
         """The latest id that a callback names is a candidate until the run has its own; none erases it."""
         run = await in_state(store, S.AMBIGUOUS)
         for named, kept in (("job-x", "job-x"), (None, "job-x"), ("job-y", "job-y")):
-            assert await store.wake("token-1", named, 4.0) == run.run_id
+            assert await store.wake("token-1", named) == run.run_id
             found = await store.get(run.run_id)
             assert found is not None
             assert (found.candidate_id, found.provider_id, found.state) == (kept, None, S.AMBIGUOUS)
         await store.advance(run, S.RUNNING, now=5.0, changes=RunChanges(provider_id="job-1"))
-        await store.wake("token-1", "job-forged", 6.0)
+        await store.wake("token-1", "job-forged")
         found = await store.get(run.run_id)
         assert found is not None
         assert (found.candidate_id, found.provider_id) == ("job-y", "job-1")
@@ -700,9 +704,9 @@ class TestWaking:
         """A late or repeated callback for a run with nothing left to do finds its address and changes nothing."""
         run = await stayed(store, await ended(store), due_at=None)
         before = shelf.dump()
-        assert await store.wake(run.callback_token, "job-9", 99.0) == run.run_id
+        assert await store.wake(run.callback_token, "job-9") == run.run_id
         assert shelf.dump() == before
-        assert await store.claim_due(1e9, lease_until=2e9, limit=9) == []
+        assert await store.claim_due(1e9, lease_until=2e9, limit=9, total_max=99) == []
 
 
 class TestSubmitting:
@@ -716,7 +720,7 @@ class TestSubmitting:
     async def test_a_run_that_a_callback_named_is_looked_at_first(self, store: Ledger, shelf: Shelf) -> None:
         """Whoever has not seen the candidate may not POST; whoever has, may."""
         run = await admitted(store)
-        await store.wake(run.callback_token, "job-1", 3.0)
+        await store.wake(run.callback_token, "job-1")
         before = shelf.dump()
         assert await store.begin_submit(run, now=4.0, total_max=1) is None
         assert shelf.dump() == before
@@ -954,7 +958,7 @@ class TestSettling:
     ) -> None:
         """Whoever has not seen the candidate may not end a run that has no id; whoever has, may."""
         run = await in_state(store, state)
-        await store.wake(run.callback_token, "job-1", 8.0)
+        await store.wake(run.callback_token, "job-1")
         before = shelf.dump()
         end = End(ending=Ending.FAILED, cost_u=0)
         assert await store.settle(run, end, now=9.0) is None
@@ -1220,10 +1224,10 @@ class TestSqlite:
         store._writer.db.close()
         verbs: list[Callable[[], Any]] = [
             lambda: admitted(store, "3"),
-            lambda: store.claim_due(9.0, lease_until=99.0, limit=9),
+            lambda: store.claim_due(9.0, lease_until=99.0, limit=9, total_max=99),
             store.next_due,
-            lambda: store.recover(9.0),
-            lambda: store.wake("token-1", None, 9.0),
+            lambda: store.recover(9.0, deadline_s=3600.0),
+            lambda: store.wake("token-1", None),
             lambda: store.begin_submit(replace(run, state=S.RESERVED), now=9.0, total_max=9),
             lambda: store.advance(run, run.state, now=9.0, changes=RunChanges(tries=1)),
             lambda: store.settle(run, End(ending=Ending.VIDEO), now=9.0),
@@ -1310,7 +1314,7 @@ class TestSqlite:
             executor,
             store.begin_submit(waiting, now=1.0, total_max=1),
             admitted(store, "1", request=VeoRequest(prompt="x" * 9000)),
-            store.wake("token-0", "job", 1.0),
+            store.wake("token-0", "job"),
         )
         assert [type(answer) for answer in answers] == [Run, StoreDown, str]
         run = await store.get("run-0")
@@ -1382,10 +1386,10 @@ class TestSqlite:
             "release": lambda: store.release(doubted, ACT, End(ending=Ending.FAILED)),
             "acts": lambda: store.acts("1", 9),
             "standings": lambda: store.standings(BO, lambda _: levels),
-            "claim_due": lambda: store.claim_due(9.0, lease_until=99.0, limit=9),
+            "claim_due": lambda: store.claim_due(9.0, lease_until=99.0, limit=9, total_max=99),
             "next_due": store.next_due,
-            "recover": lambda: store.recover(9.0),
-            "wake": lambda: store.wake("token-1", "job", 0.0),
+            "recover": lambda: store.recover(9.0, deadline_s=3600.0),
+            "wake": lambda: store.wake("token-1", "job"),
             "begin_submit": lambda: store.begin_submit(waiting, now=9.0, total_max=9),
             "advance": lambda: store.advance(run, run.state, now=9.0, changes=RunChanges(tries=1)),
             "settle": lambda: store.settle(run, End(ending=Ending.VIDEO), now=9.0),

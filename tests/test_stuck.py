@@ -149,6 +149,89 @@ async def test_a_wish_that_waits_past_the_deadline_costs_nothing(tmp_path: Path)
         assert len(world.runflow.received) - len([1 for each in world.runflow.received if each.method == "GET"]) == 1
 
 
+async def test_who_waits_for_a_place_costs_nothing_and_comes_in_turn(tmp_path: Path) -> None:
+    """No timer runs for those in line; each end lets the oldest in, also where it is told by a callback alone."""
+    async with scene(
+        tmp_path, runflow={"end": "never"}, RUNS_IN_FLIGHT_TOTAL="2", QUOTA_RUNS_IN_FLIGHT="99", POLL_INTERVAL_S="0.1"
+    ) as world:
+        for number in range(12):
+            await world.veo(f"fox {number}", **CHEAP)
+        await world.until("SELECT 1 FROM run GROUP BY in_line HAVING in_line = 1 AND count(*) = 10")
+        (before,) = world.rows("SELECT sum(tries) AS tries, min(due_at - created_at) AS due_s FROM run WHERE in_line")
+        assert before["due_s"] > 1000
+        await asyncio.sleep(0.5)
+        (after,) = world.rows("SELECT sum(tries) AS tries, min(due_at - created_at) AS due_s FROM run WHERE in_line")
+        assert after == before
+        for number in range(10):
+            first, *_ = world.rows("SELECT provider_id FROM run WHERE state = 'running' ORDER BY created_at")
+            await world.runflow.finish(first["provider_id"], end="succeeded")
+            await world.until(f"SELECT 1 WHERE (SELECT count(*) FROM run WHERE state != 'reserved') = {number + 3}")
+        turns = "SELECT json_extract(request, '$.prompt') AS prompt FROM run ORDER BY posted_at"
+        assert [row["prompt"] for row in world.rows(turns)] == [f"fox {number}" for number in range(12)]
+
+
+async def test_a_line_outlives_a_restart(tmp_path: Path) -> None:
+    """Those in line are still there, oldest first, and a place more lets one more in."""
+    async with scene(tmp_path, runflow={"end": "never"}, RUNS_IN_FLIGHT_TOTAL="1", QUOTA_RUNS_IN_FLIGHT="9") as world:
+        for number in range(4):
+            await world.veo(f"fox {number}", **CHEAP)
+        await world.until("SELECT 1 FROM run GROUP BY in_line HAVING in_line = 1 AND count(*) = 3")
+        await world.stop()
+        await world.start(RUNS_IN_FLIGHT_TOTAL="3")
+        await world.until("SELECT 1 WHERE (SELECT count(*) FROM run WHERE state = 'running') = 3")
+        (last,) = world.rows("SELECT json_extract(request, '$.prompt') AS prompt FROM run WHERE in_line")
+        assert last["prompt"] == "fox 3"
+
+
+# Clips
+
+
+async def test_what_cannot_be_uploaded_becomes_a_link(tmp_path: Path) -> None:
+    """Three uploads that come to nothing are enough: the message is posted with a link, once, and says why."""
+    async with scene(tmp_path) as world:
+        posting = rf"/channels/{world.channel.id}/messages"
+        world.discord.fault("POST", posting, status=503, times=3)
+        message = await world.end_of(await world.veo("a red fox", **CHEAP))
+        assert message["attachments"] == []
+        assert "could not be attached here" in message["content"]
+        assert "/media/" in message["content"]
+        assert len(world.discord.messages(world.channel)) == 1
+
+
+async def test_a_file_that_is_refused_in_any_words_becomes_a_link(tmp_path: Path) -> None:
+    """Without the words first, then without the file: only then is the place not the one for it."""
+    async with scene(tmp_path) as world:
+        posting = rf"/channels/{world.channel.id}/messages"
+        world.discord.fault("POST", posting, status=400, code=240000, times=2)
+        message = await world.end_of(await world.veo("a red fox", **CHEAP))
+        assert message["attachments"] == []
+        assert "/media/" in message["content"]
+
+
+async def test_a_video_is_shown_again_while_deliveries_hang(tmp_path: Path) -> None:
+    """Each has transfers of its own, so neither waits for the other."""
+    async with scene(tmp_path, QUOTA_RUNS_IN_FLIGHT="9") as world:
+        made = await world.veo("a red fox", **CHEAP)
+        message = await world.end_of(made)
+        await world.card(made, "in the channel")
+        world.discord.delete_message(message["id"])
+        for number in range(5):
+            await world.veo(f"fox {number} [stall]", **CHEAP)
+        hanging = "SELECT count(*) FROM run WHERE delivery_tries > 0 AND delivery = 'pending'"
+        await world.until(f"SELECT 1 WHERE ({hanging}) = 4")
+        shown = await world.shown(run=await world.run_id(made))
+        assert len(shown["attachments"]) == 1
+
+
+async def test_a_clip_that_comes_after_its_run_was_told_as_empty_can_be_shown(tmp_path: Path) -> None:
+    """Whenever Runflow is read again it may have the clip by now."""
+    async with scene(tmp_path) as world:
+        made = await world.veo("a red fox [empty]", **CHEAP)
+        await world.end_of(made)
+        run_id = await world.run_id(made)
+        assert "cannot be fetched" in await world.told("veo-show", by="Bo", run=run_id)
+
+
 # Clocks
 
 # The bot alone reads this clock: its machine's, and so many seconds more as stand in a file.

@@ -99,7 +99,7 @@ class Site:
     async def due(self) -> list[str]:
         """The runs that the engine would look at now; they are leased for an hour."""
         now = self.clock.now()
-        return [run.run_id for run in await self.store.claim_due(now, lease_until=now + 3600, limit=100)]
+        return [run.run_id for run in await self.store.claim_due(now, lease_until=now + 3600, limit=100, total_max=99)]
 
     async def now(self, run: Run) -> Run:
         """The run as it stands in the store."""

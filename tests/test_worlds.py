@@ -144,8 +144,8 @@ GUARDS = [
     guard(
         "who waits for a turn is looked at again",
         ENGINE,
-        "return await self._stay(run, due_at=due_at, tries=run.tries + 1)\n        async with",
-        "return await self._stay(run, due_at=None, tries=run.tries + 1)\n        async with",
+        "RunChanges(in_line=True, due_at=now + left_s,",
+        "RunChanges(due_at=None,",
     ),
 ]
 

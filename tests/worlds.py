@@ -477,7 +477,6 @@ class Life:
                 poll_longest_s=40.0,
                 deadline_s=DEADLINE_S,
                 settle_s=SETTLE_S,
-                steps_per_s=25.0,
             ),
             clock=self.clock,
             chance=self.chance,
