@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -26,6 +25,7 @@ from bot.errors import Refusal, SettingsError, StartError
 from cogs.account import Account
 from cogs.admin import Admins
 from cogs.delivery import DiscordFront
+from cogs.gateway import stay_connected
 from cogs.presses import Presses
 from cogs.servers import Servers
 from cogs.veo import Veo, invite_link
@@ -36,9 +36,6 @@ OUTAGE_PAUSE_MAX_S = 60.0
 SILENCE_S = 60.0
 UPLOAD_S = 300.0  # an upload may take so long, and as long as it takes at this speed
 UPLOAD_BYTES_PER_S = 64 * 1024
-# A token that identifies more than 1000 times a day is reset (Discord docs, Gateway, Rate Limiting).
-GARBLED_PAUSE_S = 2.5
-GARBLED_PAUSE_MAX_S = 300.0
 
 
 class Garbled(app_commands.AppCommandError):
@@ -258,7 +255,7 @@ async def serve(
     front: DiscordFront,
     servers: Sequence[str],
 ) -> None:
-    """Register the commands and answer members until cancelled. Raises SettingsError where the gateway refuses us."""
+    """Register the commands and answer members until cancelled. Raises StartError where the gateway refuses us."""
     allowed = Servers(client, servers, administration)
     await client.add_cog(Veo(admission, allowed))
     await client.add_cog(Presses(admission, allowed, front))
@@ -267,31 +264,7 @@ async def serve(
     await _outlasting(client.sync_if_changed)
     assert client.application_id is not None, "it is known since the login"
     log.info("invite the bot with %s", invite_link(client.application_id))
-    await _stay_connected(client)
-
-
-async def _stay_connected(client: VeoClient) -> None:
-    """Hear the gateway until cancelled; the library itself gives up at a frame that it cannot read."""
-    pause_s = GARBLED_PAUSE_S
-    while True:
-        begun = time.monotonic()
-        try:
-            return await client.connect(reconnect=True)
-        except discord.ConnectionClosed as error:
-            raise SettingsError(
-                f"Discord's gateway closed the connection for good (code {error.code}); check DISCORD_TOKEN."
-            ) from None
-        except discord.DiscordException:
-            raise
-        except Exception:
-            client.dispatch("disconnect")  # as the library does for the faults that it knows
-            pause_s = min(2 * pause_s, GARBLED_PAUSE_MAX_S)
-            if time.monotonic() - begun > GARBLED_PAUSE_MAX_S:
-                pause_s = GARBLED_PAUSE_S
-            log.exception("the gateway cannot be understood; connecting anew in %.0f s", pause_s)
-            with suppress(aiohttp.ClientError, OSError, AttributeError):  # there is none before the first HELLO
-                await client.ws.close()
-            await asyncio.sleep(pause_s)
+    await stay_connected(client)
 
 
 # What the library does with a reply that is none of Discord's, such as the page of a proxy in between.
