@@ -216,5 +216,8 @@ async def _keeps(store: Store) -> bool:
 
 async def _sweep(media: Media) -> None:
     while True:
-        await asyncio.to_thread(media.sweep)
+        try:
+            await asyncio.to_thread(media.sweep)
+        except Exception:
+            log.exception("old clips could not be thrown away; it is tried again")
         await asyncio.sleep(SWEEP_S)

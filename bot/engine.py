@@ -142,15 +142,20 @@ class Engine:
     # The loop
 
     async def _loop(self, front: Front) -> None:
+        failures = 0  # in a row; told are the first, the second, the fourth and so on
         while True:
             try:
                 await self._tick(front)
-            except StoreDown as error:
-                log.error("the store is down (%s); nothing moves until it is back", error.__cause__)
+            except Exception as error:
+                failures += 1
+                told = failures & (failures - 1) == 0
+                if told and isinstance(error, StoreDown):
+                    log.error("the store is down (%s); nothing moves until it is back", error.__cause__)
+                elif told:
+                    log.exception("the engine could not look at its runs; it tries again")
                 await asyncio.sleep(STORE_PAUSE_S)
-            except Exception:
-                log.exception("the engine could not look at its runs; it tries again")
-                await asyncio.sleep(STORE_PAUSE_S)
+            else:
+                failures = 0
 
     async def _tick(self, front: Front) -> None:
         self._woken.clear()
@@ -245,8 +250,9 @@ class Engine:
             async with asyncio.timeout(PROGRESS_TIMEOUT_S):
                 levels = self._policy.levels(Spender.of(run), self._clock.now())
                 await front.show_progress(run, await self._store.standings(Spender.of(run), levels))
-        except Exception as error:  # noqa: BLE001 - decoration: it must never break off the order beside it
-            log.warning("progress not shown run=%s: %s", run.run_id, type(error).__name__)
+        except Exception as error:
+            trace = None if isinstance(error, (TimeoutError, StoreDown)) else error
+            log.warning("progress not shown run=%s: %s", run.run_id, type(error).__name__, exc_info=trace)
 
     # Submitting
 

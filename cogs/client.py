@@ -24,7 +24,7 @@ from bot.delivery import Deliverer
 from bot.errors import Refusal, SettingsError, StartError
 from cogs.account import Account
 from cogs.admin import Admins
-from cogs.delivery import DiscordFront
+from cogs.delivery import UNREADABLE, DiscordFront
 from cogs.gateway import stay_connected
 from cogs.presses import Presses
 from cogs.servers import Servers
@@ -120,7 +120,8 @@ class VeoClient(commands.Bot):
             sentence = "Discord sent options that this command does not take, so nothing was started. Reload Discord."
         if isinstance(cause, Refusal):  # the store is down, and the command had nothing more to say to that
             sentence = str(cause)
-        log.error("command failed interaction=%s", interaction.id, exc_info=cause)
+        trace = None if isinstance(cause, Refusal) else cause
+        log.error("command failed interaction=%s: %s", interaction.id, type(cause).__name__, exc_info=trace)
         try:
             if interaction.response.is_done():
                 await interaction.edit_original_response(content=sentence)
@@ -267,21 +268,17 @@ async def serve(
     await stay_connected(client)
 
 
-# What the library does with a reply that is none of Discord's, such as the page of a proxy in between.
-_NO_REPLY = (KeyError, IndexError, TypeError, ValueError, AttributeError)
-
-
 async def _outlasting(call: Callable[[], Awaitable[object]]) -> None:
     """Repeat a call with growing pauses for as long as Discord cannot be reached."""
     pause_s = 1.0
     while True:
         try:
             await call()
-        except (aiohttp.ClientError, OSError, discord.HTTPException, discord.RateLimited, *_NO_REPLY) as error:
+        except (aiohttp.ClientError, OSError, discord.HTTPException, discord.RateLimited, *UNREADABLE) as error:
             if isinstance(error, discord.HTTPException) and error.status == 400:  # a verdict; repeating cannot help
                 said = " ".join(error.text.split())[:300]
                 raise StartError(f"Discord refuses what this version sends ({said}); update the bot.") from error
-            trace = isinstance(error, _NO_REPLY)
+            trace = isinstance(error, UNREADABLE)
             said = type(error).__name__
             log.warning("Discord cannot be reached (%s); trying again in %.0f s", said, pause_s, exc_info=trace)
             await asyncio.sleep(pause_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +35,16 @@ _TOO_FAST = 40003  # opening direct messages too fast: a verdict on the moment, 
 _TOO_LARGE = frozenset({40005, 50045})
 _UNKNOWN_MESSAGE = 10008
 NOBODY = discord.AllowedMentions.none()
+# What the library raises of an answer that is not Discord's; and what a fault of ours raises, see `is_ours`.
+UNREADABLE = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 NETWORK_ERRORS = (
     *(aiohttp.ClientError, TimeoutError, OSError, discord.RateLimited, discord.DiscordException),
-    *(KeyError, IndexError, TypeError, ValueError, AttributeError),  # the library, of an answer that is not Discord's
+    *UNREADABLE,
 )
+_OURS, _THEIRS = ("bot", "cogs", "storage"), ("discord", "aiohttp")
+# Where the library looks at what it is to send (discord.py 2.7): in the call itself, and in what makes the request.
+_TAKES = (["send"], ["edit"], ["edit_message"])
+_MAKES = frozenset({"handle_message_parameters", "_to_json"})
 
 
 def person(member: str) -> int:
@@ -113,7 +120,7 @@ class DiscordFront:
             # In the place of a question its words and buttons go.
             await webhook.edit_message(reply.message_id, content=None, embed=card(run, standings), view=None)
         except NETWORK_ERRORS as error:
-            log.info("card not updated run=%s: %s", run.run_id, _said(error))
+            log_trouble(logging.INFO, f"card not updated run={run.run_id}", error)
 
     async def find(self, run: Run) -> str | None:
         """See `bot.ports.Front.find`: our own message whose last line is this notice's marker.
@@ -178,7 +185,12 @@ class DiscordFront:
     async def _send(self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None) -> discord.Message:
         link = clip if isinstance(clip, Link) else None
         film = await asyncio.to_thread(film_on, clip) if isinstance(clip, Path) else MP4
-        content = words.announcement(run, f"<@{person(run.member)}>", link=link, lost=clip is None, film=film)
+        mention = f"<@{person(run.member)}>"
+        try:
+            content = words.announcement(run, mention, link=link, lost=clip is None, film=film)
+        except Exception:  # whatever it is, the member gets the video
+            log.exception("a fault of ours: there are no words for the message of run=%s", run.run_id)
+            content = words.wordless(run, mention, link)
         caller_only = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(person(run.member))]
         )
@@ -198,6 +210,8 @@ class DiscordFront:
         try:
             return _name_of(await channel.send(content, nonce=offer.offer_id, view=view, allowed_mentions=NOBODY))
         except NETWORK_ERRORS as error:
+            if is_ours(error):
+                raise
             raise PostFailed(_said(error)) from error
 
     async def show_replaced(self, offer: Offer) -> None:
@@ -209,7 +223,7 @@ class DiscordFront:
         try:
             await message.edit(content=words.decided_request(offer), view=None, allowed_mentions=NOBODY)
         except NETWORK_ERRORS as error:  # a press of them is told so
-            log.info("replaced request not changed offer=%s: %s", offer.offer_id, _said(error))
+            log_trouble(logging.INFO, f"replaced request not changed offer={offer.offer_id}", error)
 
     async def tell_denied(self, offer: Offer) -> None:
         """Tell a member in the channel, with no word of money, that the request was not approved."""
@@ -220,7 +234,7 @@ class DiscordFront:
         try:
             await channel.send(content, nonce=f"no-{offer.offer_id}", allowed_mentions=allowed)
         except NETWORK_ERRORS as error:
-            log.warning("a denial could not be told offer=%s: %s", offer.offer_id, _said(error))
+            log_trouble(logging.WARNING, f"a denial could not be told offer={offer.offer_id}", error)
 
     async def posted_clip(self, run: Run) -> tuple[str, str] | None:
         """Jump link and freshly signed address of the clip in its message; None where it is no longer there."""
@@ -230,7 +244,7 @@ class DiscordFront:
         try:
             message = await self._client.get_partial_messageable(channel_id).fetch_message(message_id)
         except NETWORK_ERRORS as error:
-            log.info("message not found again run=%s: %s", run.run_id, _said(error))
+            log_trouble(logging.INFO, f"message not found again run={run.run_id}", error)
             return None
         for attachment in message.attachments:
             if attachment.filename.rpartition(".")[0] == run.file_name.removesuffix(".mp4"):
@@ -257,6 +271,9 @@ def is_too_large(error: discord.HTTPException) -> bool:
 
 def _trouble(error: BaseException) -> TooLarge | PlaceGone | PlaceClosed | PostRefused | PostFailed:
     """What a failed call means for the delivery."""
+    if is_ours(error):  # nothing was sent, and the next try would end no other way
+        log.error("a fault of ours: a message cannot be made", exc_info=error)
+        return PostRefused(f"a fault of ours ({_said(error)})")
     if isinstance(error, discord.HTTPException):
         if is_too_large(error):
             return TooLarge(_said(error))
@@ -267,6 +284,25 @@ def _trouble(error: BaseException) -> TooLarge | PlaceGone | PlaceClosed | PostR
         if 400 <= error.status < 500 and error.status not in (401, 429) and error.code not in _OF_THE_MOMENT:
             return PostRefused(_said(error))
     return PostFailed(_said(error))
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether we stumbled, or the library over what we gave it to send, and not the library over an answer."""
+    if not isinstance(error, UNREADABLE) or isinstance(error, (aiohttp.ClientError, discord.DiscordException)):
+        return False
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    places = [str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames]
+    last = next((place for place in reversed(places) if place in _OURS + _THEIRS), None)
+    names = [frame.f_code.co_name for frame in frames]
+    return last in _OURS or names[-1:] in _TAKES or not _MAKES.isdisjoint(names)
+
+
+def log_trouble(level: int, what: str, error: BaseException) -> None:
+    """Log what has failed and needs no other answer; a fault of ours with its trace."""
+    if is_ours(error):
+        log.error("%s: a fault of ours", what, exc_info=error)
+    else:
+        log.log(level, "%s: %s", what, _said(error))
 
 
 def _said(error: BaseException) -> str:

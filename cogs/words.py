@@ -370,6 +370,13 @@ def announcement(run: Run, mention: str, *, link: Link | None, lost: bool, film:
     return "\n".join([*lines, marker(run)])
 
 
+def wordless(run: Run, mention: str, link: Link | None) -> str:
+    """The message in the channel where a fault of ours keeps its own from being made."""
+    there = f" {link.url}" if link is not None else ""
+    sorry = "something went wrong on the bot's side with what was to stand here; `/veo-history` shows how it ended."
+    return f"{mention} {sorry}{there}\n{marker(run)}"
+
+
 def _headline(run: Run) -> str:
     match run.notice:
         case Notice.UNKNOWN:

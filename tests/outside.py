@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 SETTLE_S = 120.0
+UNEXPECTED = "not what the library expected"  # what the front may raise beside everything that is promised
 SUBMIT_TIMEOUT_S = 60.0
 
 
@@ -250,7 +251,7 @@ class Front:
     async def show_progress(self, run: Run, standings: list[Standing]) -> None:
         world = self._world
         if world.bad(0.02):
-            raise TypeError("not what the library expected")
+            raise TypeError(UNEXPECTED)
         with suppress(NeverSent, Broken):
             await world.send(lambda: None, to="discord", late_max_s=5.0, give_up_s=300.0, trouble=0.12)
 

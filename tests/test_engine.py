@@ -15,6 +15,7 @@ import pytest
 from bot.admission import Admission
 from bot.delivery import GIVE_UP_TRIES
 from bot.engine import Engine
+from bot.errors import StoreDown
 from bot.ledger import PriceTable
 from bot.media import Link, Media
 from bot.ports import Accepted, ClipUnavailable, NotSent, PlaceClosed, PostFailed, Refused, Unclear, Unreadable, Wish
@@ -193,6 +194,29 @@ async def test_a_card_that_fails_never_breaks_off_the_order(bench: Bench) -> Non
     bench.script.card = broken
     run = await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
     assert (bench.script.submitted, run.posts) == (1, 1)
+
+
+async def test_a_store_that_is_down_is_told_with_growing_pauses(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first failure, the second, the fourth and so on; once it is back, what waits goes on."""
+    down = 0
+
+    async def claim(*_: object, **__: object) -> list[Run]:
+        nonlocal down
+        down += 1
+        raise StoreDown
+
+    monkeypatch.setattr("bot.engine.STORE_PAUSE_S", 0.001)
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "claim_due", claim)
+        bench.engine.look()
+        async with asyncio.timeout(5):
+            while down < 100:  # noqa: ASYNC110 - counted by the engine's own tries
+                await asyncio.sleep(0.005)
+    told = [record for record in caplog.records if "the store is down" in record.getMessage()]
+    assert len(told) == down.bit_length()
+    await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
 
 
 async def test_a_card_shows_where_every_level_stands(bench: Bench) -> None:
