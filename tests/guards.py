@@ -7,13 +7,15 @@ function that is replaced in the process before it starts.
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 
 from tests.forks import Nursery
@@ -78,6 +80,15 @@ class Replaced:
     def code(self) -> str:
         """What a process runs before it starts, to be without the guard."""
         return f"from tests.guards import replace\nreplace({self.of!r}, {self.by!r})\n"
+
+
+def without(name: str, of: str, old: str, new: str) -> Replaced:
+    """A guard inside a function, by the text that is to be another there, and is there exactly once."""
+    module, _, path = of.partition(":")
+    function = reduce(getattr, path.split("."), importlib.import_module(module))
+    source = textwrap.dedent(inspect.getsource(function))
+    assert source.count(old) == 1, f"{of} has {source.count(old)} times {old!r}: name the guard as it reads now"
+    return Replaced(name, of, source.replace(old, new))
 
 
 def replace(of: str, by: str) -> list[tuple[object, str, object]]:

@@ -207,7 +207,7 @@ class Scene:
             while not any(text in each for each in self.whispers(member, place)):  # noqa: ASYNC110 - shown by the bot
                 await asyncio.sleep(0.01)
 
-    async def end_of(self, interaction: Interaction, *, kind: str | None = None, timeout: float = WAIT_S) -> Json:
+    async def end_of(self, interaction: Interaction, *, kind: str | None = None) -> Json:
         """The message in the channel about the interaction's run; `kind` for one that is not its result."""
         run_id = await self.run_id(interaction)
 
@@ -215,16 +215,16 @@ class Scene:
             found = RUN.search(message["content"])
             return found is not None and found.groups() == (run_id, kind)
 
-        return await self.discord.wait_message(interaction.channel, fits, timeout=timeout)
+        return await self.discord.wait_message(interaction.channel, fits, timeout=WAIT_S)
 
     async def run_id(self, interaction: Interaction) -> str:
         """The run that the interaction made, as its card names it."""
         card = await interaction.wait(lambda message: bool(status_of(message)), timeout=WAIT_S)
         return str(card["embeds"][0]["footer"]["text"]).removeprefix("Run ")
 
-    async def card(self, interaction: Interaction, text: str, timeout: float = WAIT_S) -> str:
+    async def card(self, interaction: Interaction, text: str) -> str:
         """The card's status once it says `text`."""
-        card = await interaction.wait(lambda message: text in status_of(message), timeout=timeout)
+        card = await interaction.wait(lambda message: text in status_of(message), timeout=WAIT_S)
         return status_of(card)
 
     def posts(self, channel: Channel | None = None) -> list[Json]:

@@ -6,6 +6,7 @@ They stand in the ports of the engine. What they do happens on the world's timel
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+NEVER = 1e12  # no end of a run is so far away
 SETTLE_S = 120.0
 UNEXPECTED = "not what the library expected"  # what the front may raise beside everything that is promised
 SUBMIT_TIMEOUT_S = 60.0
@@ -139,7 +141,8 @@ class Runflow:
             cost_u = draw.choice((0, 0, None, run.price_u))
         elif draw.random() < 0.2:
             cost_u = draw.choice((None, run.price_u // 2, run.price_u * 5 // 4, 0))
-        ends_at = now + takes_s
+        endless = world.theme == "any" and random.Random(f"{world.seed}/{len(world.jobs)}").random() < 0.06
+        ends_at = NEVER if endless else now + takes_s
         hidden_at = now + draw.uniform(0, 300)
         job = Job(
             job_id=f"job-{len(world.jobs) + 1}",
@@ -161,7 +164,7 @@ class Runflow:
     def _plan_callbacks(self, job: Job) -> None:
         world, draw = self._world, self._world.chance
         copies = draw.choice((0, 1, 1, 2, 3)) if world.callbacks else 0
-        for _ in range(copies):
+        for _ in range(copies if job.ends_at < NEVER else 0):
             late_s = draw.choice((0.05, 1.0, draw.expovariate(1 / 100)))
             world.timeline.after(job.ends_at - world.now + late_s, lambda: self._call_back(job, job.job_id))
         if draw.random() < 0.15:  # somebody who has seen the address names other runs

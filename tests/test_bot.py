@@ -143,7 +143,7 @@ async def test_without_callbacks_polling_alone_delivers(tmp_path: Path) -> None:
 async def test_a_callback_wakes_a_run_that_polling_would_find_late(tmp_path: Path) -> None:
     """With an hour between two polls the callback alone brings the end at once."""
     async with scene(tmp_path, run_s=0.5, POLL_INTERVAL_S="3600", POLL_INTERVAL_MAX_S="3600") as world:
-        await world.end_of(await world.veo(FOX), timeout=10)
+        await world.end_of(await world.veo(FOX))
 
 
 async def test_a_lost_callback_costs_a_poll_and_nothing_else(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ async def test_a_message_without_words_brings_the_video_all_the_same(tmp_path: P
 
 @pytest.mark.parametrize("fault", [TRIPS, "return object()"], ids=["ours", "found by the library"])
 async def test_a_message_that_cannot_be_made_is_not_tried_for_a_week(tmp_path: Path, fault: str) -> None:
-    """Four tries, without the prompt, with a link and to the member alone, each with its trace; then the card says the rest."""
+    """Four tries, without the prompt, with a link and to the member alone, each with its trace; then the card tells."""
     before = BREAK.format(module="cogs.buttons", name="receipt", fault=fault)
     async with scene(tmp_path, before=before) as world:
         used = await world.veo()

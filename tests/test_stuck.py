@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from tests import harness
+from tests.guards import Replaced, without
 from tests.harness import ROOT, WAIT_S, Scene, scene
 
 CHEAP: dict[str, Any] = {"duration": "4s", "generate_audio": False}  # $0.80
@@ -340,3 +344,88 @@ async def test_a_limit_of_the_moment_is_no_refusal(tmp_path: Path) -> None:
         world.discord.fault("POST", rf"/channels/{world.channel.id}/messages", status=400, code=20028, times=2)
         end = await world.end_of(await world.veo("a red fox", **CHEAP))
         assert "red fox" in end["content"]
+
+
+# Without its guards
+
+CUTS = [
+    (
+        without("a bad row is parked", "storage.sqlite:_claim", "except UnreadableRow", "except ZeroDivisionError"),
+        partial(test_a_row_that_cannot_be_read_stops_no_other, state="running", damage="roles = '7'"),
+    ),
+    (
+        without("an overdue run takes no place", "storage.sqlite:SqliteStore.begin_submit", "NOT other.overdue", "1"),
+        partial(test_a_run_without_an_end_frees_its_place, marker="never"),
+    ),
+    (
+        without(
+            "an admin may release what has no end",
+            "storage.sqlite:SqliteStore.release",
+            "if not current.releasable",
+            "if current.state != RunState.UNKNOWN",
+        ),
+        partial(test_a_run_without_an_end_frees_its_place, marker="unknown-for-ever"),
+    ),
+    (
+        without("a wish ends by its deadline", "bot.engine:Engine._submit", "if left_s <= 0", "if left_s <= -1e9"),
+        test_a_wish_that_waits_past_the_deadline_costs_nothing,
+    ),
+    (
+        without(
+            "those in line have no timer",
+            "bot.engine:Engine._submit",
+            "in_line=True, due_at=now + left_s",
+            "due_at=now + 0.1",
+        ),
+        test_who_waits_for_a_place_costs_nothing_and_comes_in_turn,
+    ),
+    (
+        without(
+            "a free place lets the next one in",
+            "storage.sqlite:SqliteStore.claim_due",
+            "for (run_id,) in line",
+            "for (run_id,) in []",
+        ),
+        test_who_waits_for_a_place_costs_nothing_and_comes_in_turn,
+    ),
+    (
+        Replaced("after so many uploads a link", "bot.delivery:UPLOADS_MAX", "UPLOADS_MAX = 10**6"),
+        test_what_cannot_be_uploaded_becomes_a_link,
+    ),
+    (
+        without(
+            "a place that takes no file takes a link",
+            "bot.delivery:Deliverer._after_failure",
+            "if refused and attempt.uploading",
+            "if False",
+        ),
+        test_a_file_that_is_refused_in_any_words_becomes_a_link,
+    ),
+    (
+        without(
+            "what is shown has its own transfers", "bot.delivery:Deliverer.shown", "self._shows:", "self._transfers:"
+        ),
+        test_a_video_is_shown_again_while_deliveries_hang,
+    ),
+    (
+        without(
+            "a refusal is no trouble of the moment",
+            "cogs.delivery:_trouble",
+            "if 400 <= error.status < 500",
+            "if 400 > error.status >= 500",
+        ),
+        test_a_message_that_is_refused_in_any_words_comes_to_its_member_alone,
+    ),
+]
+
+
+@pytest.mark.parametrize(("guard", "story"), CUTS, ids=[str(guard) for guard, _ in CUTS])
+async def test_without_any_one_guard_something_is_stuck(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: Replaced, story: Callable[[Path], Awaitable[None]]
+) -> None:
+    """Each of them, taken out of the bot alone, is noticed by its story."""
+    monkeypatch.setattr(harness, "WAIT_S", 2.0)
+    monkeypatch.setattr("tests.test_stuck.scene", partial(scene, before=guard.code))
+    with pytest.raises((AssertionError, TimeoutError)):
+        await story(tmp_path)
+    assert "NameError" not in (tmp_path / "bot.log").read_text()

@@ -47,8 +47,9 @@ from bot.ports import (
 from bot.quota import Level, Policy
 from bot.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest
 from storage import SqliteStore, check_books, open_store
+from storage.sqlite import UnreadableRow
 from tests.money import Inline, home, new_run
-from tests.outside import SETTLE_S, UNEXPECTED, Broken, Front, Job, Message, NeverSent, Runflow
+from tests.outside import NEVER, SETTLE_S, UNEXPECTED, Broken, Front, Job, Message, NeverSent, Runflow
 from tests.parts import engine_of
 from tests.virtual import Died, Timeline, VirtualLoop
 
@@ -174,6 +175,7 @@ class World:
             self._narrow()
         else:
             self._plan_clock(random.Random(f"{self.seed}/clock"))
+            self._plan_damage(random.Random(f"{self.seed}/rows"))
         for number in range(draw.randrange(2, 8) if self.theme == "any" else 7):
             self._plan_wish(number)
 
@@ -189,6 +191,34 @@ class World:
                 by_s = draw.choice((-1, 1)) * draw.choice((30.0, 600.0, 3600.0, DAY_S, 3 * DAY_S))
                 at = draw.choice((0.0, draw.uniform(0, self.calm_at), draw.uniform(0, self.calm_at)))
                 self.timeline.after(at, lambda by_s=by_s: set_it(by_s))  # type: ignore[misc] # its default says the type
+
+    def _plan_damage(self, draw: random.Random) -> None:
+        """In some worlds a row cannot be read for a while, as after a release that was taken back."""
+        if draw.random() < 0.3:
+            at = draw.uniform(0, 0.8 * self.calm_at)
+            self.timeline.after(at, lambda: self._damage(draw))
+
+    def _damage(self, draw: random.Random) -> None:
+        runs = [row["run_id"] for row in self.rows() if row["ended_at"] is None]
+        if not runs or not self._write("UPDATE run SET roles = '7' WHERE run_id = ?", run_id := draw.choice(runs)):
+            return
+        self.tell(f"the row of {run_id} cannot be read any more")
+
+        def mend() -> None:
+            if self._write("UPDATE run SET roles = '[]' WHERE run_id = ?", run_id):
+                self.tell(f"the row of {run_id} can be read again")
+            else:
+                self.timeline.after(1.0, mend)
+
+        self.timeline.after(draw.uniform(60, 4000), mend)
+
+    def _write(self, sql: str, *values: str) -> bool:
+        """Change what is on the disk, beside the process; False while somebody else does."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=0)) as connection, connection:
+                return connection.execute(sql, values).rowcount > 0
+        except sqlite3.OperationalError:
+            return False
 
     def _narrow(self) -> None:
         """Leave this world little trouble but that of its theme, and no limits."""
@@ -336,6 +366,8 @@ class World:
                 answer = Answer(offer_id=made.offer_id, choice=life.chance.randrange(len(made.choices)))
                 made = await life.admission.confirm(answer, wish.member)
             self.tell(f"{wish.origin} of {wish.member} is run {made.run_id} at {made.price_u}")
+        except UnreadableRow:
+            self.tell(f"{wish.origin} of {wish.member} is a run that cannot be read")
         except Refusal as refusal:
             self.tell(f"{wish.origin} of {wish.member} is refused: {type(refusal).__name__}")
 
@@ -377,6 +409,12 @@ class World:
         asked = "SELECT lookup_fresh FROM run WHERE lookup_fresh IS NOT NULL ORDER BY posted_at DESC LIMIT 3"
         return [row["lookup_fresh"] for row in self.rows(asked)] == [1, 1, 1]
 
+    def goes_on_for_ever(self, row: dict[str, Any]) -> bool:
+        """Whether the run has no end at Runflow, and all was done about that."""
+        endless = any(job.run.run_id == row["run_id"] and job.ends_at >= NEVER for job in self.jobs.values())
+        told = row["overdue"] and row["delivery"] not in ("none", "pending", "sending")
+        return bool(endless and row["state"] == "running" and told)
+
     def _check_money(self) -> None:
         """What holds whenever one looks."""
         for line in check_books(self.url):
@@ -398,7 +436,9 @@ class World:
         for row in self.rows():
             run_id, state = row["run_id"], RunState(row["state"])
             job = next((each for each in self.jobs.values() if each.run.run_id == run_id), None)
-            if row["ended_at"] is None:
+            if self.goes_on_for_ever(row):
+                pass  # overdue, told as that, and its money is held until an admin says otherwise
+            elif row["ended_at"] is None:
                 shown = job is not None and job.listed_at <= self.now
                 if state != RunState.UNKNOWN or shown or (job is None and self.look_up_is_proven()):
                     self.breach(f"run {run_id} is left {state}")
@@ -524,7 +564,7 @@ class Life:
             left = [
                 row
                 for row in world.rows()
-                if row["due_at"] is not None and not (row["state"] == "unknown" and self._stays_unknown(row))
+                if row["due_at"] is not None and not (self._stays_unknown(row) or world.goes_on_for_ever(row))
             ]
             if not left:
                 self.quiet = True
@@ -541,7 +581,11 @@ class Life:
     def _stays_unknown(self, row: dict[str, Any]) -> bool:
         """Whether there is no more evidence to come: the list never shows it, or shows that there is nothing."""
         world = self.world
-        if row["delivery"] in ("pending", "sending") or world.now < world.calm_at + 1.2 * DAY_S:
+        if (
+            row["state"] != "unknown"
+            or row["delivery"] in ("pending", "sending")
+            or world.now < world.calm_at + 1.2 * DAY_S
+        ):
             return False
         job = next((job for job in world.jobs.values() if job.run.run_id == row["run_id"]), None)
         return not world.look_up_is_proven() if job is None else job.listed_at > world.now
@@ -614,7 +658,7 @@ class Witness(logging.Handler):
         self._world.tell(f"  {record.getMessage()}")
         error = record.exc_info[1] if record.exc_info else None
         dying = self._world.life is None or self._world.life.loop.dying
-        expected = isinstance(error, StoreDown) or str(error) == UNEXPECTED
+        expected = isinstance(error, StoreDown | UnreadableRow) or str(error) == UNEXPECTED
         if error is not None and not expected and not dying:
             self._world.breach(f"{record.getMessage()}: {error!r}")
 
