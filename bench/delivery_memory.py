@@ -45,7 +45,7 @@ async def ours(clips: int, size_mib: int) -> float:
             await asyncio.gather(*(world.card(each, "Filming") for each in asked))
             idle = memory_mib(world.bot.pid, "VmRSS")
             await asyncio.gather(*(world.runflow.finish(run, end="succeeded") for run in list(world.runflow.runs)))
-            await asyncio.gather(*(world.end_of(each) for each in asked))
+            await asyncio.gather(*(world.end_of(each, timeout=50) for each in asked))
             return memory_mib(world.bot.pid, "VmHWM") - idle
 
 

@@ -207,15 +207,18 @@ class Scene:
             while not any(text in each for each in self.whispers(member, place)):  # noqa: ASYNC110 - shown by the bot
                 await asyncio.sleep(0.01)
 
-    async def end_of(self, interaction: Interaction, *, kind: str | None = None) -> Json:
-        """The message in the channel about the interaction's run; `kind` for one that is not its result."""
+    async def end_of(self, interaction: Interaction, *, kind: str | None = None, timeout: float = 0.0) -> Json:
+        """The message in the channel about the interaction's run; `kind` for one that is not its result.
+
+        It is waited for as long as for anything, or for `timeout` seconds.
+        """
         run_id = await self.run_id(interaction)
 
         def fits(message: Json) -> bool:
             found = RUN.search(message["content"])
             return found is not None and found.groups() == (run_id, kind)
 
-        return await self.discord.wait_message(interaction.channel, fits, timeout=WAIT_S)
+        return await self.discord.wait_message(interaction.channel, fits, timeout=timeout or WAIT_S)
 
     async def run_id(self, interaction: Interaction) -> str:
         """The run that the interaction made, as its card names it."""
