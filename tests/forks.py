@@ -35,6 +35,7 @@ class Fork:
         self.pid = pid
         self._told = told
         self._code: int | None = None
+        self._waited_for = False
 
     @property
     def returncode(self) -> int | None:
@@ -42,6 +43,8 @@ class Fork:
         if self._code is None:
             with suppress(BlockingIOError):
                 (self._code,) = NUMBER.unpack(self._told.recv(NUMBER.size, socket.MSG_PEEK))
+                if not self._waited_for:  # perhaps nobody ever will
+                    self._told.close()
         return self._code
 
     def send_signal(self, number: int) -> None:
@@ -53,6 +56,7 @@ class Fork:
 
     async def wait(self) -> int:
         if self._told.fileno() >= 0:
+            self._waited_for = True
             told = await asyncio.get_running_loop().sock_recv(self._told, NUMBER.size)
             (self._code,) = NUMBER.unpack(told)
             self._told.close()
