@@ -657,6 +657,8 @@ class Witness(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self._world.tell(f"  {record.getMessage()}")
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, ExceptionGroup):
+            (error,) = error.exceptions
         dying = self._world.life is None or self._world.life.loop.dying
         expected = isinstance(error, StoreDown | UnreadableRow) or str(error) == UNEXPECTED
         if error is not None and not expected and not dying:
