@@ -24,6 +24,7 @@ Where things are:
     listener        one port, and what strangers may do to it
     runflow         speaks Runflow
     telemetry       logs without secrets
+    clock           what time it is, and how much of it surely passed
     engine          moves runs
     delivery        posts what there is to tell of a run, once
     admission       takes wishes, asks where asking is due, makes runs

@@ -790,7 +790,7 @@ async def test_three_tenths_are_exactly_spent(tmp_path: Path) -> None:
 
 def sources() -> list[Path]:
     """The program's own files, in order."""
-    return sorted(path for name in ("bot", "cogs", "storage") for path in (ROOT / name).glob("*.py"))
+    return sorted(path for name in ("bot", "cogs", "storage") for path in (ROOT / name).rglob("*.py"))
 
 
 def test_no_amount_is_a_float_anywhere() -> None:
