@@ -10,9 +10,9 @@ The way of one `/veo`, from the click to the posted video:
    their buttons stand in `cogs.buttons`, and `cogs.presses` takes the answers back to `Admission`.
 3. The engine's loop finds the run due and takes it one step on each time: `_submit` commits the intent
    and has `bot.runflow.Runflow.submit` send the order, and `_look_up` finds out what one without a clear
-   answer bought; `_observe` reads the run's record until it has an end, woken by its own pauses or by a
-   callback through `bot.web`; `_settle` resolves the holds by what Runflow billed; `bot.delivery.Deliverer`
-   streams the clip to disk and has `cogs.delivery.DiscordFront.post` post it.
+   answer bought (`bot.lookup` says what finding nothing is worth); `_observe` reads the run's record until
+   it has an end, woken by its own pauses or by a callback through `bot.web`; `_settle` resolves the holds
+   by what Runflow billed; `bot.delivery.Deliverer` streams the clip to disk and has `cogs.delivery.DiscordFront.post` post it.
 4. After each step the row says what is next, so any process can go on where the last one stopped.
 
 Where things are:
@@ -36,6 +36,7 @@ Where things are:
     report          what was spent, by whom, where and when: pure
     ledger          amounts, prices, periods, settlement: pure
     runs            what a run is, its states and moves: pure
+    lookup          what it is worth that an order is not found: pure
     settings        every knob
     environment     how the knobs are written around the process; the only reader of it
     texts           outside text before people read it: pure

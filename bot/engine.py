@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from bot.delivery import Deliverer, cost_wait_s
 from bot.errors import InvariantError, StoreDown
+from bot.lookup import FRESH_SHARE, LOOKUP_SHARES, UNCLEAR_POSTS_MAX, Silence, Verdict, judge, next_look_s
 from bot.ports import (
     Accepted,
     Clock,
@@ -32,17 +33,11 @@ from bot.ports import (
 )
 from bot.quota import Policy, Spender
 from bot.runs import (
-    ABSENT_S,
     COST_CHECKS_S,
-    EMPTY_APART_SHARE,
-    EMPTY_COUNTS_SHARE,
     EMPTY_S,
-    FRESH_SHARE,
-    LOOKUP_SHARES,
     MISSING,
     MISSING_S,
     PAUSE_MAX_S,
-    UNCLEAR_POSTS_MAX,
     Delivery,
     Ending,
     Notice,
@@ -377,33 +372,39 @@ class Engine:
         return seen if seen is not None and seen.client_ref == run.client_ref else None
 
     async def _not_found(self, run: Run) -> Run | None:
-        """What a clean empty answer means: nothing before its time, and little from a look-up that is not proven."""
-        now, settle_s = self._clock.now(), self._limits.settle_s
-        posted_at = run.posted_at or run.created_at
-        waited_s = self._clock.watched(posted_at)
-        later_s = [share * settle_s - waited_s for share in LOOKUP_SHARES if share * settle_s > waited_s]
-        changes = RunChanges(due_at=now + self._pause(run, None), tries=run.tries + 1)
-        since = run.empty_since
-        if since is None and waited_s >= EMPTY_COUNTS_SHARE * settle_s:
-            since = changes["empty_since"] = now
-        apart_s = 0.0 if run.empty_since is None else self._clock.watched(run.empty_since)
-        absent = run.empty_since is not None and apart_s >= EMPTY_APART_SHARE * settle_s
-        if run.state == RunState.UNKNOWN:
-            if absent and self._clock.elapsed(posted_at) >= ABSENT_S and await self._store.lookup_proven():
+        """What a clean empty answer means is said by `bot.lookup`; here it is carried out."""
+        now, posted_at = self._clock.now(), run.posted_at or run.created_at
+        silence = Silence(
+            held=run.state == RunState.UNKNOWN,
+            settle_s=self._limits.settle_s,
+            waited_s=self._clock.watched(posted_at),
+            passed_s=self._clock.elapsed(posted_at),
+            empty_s=None if run.empty_since is None else self._clock.watched(run.empty_since),
+            repeatable=self._may_be_sent_again(run),
+            proven=await self._store.lookup_proven(),
+        )
+        look_s = next_look_s(silence)
+        changes = RunChanges(due_at=now + (self._pause(run, None) if look_s is None else look_s), tries=run.tries + 1)
+        if silence.counts and run.empty_since is None:
+            changes["empty_since"] = now
+        match judge(silence):
+            case Verdict.WAIT:
+                return await self._store.advance(run, run.state, now=now, changes=changes)
+            case Verdict.SEND_AGAIN:
+                log.warning("sent again run=%s: not found %.0f s after its POST", run.run_id, silence.waited_s)
+                changes |= RunChanges(due_at=now, tries=0)
+                return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
+            case Verdict.UNKNOWN:
+                log.error(
+                    "run=%s is unknown: not found %.0f s after its POST; its hold stays", run.run_id, silence.waited_s
+                )
+                changes["due_at"] = now + self._pause(run, None)
+                return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN, changes)
+            case Verdict.NEVER_ARRIVED:
                 log.error("given up run=%s: it never arrived at Runflow", run.run_id)
                 reason = "the order never arrived there"
                 end = End(ending=Ending.FAILED, cost_u=0, failure_code="NEVER_ARRIVED", failure_message=reason)
                 return await self._store.settle(run, end, now=now)
-        elif not absent:
-            changes["due_at"] = now + (later_s[0] if since is None else FRESH_SHARE * settle_s - apart_s)
-        elif self._may_be_sent_again(run) and await self._store.lookup_proven():
-            log.warning("sent again run=%s: not found %.0f s after its POST", run.run_id, waited_s)
-            changes |= RunChanges(due_at=now, tries=0)
-            return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
-        else:
-            log.error("run=%s is unknown: not found %.0f s after its POST; its hold stays", run.run_id, waited_s)
-            return await self._give_notice(run, RunState.UNKNOWN, Notice.UNKNOWN, changes)
-        return await self._store.advance(run, run.state, now=now, changes=changes)
 
     def _may_be_sent_again(self, run: Run) -> bool:
         """Not too often, not too late, and not where a callback says that some order did arrive."""

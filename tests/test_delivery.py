@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bot.delivery import CLOSED_S
+from bot.lookup import ABSENT_S, EMPTY_COUNTS_SHARE
 from bot.ports import NONCE_S, Unclear
-from bot.runs import ABSENT_S, EMPTY_COUNTS_SHARE, LOOKUP_SAMPLE, RunState
+from bot.runs import LOOKUP_SAMPLE, RunState
 from sandbox.discord import Channel, Interaction
 from tests.harness import WAIT_S, Scene, scene, status_of
 from tests.test_engine import seen, started

@@ -26,6 +26,7 @@ KEPT = {
 }
 
 ENGINE, DELIVERY, RUNS, SQLITE = "bot/engine.py", "bot/delivery.py", "bot/runs.py", "storage/sqlite.py"
+LOOKUP = "bot/lookup.py"
 GUARDS = [
     guard(
         "an unclear post is not refused",
@@ -46,35 +47,30 @@ GUARDS = [
         "            doubted = await self._store.advance(run, RunState.AMBIGUOUS, now=now, changes=changes)\n",
         "            return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)\n",
     ),
-    guard(
-        "the settle delay",
-        ENGINE,
-        "        if since is None and waited_s >= EMPTY_COUNTS_SHARE * settle_s:\n",
-        "        if since is None:\n",
-    ),
+    guard("the settle delay", LOOKUP, "return self.waited_s >= EMPTY_COUNTS_SHARE * self.settle_s", "return True"),
     guard(
         "what arrives late is to be seen too",
-        RUNS,
+        LOOKUP,
         "EMPTY_COUNTS_SHARE = 1.0 + FRESH_SHARE",
         "EMPTY_COUNTS_SHARE = 0.5",
     ),
     guard(
         "one empty answer is not enough",
-        ENGINE,
-        "absent = run.empty_since is not None and apart_s >= EMPTY_APART_SHARE * settle_s",
-        "absent = since is not None",
+        LOOKUP,
+        "return self.empty_s is not None and self.empty_s >= EMPTY_APART_SHARE * self.settle_s",
+        "return self.counts",
     ),
     guard(
         "only a proven look-up repeats a post",
-        ENGINE,
-        "        elif self._may_be_sent_again(run) and await self._store.lookup_proven():\n",
-        "        elif self._may_be_sent_again(run):\n",
+        LOOKUP,
+        "if silence.repeatable and silence.proven else",
+        "if silence.repeatable else",
     ),
     guard(
         "only a proven look-up gives back",
-        ENGINE,
-        "self._clock.elapsed(posted_at) >= ABSENT_S and await self._store.lookup_proven():",
-        "self._clock.elapsed(posted_at) >= ABSENT_S:",
+        LOOKUP,
+        "if silence.passed_s >= ABSENT_S and silence.proven else",
+        "if silence.passed_s >= ABSENT_S else",
     ),
     guard(
         "a proof is a run that was shown in time",
@@ -82,7 +78,7 @@ GUARDS = [
         "FRESH_SHARE * self._limits.settle_s - later_s",
         "99 * self._limits.settle_s",
     ),
-    guard("three unclear posts at most", RUNS, "UNCLEAR_POSTS_MAX = 3", "UNCLEAR_POSTS_MAX = 99"),
+    guard("three unclear posts at most", LOOKUP, "UNCLEAR_POSTS_MAX = 3", "UNCLEAR_POSTS_MAX = 99"),
     guard(
         "a named run carries our reference",
         ENGINE,
