@@ -12,7 +12,8 @@ The way of one `/veo`, from the click to the posted video:
    and has `bot.runflow.Runflow.submit` send the order, and `_look_up` finds out what one without a clear
    answer bought (`bot.lookup` says what finding nothing is worth); `_observe` reads the run's record until
    it has an end, woken by its own pauses or by a callback through `bot.web`; `_settle` resolves the holds
-   by what Runflow billed; `bot.delivery.Deliverer` streams the clip to disk and has `cogs.delivery.DiscordFront.post` post it.
+   by what Runflow billed; `bot.delivery.Deliverer` streams the clip to disk and has
+   `cogs.delivery.DiscordFront.post` post it.
 4. After each step the row says what is next, so any process can go on where the last one stopped.
 
 Where things are:
