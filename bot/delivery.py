@@ -34,7 +34,7 @@ from bot.ports import (
     TooLarge,
     Unreadable,
 )
-from bot.runs import Delivery, Notice, Run, growing_pause, jittered
+from bot.runs import COST_CHECKS_S, Delivery, Notice, Run, growing_pause, jittered
 
 log = logging.getLogger("veo.delivery")
 
@@ -264,7 +264,9 @@ class Deliverer:
         if gone or ((closed or refused) and run.direct) or self._tried_for(run, GIVE_UP_S):
             log.error("given up run=%s: its message cannot be posted", run.run_id)
             return RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(run))
-        pause = jittered(self._chance, growing_pause(self._first_pause_s, run.delivery_tries - 1, PAUSE_MAX_S))
+        longest = growing_pause(self._first_pause_s, run.delivery_tries - 1, PAUSE_MAX_S)
+        tried_s = self._clock.elapsed(run.first_try_at or now)  # each start is a try, too, and proves nothing
+        pause = jittered(self._chance, min(longest, max(self._first_pause_s, tried_s)))
         wait_s = error.wait_s if isinstance(error, Unreadable | ClipUnavailable) else None
         changes = RunChanges(delivery=Delivery.PENDING, due_at=now + max(pause, wait_s or 0.0))
         if attempt.uploading:
@@ -290,4 +292,8 @@ def cost_wait_s(run: Run, clock: Clock) -> float | None:
     """In how many seconds an ended run is read again for its cost; None where that is not worth asking for."""
     if run.ended_at is None or run.cost_check_s is None:
         return None
-    return max(0.0, run.cost_check_s - clock.elapsed(run.ended_at))
+    wait_s = run.cost_check_s - clock.elapsed(run.ended_at)
+    if run.cost_checked_at is not None:  # a clock that was set while nobody ran would use all the checks up at once
+        apart_s = COST_CHECKS_S[run.cost_checks] - COST_CHECKS_S[run.cost_checks - 1]
+        wait_s = max(wait_s, apart_s - clock.elapsed(run.cost_checked_at))
+    return max(0.0, wait_s)

@@ -33,7 +33,6 @@ from bot.ports import (
 )
 from bot.quota import Policy, Spender
 from bot.runs import (
-    COST_CHECKS_S,
     EMPTY_S,
     MISSING,
     MISSING_S,
@@ -533,10 +532,8 @@ class Engine:
         if asked is None or asked.delivery_open:
             return asked
         wait_s = cost_wait_s(asked, self._clock)
-        if wait_s == 0.0:  # Runflow could not be read, or the clock says that time flew
-            earlier_s, later_s = COST_CHECKS_S[max(0, asked.cost_checks - 1)], COST_CHECKS_S[asked.cost_checks]
-            was_read = asked.cost_checks > run.cost_checks
-            wait_s = later_s - earlier_s if was_read else self._pause(asked, None)
+        if wait_s == 0.0:  # Runflow could not be read
+            wait_s = self._pause(asked, None)
         due_at = None if wait_s is None else self._clock.now() + wait_s
         return await self._stay(asked, due_at=due_at, tries=asked.tries + 1)
 
@@ -551,8 +548,9 @@ class Engine:
             run = await self._store.correct(run, seen.cost_u, now=self._clock.now())
             log.info("cost named late run=%s charged_u=%d", run.run_id, run.charged_u)
             _tell_off_quote(run)
-        changes = RunChanges(cost_checks=run.cost_checks + 1, tries=0)
-        return await self._store.advance(run, run.state, now=self._clock.now(), changes=changes)
+        now = self._clock.now()
+        changes = RunChanges(cost_checks=run.cost_checks + 1, cost_checked_at=now, tries=0)
+        return await self._store.advance(run, run.state, now=now, changes=changes)
 
     # Small helpers
 

@@ -177,6 +177,7 @@ class RunChanges(TypedDict, total=False):
     overdue: bool
     unknown_told: bool
     cost_checks: int
+    cost_checked_at: float
     notice: Notice
     delivery: Delivery
     delivery_tries: int

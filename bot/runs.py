@@ -161,7 +161,8 @@ class Run:
     ended_at: float | None
     ending: Ending | None
     cost_u: int | None  # what Runflow says it cost; None: not said (yet)
-    cost_checks: int
+    cost_checks: int  # how often it was read again for that
+    cost_checked_at: float | None  # when it last was
     seed_used: int | None
     took_ms: int | None
     failure_code: str | None

@@ -389,6 +389,8 @@ ALTER TABLE run ADD COLUMN unknown_told INTEGER NOT NULL DEFAULT 0 CHECK (unknow
 UPDATE run SET unknown_told = 1 WHERE notice = 'unknown' AND delivery IN ('delivered', 'undeliverable');
 -- Whether its message is posted without the member's words, to which the place objects.
 ALTER TABLE run ADD COLUMN plain INTEGER NOT NULL DEFAULT 0 CHECK (plain IN (0, 1));
+-- When it was last read for a cost that was not named with its end.
+ALTER TABLE run ADD COLUMN cost_checked_at REAL;
 -- How often its clip could not be uploaded.
 ALTER TABLE run ADD COLUMN uploads INTEGER NOT NULL DEFAULT 0 CHECK (uploads >= 0);
 -- Whether it waits until a place is free: looked at then, or when it is to be given up.

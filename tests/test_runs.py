@@ -73,6 +73,7 @@ def a_run(**changes: object) -> Run:
         ending=None,
         cost_u=None,
         cost_checks=0,
+        cost_checked_at=None,
         seed_used=None,
         took_ms=None,
         failure_code=None,

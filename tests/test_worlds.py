@@ -22,6 +22,7 @@ KEPT = {
     128: "a store that goes down between an order and its answer",
     204: "death while the store is being closed",
     788305749: "a disk that fails at the end of a refused wish, so that its transaction stayed open",
+    1002401: "a clock that was set by days between two starts, and a cost that was named two hours late",
     1296: "an order that arrives late, is listed later still, and one old answer of the list",
 }
 
