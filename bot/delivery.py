@@ -20,6 +20,7 @@ from bot.ports import (
     NONCE_S,
     ClipNotKept,
     ClipTooBig,
+    ClipTooSlow,
     ClipUnavailable,
     Clock,
     Front,
@@ -44,6 +45,8 @@ _TROUBLE = (
 )
 
 TRANSFERS_AT_ONCE = 4  # clips on their way from Runflow to disk, or from disk to Discord
+POSTS_AT_ONCE = 12  # messages without a clip: of a place that takes few at a time they wait in the library
+LINE_PAUSE_S = 60.0  # who waits for one of these is called; after so long it is looked at all the same
 SHOWS_AT_ONCE = 2  # beside those: clips that members ask for again
 UPLOADS_MAX = 3  # a clip that could not be uploaded so often is given as a link
 PAUSE_MAX_S = 900.0
@@ -63,6 +66,14 @@ class _Try:
     unseen: bool = False  # and it could not be looked for
     looked_at: float | None = None  # when it was looked for
     uploading: bool = False  # it came as far as to upload the clip
+
+
+class _Line:
+    """So many places, and the ids of the runs that wait for one, in their order."""
+
+    def __init__(self, places: int) -> None:
+        self.places = asyncio.Semaphore(places)
+        self.waiting: dict[str, None] = {}
 
 
 @dataclass(kw_only=True)
@@ -101,7 +112,7 @@ class Deliverer:
         self._clock = clock
         self._chance = chance
         self._first_pause_s = first_pause_s
-        self._transfers = asyncio.Semaphore(TRANSFERS_AT_ONCE)
+        self._transfers, self._posts = _Line(TRANSFERS_AT_ONCE), _Line(POSTS_AT_ONCE)
         self._shows = asyncio.Semaphore(SHOWS_AT_ONCE)
         self._showing = Counter[str]()  # run id -> how many show its clip at this moment
 
@@ -118,7 +129,8 @@ class Deliverer:
         self._showing[run.run_id] += 1
         try:
             async with self._shows:
-                clip.path = await self._attachable(run, limit_bytes)
+                with suppress(ClipTooSlow):  # then a link to it is what can be given
+                    clip.path = await self._attachable(run, limit_bytes)
                 yield clip
         finally:
             self._showing[run.run_id] -= 1
@@ -155,11 +167,32 @@ class Deliverer:
 
     async def deliver(self, front: Front, run: Run) -> Run | None:
         """Try once to post what there is to tell; the run after it, or None where somebody else moved it."""
-        now = self._clock.now()
-        if run.notice == Notice.RESULT and run.shows_video and self._transfers.locked():
+        line = self._transfers if run.notice == Notice.RESULT and run.shows_video else self._posts
+        if line.places.locked():
             # Waiting here would take the place of a step that submits or settles.
-            changes = RunChanges(due_at=now + jittered(self._chance, self._first_pause_s))
+            line.waiting[run.run_id] = None
+            now = self._clock.now()
+            changes = RunChanges(due_at=now + jittered(self._chance, LINE_PAUSE_S))
             return await self._store.advance(run, run.state, now=now, changes=changes)
+        async with line.places:  # at once: nothing is awaited in between
+            line.waiting.pop(run.run_id, None)
+            after = await self._try(front, run)
+        await self._call_next(line)
+        return after
+
+    async def _call_next(self, line: _Line) -> None:
+        """Make the one due that has waited longest."""
+        while line.waiting:
+            run_id = next(iter(line.waiting))
+            del line.waiting[run_id]
+            run, now = await self._store.get(run_id), self._clock.now()
+            if run is None or not run.delivery_open:
+                continue
+            if await self._store.advance(run, run.state, now=now, changes=RunChanges(due_at=now)) is not None:
+                return
+
+    async def _try(self, front: Front, run: Run) -> Run | None:
+        now = self._clock.now()
         changes = RunChanges(first_try_at=run.first_try_at or now, delivery_tries=run.delivery_tries + 1)
         begun = await self._store.advance(run, run.state, now=now, changes=changes)
         if begun is None:
@@ -208,8 +241,11 @@ class Deliverer:
             with suppress(Unreadable, ClipUnavailable):  # then it may be uploaded after all
                 return await self._post_link(front, attempt)
         try:
-            async with self._transfers:
-                clip = await self._attachable(run, run.upload_limit_bytes)
+            clip = await self._attachable(run, run.upload_limit_bytes)
+        except ClipTooSlow:
+            if run.delivery_tries < UPLOADS_MAX:
+                raise
+            return await self._post_link(front, attempt)
         except ClipUnavailable:
             if not self._tried_for(run, CLIP_GIVE_UP_S):
                 raise
@@ -217,8 +253,7 @@ class Deliverer:
             return _Posted(message=await self._send(front, attempt, None), lost=True)
         if clip is not None:
             try:
-                async with self._transfers:
-                    return _Posted(message=await self._send(front, attempt, clip))
+                return _Posted(message=await self._send(front, attempt, clip))
             except TooLarge:
                 log.info("too large to attach run=%s bytes=%d", run.run_id, clip.stat().st_size)
         return await self._post_link(front, attempt)
@@ -260,7 +295,8 @@ class Deliverer:
             return RunChanges(uploads=UPLOADS_MAX, delivery=Delivery.PENDING, due_at=now)
         if not run.direct and (gone or closed_for_long or refused):
             log.warning("written to its member run=%s: its place takes no messages", run.run_id)
-            return RunChanges(direct=True, delivery=Delivery.PENDING, delivery_tries=0, first_try_at=None, due_at=now)
+            anew = RunChanges(delivery_tries=0, first_try_at=None, uploads=0)
+            return RunChanges(direct=True, delivery=Delivery.PENDING, due_at=now) | anew
         if gone or ((closed or refused) and run.direct) or self._tried_for(run, GIVE_UP_S):
             log.error("given up run=%s: its message cannot be posted", run.run_id)
             return RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(run))
@@ -269,7 +305,7 @@ class Deliverer:
         pause = jittered(self._chance, min(longest, max(self._first_pause_s, tried_s)))
         wait_s = error.wait_s if isinstance(error, Unreadable | ClipUnavailable) else None
         changes = RunChanges(delivery=Delivery.PENDING, due_at=now + max(pause, wait_s or 0.0))
-        if attempt.uploading:
+        if attempt.uploading and isinstance(error, PostFailed):
             changes["uploads"] = run.uploads + 1
         if doubtful:
             changes["delivery"] = Delivery.SENDING

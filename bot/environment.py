@@ -7,6 +7,7 @@ told by its name, and never by its value, which may be a secret.
 from __future__ import annotations
 
 import difflib
+import io
 import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
@@ -16,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from bot.errors import SettingsError
 
@@ -42,19 +43,33 @@ class Surroundings:
 def read(names: Collection[str], environment: Mapping[str, str], file: Path) -> Surroundings:
     """Find these settings: in the environment, else in the file, else as the image has them; empty is not there.
 
-    Raises OSError and UnicodeDecodeError where the file cannot be read.
+    Raises SettingsError where a line of the file cannot be read, OSError and UnicodeDecodeError where all of it cannot.
     """
     outside = {name.upper(): value for name, value in environment.items()}
     plain = {name: _plain(value) for name, value in outside.items() if name.removeprefix(IMAGE) in names}
     services = [name for name in names if _SERVICE_ADDRESS.match(plain.get(name, ""))]
     plain |= dict.fromkeys(services, "")
-    lines = dotenv_values(file, interpolate=False, encoding="utf-8-sig") if file.is_file() else {}
-    inside = {name.upper(): value or "" for name, value in lines.items()}
+    inside = {name.upper(): value for name, value in _lines(file)}
     values = {name: plain.get(name) or inside.get(name) or plain.get(f"{IMAGE}{name}") for name in names}
     return Surroundings(
         values={name: value for name, value in values.items() if value},
         remarks=(*_exposed(file), *map(_of_kubernetes, services), *_strangers(names, inside | outside)),
     )
+
+
+def _lines(file: Path) -> Iterator[tuple[str, str]]:
+    """Names and values, each as it is: what looks like a reference to another is none."""
+    if not file.is_file():
+        return
+    for binding in parse_stream(io.StringIO(file.read_text(encoding="utf-8-sig"))):
+        if binding.error:
+            line = binding.original.line
+            raise SettingsError(
+                f"Line {line} of {file} cannot be read: write NAME=VALUE, and a comment behind #; "
+                "what is not read there might be a limit."
+            )
+        if binding.key is not None:
+            yield binding.key, binding.value or ""
 
 
 def proxy_for(url: str) -> str | None:

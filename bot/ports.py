@@ -210,9 +210,9 @@ class Store(Protocol):
     """
 
     async def claim_due(self, now: float, *, lease_until: float, limit: int, total_max: int) -> list[Run]:
-        """The runs due by `now`: first those that were woken, then those at Runflow, then the others.
+        """The runs due by `now`: first those that were woken, then the longest waiting.
 
-        Behind them, oldest first, as many of those in line as there are free places of `total_max`. Each is due again
+        And as many of those in line, oldest first, as there are free places of `total_max`. Each is due again
         at `lease_until` at the latest, and in line no more.
 
         Reply addresses that are no longer valid by `now` are dropped on the way. A run that cannot be read is left out,
@@ -455,6 +455,10 @@ class ClipUnavailable(Exception):
 
 class ClipTooBig(ClipUnavailable):
     """The clip is larger than the operator lets pass through; only a link to it can be given."""
+
+
+class ClipTooSlow(ClipUnavailable):
+    """The clip comes in drips; a link to it can be given."""
 
 
 class ClipNotKept(ClipUnavailable):

@@ -34,7 +34,17 @@ from yarl import URL
 from bot.errors import SettingsError
 from bot.films import MP4, NoFilm, film_of
 from bot.ledger import parse_cost
-from bot.ports import Accepted, ClipNotKept, ClipTooBig, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
+from bot.ports import (
+    Accepted,
+    ClipNotKept,
+    ClipTooBig,
+    ClipTooSlow,
+    ClipUnavailable,
+    NotSent,
+    Refused,
+    Unclear,
+    Unreadable,
+)
 from bot.runs import Ending, Observation, Run, VeoRequest, growing_pause
 
 log = logging.getLogger("veo.runflow")
@@ -313,7 +323,7 @@ class Runflow:
             size += len(chunk)
             took_s = asyncio.get_running_loop().time() - begun
             if took_s > SLOW_S and size < took_s * BYTES_PER_S_MIN:
-                raise ClipUnavailable("it drips, and others wait for its place")
+                raise ClipTooSlow("it comes in drips, and others wait for its place")
             if size > self._clip_bytes_max:
                 raise ClipTooBig(f"it is larger than CLIP_MAX_MB allows ({self._clip_bytes_max} bytes)")
             try:
@@ -658,11 +668,14 @@ class Quiet:
 
     def hear(self, status: int, headers: Mapping[str, str]) -> None:
         """Keep what an answer says of waiting."""
-        wait_s = _retry_after(headers) if status == 429 or status >= 500 else None
-        self._refused = self._refused + 1 if status == 429 else 0
-        if wait_s is None and status == 429:
-            wait_s = growing_pause(QUIET_FIRST_S, self._refused - 1, QUIET_MAX_S)
-        self._until = max(self._until, asyncio.get_running_loop().time() + (wait_s or 0.0))
+        if status != 429:  # a 503 may be of one record alone, and is for whoever asked
+            self._refused = 0
+            return
+        if self.left_s() == 0.0:  # else it answers a call of before, of the same burst
+            self._refused += 1
+        said_s = _retry_after(headers)
+        wait_s = growing_pause(QUIET_FIRST_S, self._refused - 1, QUIET_MAX_S) if said_s is None else said_s
+        self._until = max(self._until, asyncio.get_running_loop().time() + wait_s)
 
 
 async def _limited_body(response: aiohttp.ClientResponse) -> bytes:

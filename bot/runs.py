@@ -82,7 +82,8 @@ class RunState(StrEnum):
 
 
 MOVES: dict[RunState, frozenset[RunState]] = {
-    RunState.RESERVED: frozenset({RunState.SUBMITTING, RunState.FAILED, RunState.RUNNING}),  # an earlier POST was it
+    # An earlier POST was it, or may have been.
+    RunState.RESERVED: frozenset({RunState.SUBMITTING, RunState.FAILED, RunState.RUNNING, RunState.AMBIGUOUS}),
     RunState.SUBMITTING: frozenset({RunState.RESERVED, RunState.AMBIGUOUS, RunState.RUNNING, RunState.FAILED}),
     RunState.AMBIGUOUS: frozenset({RunState.RUNNING, RunState.UNKNOWN, RunState.RESERVED}),  # again: it never arrived
     RunState.RUNNING: frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.UNKNOWN}),

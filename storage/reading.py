@@ -6,7 +6,6 @@ Such a connection never makes a checkpoint, so that the writer stays the only on
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +20,7 @@ from bot.ports import Act
 from bot.quota import EVERYWHERE
 from bot.report import RunFact
 from bot.runs import Ending, RunState
-from storage.sqlite import database_path
+from storage.sqlite import database_path, names_of
 
 Result = TypeVar("Result")
 
@@ -112,7 +111,7 @@ def _fact(row: tuple[Any, ...]) -> RunFact:
     return RunFact(
         **values
         | {
-            "roles": tuple(role for role in json.loads(values["roles"]) if role != server),
+            "roles": tuple(role for role in names_of(values["roles"]) if role != server),
             "state": RunState(values["state"]),
             "ending": None if ending is None else Ending(ending),
         }

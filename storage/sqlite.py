@@ -39,6 +39,15 @@ from storage.writer import Writer
 
 log = logging.getLogger("veo.storage")
 
+
+def names_of(text: str) -> tuple[str, ...]:
+    """A stored list of names. Raises ValueError, TypeError where it is none."""
+    names = json.loads(text)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError("a name is a text")
+    return tuple(names)
+
+
 _CONVERTED: dict[str, Callable[[Any], object]] = {
     "state": RunState,
     "ending": Ending,
@@ -50,7 +59,7 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
     "direct": bool,
     "plain": bool,
     "in_line": bool,
-    "roles": lambda text: tuple(json.loads(text)),
+    "roles": names_of,
     "request": lambda text: VeoRequest.of(json.loads(text)),
 }
 _RUN_FIELDS = tuple(field.name for field in fields(Run))
@@ -76,8 +85,8 @@ _UNTOUCHED: dict[str, Any] = dict.fromkeys(
 _RUN = f"SELECT {', '.join(_RUN_FIELDS)} FROM run_view"
 _OPEN = ", ".join(f"'{state}'" for state in sorted(IN_FLIGHT | {RunState.RESERVED}))
 _ENDED = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
-# What was woken is due since for ever; what was not ordered yet comes behind all that was.
-_DUE = "SELECT run_id FROM run WHERE due_at <= :now ORDER BY state = 'reserved' AND due_at > 0, due_at LIMIT :limit"
+# What was woken is due since for ever; of what is due since a start, what was ordered comes first.
+_DUE = "SELECT run_id FROM run WHERE due_at <= :now ORDER BY due_at, state = 'reserved' LIMIT :limit"
 _NEXT_IN_LINE = (
     "SELECT run_id FROM run WHERE in_line = 1 ORDER BY created_at, run_id LIMIT max(0, min(:limit, :total_max - "
     f"(SELECT count(*) FROM run WHERE state IN ({_OPEN}) AND in_line = 0 AND parked_at IS NULL AND NOT overdue)))"
@@ -300,10 +309,11 @@ class SqliteStore:
     async def claim_due(self, now: float, *, lease_until: float, limit: int, total_max: int) -> list[Run]:
         def job(db: Database) -> list[Run]:
             db.execute("UPDATE run SET reply_to = NULL, reply_until = NULL WHERE reply_until <= :now", {"now": now})
-            due = db.execute(_DUE, {"now": now, "limit": limit}).fetchall()
-            claimed = [_claim(db, run_id, now, lease_until) for (run_id,) in due]
-            line = db.execute(_NEXT_IN_LINE, {"limit": limit - len(due), "total_max": total_max}).fetchall()
-            claimed += [_claim(db, run_id, now, lease_until) for (run_id,) in line]
+            # However much is due: of those in line there are no more than free places, and each takes one once.
+            line = db.execute(_NEXT_IN_LINE, {"limit": limit, "total_max": total_max}).fetchall()
+            next_ = [_claim(db, run_id, now, lease_until) for (run_id,) in line]
+            due = db.execute(_DUE, {"now": now, "limit": limit - len(line)}).fetchall()
+            claimed = [_claim(db, run_id, now, lease_until) for (run_id,) in due] + next_
             return [run for run in claimed if run is not None]
 
         return await self._writer.write(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -40,8 +41,8 @@ async def delivered(world: Scene, runs: int) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [f"request = {NO_PROMPT}", f"request = {NO_LIST}", "roles = '7'"],
-    ids=["no-prompt", "a-list", "no-roles"],
+    [f"request = {NO_PROMPT}", f"request = {NO_LIST}", "roles = '7'", """roles = '[{"id": "1"}]'"""],
+    ids=["no-prompt", "a-list", "no-roles", "no-names"],
 )
 @pytest.mark.parametrize("state", ["reserved", "running"])
 async def test_a_row_that_cannot_be_read_stops_no_other(tmp_path: Path, state: str, damage: str) -> None:
@@ -227,6 +228,80 @@ async def test_a_video_is_shown_again_while_deliveries_hang(tmp_path: Path) -> N
         assert len(shown["attachments"]) == 1
 
 
+async def test_who_orders_does_not_wait_for_clips_that_hang(tmp_path: Path) -> None:
+    """More of them than steps at once, all found at a start: but for the transfers none keeps its step."""
+    async with scene(
+        tmp_path, runflow={"end": "never"}, QUOTA_RUNS_IN_FLIGHT="99", RUNS_IN_FLIGHT_TOTAL="99", QUOTA_USER_USD="999"
+    ) as world:
+        for number in range(36):
+            await world.veo(f"fox {number} [stall]", **CHEAP)
+        await world.until("SELECT 1 WHERE (SELECT count(*) FROM run WHERE state = 'running') = 36")
+        await world.kill()
+        for made in list(world.runflow.runs):
+            await world.runflow.finish(made, end="succeeded")
+        await world.start()
+        await world.until("SELECT 1 WHERE (SELECT count(*) FROM run WHERE state = 'succeeded') = 36")
+        await world.veo("a red fox", **CHEAP)
+        await world.until("SELECT 1 FROM run WHERE state = 'running'")
+        (hanging,) = world.rows("SELECT count(*) AS n FROM run WHERE delivery = 'pending' AND delivery_tries > 0")
+        assert hanging["n"] <= 4
+
+
+async def test_who_orders_does_not_wait_for_what_a_channel_takes_slowly(tmp_path: Path) -> None:
+    """Discord takes five messages in five seconds; sixty ends at once leave steps for orders."""
+    async with scene(
+        tmp_path, runflow={"end": "never"}, QUOTA_RUNS_IN_FLIGHT="99", RUNS_IN_FLIGHT_TOTAL="99", QUOTA_USER_USD="999"
+    ) as world:
+        for number in range(60):
+            await world.veo(f"fox {number}", **CHEAP)
+        await world.until("SELECT 1 WHERE (SELECT count(*) FROM run WHERE state = 'running') = 60")
+        for made in list(world.runflow.runs):
+            await world.runflow.finish(made, end="failed")
+        await world.veo("a red fox", **CHEAP)
+        async with asyncio.timeout(4):
+            await world.until("SELECT 1 FROM run WHERE posts = 1 AND json_extract(request, '$.prompt') = 'a red fox'")
+        await world.kill()
+
+
+async def test_an_order_that_a_callback_says_was_bought_can_be_released(tmp_path: Path) -> None:
+    """Its record can never be read: past the deadline it is told as unknown, and takes no place."""
+    async with scene(
+        tmp_path,
+        runflow={"read": "503", "read_fault_times": 10**6, "end": "never"},
+        RUN_DEADLINE_S="1",
+        RUNS_IN_FLIGHT_TOTAL="1",
+        QUOTA_RUNS_IN_FLIGHT="9",
+        RUNFLOW_CALLBACK_SECRETS="",
+    ) as world:
+        await world.veo("first", **CHEAP)
+        await world.until("SELECT 1 FROM run WHERE state = 'running'")
+        named = await world.veo("second", **CHEAP)
+        await world.until("SELECT 1 FROM run WHERE in_line")
+        (row,) = world.rows("SELECT callback_token FROM run WHERE in_line")
+        (job,) = world.runflow.runs
+        address = f"{world.web_url}/callbacks/runflow/{row['callback_token']}"
+        async with aiohttp.ClientSession() as session, session.post(address, json={"run_id": job}) as answer:
+            assert answer.status == 202
+        await world.end_of(named, kind="unknown")
+        assert "the $0.80 held" in await world.act("refund", run=await world.run_id(named), reason="nobody can tell")
+
+
+async def test_a_place_that_is_closed_for_a_moment_still_gets_the_file(tmp_path: Path) -> None:
+    """That it took no message says nothing about the file."""
+    async with scene(tmp_path) as world:
+        world.discord.fault("POST", rf"/channels/{world.channel.id}/messages", status=403, code=50083, times=3)
+        message = await world.end_of(await world.veo("a red fox", **CHEAP))
+        assert len(message["attachments"]) == 1
+
+
+async def test_a_clip_that_always_drips_becomes_a_link(tmp_path: Path) -> None:
+    """Not lost after a day: there is an address for it."""
+    async with scene(tmp_path, before="import bot.runflow as r; r.SLOW_S, r.BYTES_PER_S_MIN = 0.0, 10**12\n") as world:
+        message = await world.end_of(await world.veo("a red fox", **CHEAP))
+        assert message["attachments"] == []
+        assert re.search(r"^https?://\S+$", message["content"], re.MULTILINE)
+
+
 async def test_a_clip_that_comes_after_its_run_was_told_as_empty_can_be_shown(tmp_path: Path) -> None:
     """Whenever Runflow is read again it may have the clip by now."""
     async with scene(tmp_path) as world:
@@ -383,8 +458,8 @@ CUTS = [
         without(
             "a free place lets the next one in",
             "storage.sqlite:SqliteStore.claim_due",
-            "for (run_id,) in line",
-            "for (run_id,) in []",
+            "for (run_id,) in line]",
+            "for (run_id,) in []]",
         ),
         test_who_waits_for_a_place_costs_nothing_and_comes_in_turn,
     ),
@@ -403,7 +478,10 @@ CUTS = [
     ),
     (
         without(
-            "what is shown has its own transfers", "bot.delivery:Deliverer.shown", "self._shows:", "self._transfers:"
+            "what is shown has its own transfers",
+            "bot.delivery:Deliverer.shown",
+            "self._shows:",
+            "self._transfers.places:",
         ),
         test_a_video_is_shown_again_while_deliveries_hang,
     ),
