@@ -32,13 +32,13 @@ async def test_a_message_without_words_brings_the_video_all_the_same(tmp_path: P
 
 @pytest.mark.parametrize("fault", [TRIPS, "return object()"], ids=["ours", "found by the library"])
 async def test_a_message_that_cannot_be_made_is_not_tried_for_a_week(tmp_path: Path, fault: str) -> None:
-    """Four tries, without the prompt, with a link and to the member alone, each with its trace; then the card tells."""
+    """Five tries, without the prompt, with a link and to the member alone, each with its trace; then the card tells."""
     before = BREAK.format(module="cogs.buttons", name="receipt", fault=fault)
     async with scene(tmp_path, before=before) as world:
         used = await world.veo()
         await world.until("SELECT 1 FROM run WHERE delivery = 'undeliverable'")
-        assert world.log.count("a fault of ours: a message cannot be made") == 4
-        assert world.log.count("Traceback") == 4
+        assert world.log.count("a fault of ours: a message cannot be made") == 5
+        assert world.log.count("Traceback") == 5
         card = await used.wait(lambda each: "/veo-show" in status_of(each), timeout=WAIT_S)
         assert card["embeds"]
         assert world.posts() == []
