@@ -161,24 +161,24 @@ THEMES = {
 # The world that noticed when this list was made: from there on the search starts.
 NOTICED_BY = {
     "an unclear post is not repeated at once": 1,
-    "an intent that was cut off may have been sent": 38,
+    "an intent that was cut off may have been sent": 52,
     "the settle delay": 17,
     "what arrives late is to be seen too": 7,
-    "one empty answer is not enough": 8,
-    "only a proven look-up repeats a post": 28,
+    "one empty answer is not enough": 37,
+    "only a proven look-up repeats a post": 75,
     "only a proven look-up gives back": 3,
     "a proof is a run that was shown in time": 29,
     "three unclear posts at most": 4,
-    "a named run carries our reference": 65,
+    "a named run carries our reference": 166,
     "a post in doubt is looked for": 5,
-    "the intent to post is on disk before it": 62,
+    "the intent to post is on disk before it": 154,
     "a nonce that is fixed by the run": 15,
     "an unseen history proves nothing": 29,
     "a doubtful post is not repeated elsewhere": 9,
     "the clip of a flagged run is not posted": 2,
     "one wish is one run": 4,
     "a missing cost is asked for again": 8,
-    "doubt lasts as long as a post may arrive": 191,
+    "doubt lasts as long as a post may arrive": 539,
 }
 
 
