@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.errors import StoreDown
 from bot.media import Link, Media
 from bot.ports import (
     NONCE_S,
@@ -77,11 +77,11 @@ class _Line:
 
 
 @dataclass(kw_only=True)
-class Shown:
-    """A clip that is shown again. `path`: None where it cannot be attached; `kept`: its file is still needed behind."""
+class _Showing:
+    """A clip that members are shown again at this moment."""
 
-    path: Path | None = None
-    kept: bool
+    kept: bool  # it was on disk before, or a link to it was given out
+    members: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,29 +114,30 @@ class Deliverer:
         self._first_pause_s = first_pause_s
         self._transfers, self._posts = _Line(TRANSFERS_AT_ONCE), _Line(POSTS_AT_ONCE)
         self._shows = asyncio.Semaphore(SHOWS_AT_ONCE)
-        self._showing = Counter[str]()  # run id -> how many show its clip at this moment
+        self._showing: dict[str, _Showing] = {}  # by run id
 
     # Clips, also for whoever asks for one again
 
     @asynccontextmanager
-    async def shown(self, run: Run, limit_bytes: int | None) -> AsyncIterator[Shown]:
-        """The clip for whoever asks for it again, beside the deliveries, which do not wait for it.
+    async def shown(self, run: Run, limit_bytes: int | None) -> AsyncIterator[Path | None]:
+        """A clip that is asked for again, on disk in this block; None where it cannot be attached.
 
-        What was fetched for it is thrown away behind the block, unless it says that it is kept.
-        Raises Unreadable, ClipUnavailable.
+        It has transfers of its own, so deliveries never wait for it. What was fetched for it is deleted at the end,
+        unless a link to it was given out. Raises Unreadable, ClipUnavailable.
         """
-        clip = Shown(kept=self._holds(run))
-        self._showing[run.run_id] += 1
+        showing = self._showing.setdefault(run.run_id, _Showing(kept=self._holds(run)))
+        showing.members += 1
         try:
             async with self._shows:
+                path = None
                 with suppress(ClipTooSlow):  # then a link to it is what can be given
-                    clip.path = await self._attachable(run, limit_bytes)
-                yield clip
+                    path = await self._attachable(run, limit_bytes)
+                yield path
         finally:
-            self._showing[run.run_id] -= 1
-            if not self._showing[run.run_id]:
+            showing.members -= 1
+            if not showing.members:
                 del self._showing[run.run_id]
-                if not clip.kept and not run.delivery_open:
+                if not showing.kept and not run.delivery_open:
                     self._media.discard(run.file_name)
 
     async def _attachable(self, run: Run, limit_bytes: int | None) -> Path | None:
@@ -158,6 +159,8 @@ class Deliverer:
     async def link(self, run: Run) -> Link:
         """A fresh link to a clip: our own where it lies on disk and we have an address, else Runflow's."""
         if self._holds(run) and (ours := self._media.link(run.file_name)):
+            if showing := self._showing.get(run.run_id):
+                showing.kept = True
             return ours
         if run.provider_id is None:
             raise ClipUnavailable("the run has no clip")
@@ -177,7 +180,8 @@ class Deliverer:
         async with line.places:  # at once: nothing is awaited in between
             line.waiting.pop(run.run_id, None)
             after = await self._try(front, run)
-        await self._call_next(line)
+        with suppress(StoreDown):  # they look again by themselves
+            await self._call_next(line)
         return after
 
     async def _call_next(self, line: _Line) -> None:
@@ -290,7 +294,7 @@ class Deliverer:
         if refused and not run.plain:
             log.warning("posted without the member's words run=%s: %s", run.run_id, error)
             return RunChanges(plain=True, delivery=Delivery.PENDING, due_at=now)
-        if refused and attempt.uploading:
+        if refused and attempt.uploading and run.uploads < UPLOADS_MAX:
             log.warning("given as a link run=%s: its place takes no such file", run.run_id)
             return RunChanges(uploads=UPLOADS_MAX, delivery=Delivery.PENDING, due_at=now)
         if not run.direct and (gone or closed_for_long or refused):

@@ -252,16 +252,16 @@ class Engine:
 
     async def _submit(self, front: Front, run: Run) -> Run | None:
         now = self._clock.now()
+        left_s = self._limits.deadline_s - self._clock.watched(run.created_at)  # to be down for long is no waiting
         try:
             named = await self._candidate(run)
         except Unreadable as error:
             log.warning("not sent again run=%s: the run that a callback named cannot be read (%s)", run.run_id, error)
-            if self._clock.watched(run.created_at) >= self._limits.deadline_s:  # perhaps it was bought
+            if left_s <= 0:  # perhaps it was bought
                 return await self._store.advance(run, RunState.AMBIGUOUS, now=now, changes=RunChanges(due_at=now))
             return await self._stay(run, due_at=now + self._pause(run, error.wait_s), tries=run.tries + 1)
         if named is not None:
             return await self._adopt(run, named)
-        left_s = self._limits.deadline_s - self._clock.watched(run.created_at)  # to be down for long is no waiting
         if left_s <= 0:
             return await self._give_up(run)
         begun = await self._store.begin_submit(run, now=now, total_max=self._limits.runs_total)
@@ -573,7 +573,7 @@ class Engine:
             longest_s=limits.poll_longest_s,
             deadline_s=limits.deadline_s,
         )
-        # Who is told to wait comes back spread out: else one that is refused for ever is the first each time.
+        # Spread the retries: otherwise a run that is always refused would come first each time.
         return max(jittered(self._chance, pause), min(wait_s or 0.0, PAUSE_MAX_S) * self._chance.uniform(1.0, 1.5))
 
 

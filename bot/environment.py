@@ -21,7 +21,7 @@ from dotenv.parser import parse_stream
 
 from bot.errors import SettingsError
 
-IMAGE = "IMAGE_"  # what an image says of NAME stands in IMAGE_NAME, for an empty NAME would take its place
+IMAGE = "IMAGE_"  # an image sets IMAGE_NAME for NAME, because an empty NAME from outside would override it
 # A name that begins so is ours or a mistake; WEB_, RUN_, PUBLIC_ and DATABASE_ also begin names of platforms.
 _OURS = ("QUOTA_", "PRICE_", "RUNFLOW_", "DISCORD_", "RUNS_", "POLL_", "CLIP_", "MEDIA_", "OPERATOR_", "PROMPT_")
 _NEAR, _NEAR_OURS = 0.8, 0.5  # as `difflib` counts likeness, from 0 to 1

@@ -1,4 +1,4 @@
-"""What the operator alone is told: whether the process lives, whether `/veo` would work now, and figures.
+"""For the operator only: whether the process is alive, whether `/veo` would work now, and the metrics.
 
 It has a listener of its own, so that nothing of it can be had where callbacks and clips are served.
 """

@@ -29,7 +29,7 @@ _LOST = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH})  # a
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What a listener grants whoever comes."""
+    """What a listener allows its clients."""
 
     head_s: float = 10.0  # until the head of the request is there, whole
     rest_s: float = 5.0  # for a body that nobody asked for
@@ -38,7 +38,7 @@ class Bounds:
 
 
 class Strangers:
-    """Counts what strangers do that only they can mend, and tells it in one line a minute at most.
+    """Counts the bad requests of strangers and logs them, at most one line a minute.
 
     Whoever can be reached by all can have its disk filled by any of them.
     """

@@ -483,7 +483,8 @@ class Provider(Protocol):
     async def fetch(self, provider_id: str, path: Path) -> None:
         """Stream the clip to `path`, whole and checked, or leave nothing.
 
-        Raises Unreadable, ClipUnavailable; of the latter ClipTooBig and ClipNotKept where a link can be given.
+        Raises Unreadable, ClipUnavailable; of the latter ClipTooBig, ClipTooSlow or ClipNotKept where a link can be
+        given.
         """
         ...
 

@@ -128,11 +128,10 @@ class Account(commands.Cog):
             jump, address = posted
             await _post(interaction, f"{head} · [first posted here](<{jump}>)\n{address}")
             return
-        async with self._deliverer.shown(run, interaction.filesize_limit) as clip:
-            if clip.path is not None and await _attach(interaction, run, head, clip.path):
+        async with self._deliverer.shown(run, interaction.filesize_limit) as path:
+            if path is not None and await _attach(interaction, run, head, path):
                 return
             link = await self._deliverer.link(run)
-            clip.kept = clip.kept or link.expires_at is not None
             rest = words.MESSAGE_CHARS_MAX - len(head) - 1
             await _post(interaction, f"{head}\n{words.too_large(link, rest)}")
 

@@ -1161,9 +1161,9 @@ async def test_a_video_without_a_place_is_kept(tmp_path: Path) -> None:
         run = await bench.live("1", BILLED["finished"])
         assert (run.delivery, run.charged_u) == (Delivery.UNDELIVERABLE, PRICE_U)
         assert "`/veo-show` tries it again" in words.status(run)
-        async with bench.engine._deliverer.shown(run, None) as clip:
-            assert clip.path is not None
-            assert clip.path.read_bytes() == b"clip"
+        async with bench.engine._deliverer.shown(run, None) as path:
+            assert path is not None
+            assert path.read_bytes() == b"clip"
         bench.wall.refusing = TooLarge()
         linked = await bench.live("2", BILLED["finished"])
         assert linked.delivery == Delivery.DELIVERED
