@@ -29,12 +29,12 @@ from zoneinfo import ZoneInfo
 
 from sqlite_utils import Database
 
+from bot.domain.limits import Level, Plan, Policy, Rule, RuleKind, Rules, check_access
+from bot.domain.runs import VeoRequest
 from bot.ports import Act, Change, NewRun, Wish
-from bot.quota import Level, Plan, Policy, Rule, RuleKind, Rules, check_access
-from bot.runs import VeoRequest
 from storage import SqliteStore, check_books, open_store
-from storage.sqlite import _admit
-from storage.writer import immediate
+from storage.sqlite.store import _admit
+from storage.sqlite.writer import immediate
 
 RUNS = 20_000  # that the database holds already, half of them in each month
 MEMBERS = 500

@@ -98,7 +98,7 @@ def _settings(*, env_example: bool) -> int:
 
 def _check_ledger() -> int:
     from bot import settings  # noqa: PLC0415 - see _run
-    from bot.ledger import usd  # noqa: PLC0415 - see _run
+    from bot.domain.money import usd  # noqa: PLC0415 - see _run
     from storage import prove  # noqa: PLC0415 - see _run
 
     proof = prove(settings.database_url())

@@ -11,25 +11,25 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from bot import runflow
-from bot.administration import Administration
-from bot.admission import Admission
 from bot.clock import SystemClock
-from bot.delivery import Deliverer
-from bot.engine import Engine, Limits
+from bot.domain.limits import Policy
+from bot.domain.money import PriceTable, to_micro
 from bot.environment import proxy_for
 from bot.errors import DatabaseError, StoreDown
-from bot.health import OperatorServer, Readiness
-from bot.ledger import PriceTable, to_micro
-from bot.listener import Bounds
 from bot.media import Media
 from bot.ports import Store
-from bot.quota import Policy
+from bot.runflow import connect as connect_runflow
+from bot.services.administration import Administration
+from bot.services.admission import Admission
+from bot.services.delivery import Deliverer
+from bot.services.engine import Engine, Limits
 from bot.settings import Settings, remarks
-from bot.telemetry import start_logging
-from bot.web import WebServer
+from bot.telemetry.logs import start_logging
+from bot.web.listener import Bounds
+from bot.web.operator import OperatorServer, Readiness
+from bot.web.public import WebServer
 from cogs import client as discord_front
-from cogs.delivery import DiscordFront
+from cogs.front import DiscordFront
 from storage import Archive, open_store
 
 log = logging.getLogger("veo.app")
@@ -79,7 +79,7 @@ async def _serve(settings: Settings) -> None:
         )
         media.prepare()
         provider = await stack.enter_async_context(
-            runflow.connect(
+            connect_runflow(
                 api_url=settings.runflow_api_url,
                 api_key=settings.runflow_api_key.get_secret_value(),
                 public_url=settings.public_url,

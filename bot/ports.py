@@ -12,10 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypedDict, TypeVar
 
+from bot.domain.limits import Level, Plan, Rule, Rules, Spender, Standing
+from bot.domain.report import RunFact
+from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
 from bot.media import Link
-from bot.quota import Level, Plan, Rule, Rules, Spender, Standing
-from bot.report import RunFact
-from bot.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
 
 Result = TypeVar("Result")
 
@@ -154,7 +154,7 @@ Approve = Callable[[Sequence[Standing]], Act]  # from where the levels stand bef
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """How a run ended. What it is charged follows from `cost_u` alone; see `bot.ledger.settle`."""
+    """How a run ended. What it is charged follows from `cost_u` alone; see `bot.domain.money.settle`."""
 
     ending: Ending
     cost_u: int | None = None

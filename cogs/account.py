@@ -9,14 +9,14 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.admission import Admission
-from bot.delivery import Deliverer
+from bot.domain.runs import Ending, Run
 from bot.errors import Refusal
 from bot.media import film_on
 from bot.ports import ClipUnavailable, Unreadable
-from bot.runs import Ending, Run
+from bot.services.admission import Admission
+from bot.services.delivery import Deliverer
 from cogs import words
-from cogs.delivery import DiscordFront, is_too_large
+from cogs.front import DiscordFront, is_too_large
 from cogs.servers import Servers
 from cogs.veo import acknowledge, check_permissions, spender_of
 

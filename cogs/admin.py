@@ -16,12 +16,12 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.administration import Administration
+from bot.domain.limits import TOTAL, RuleKind, Spender, Standing, channel_scope, member_scope, role_scope, server_scope
+from bot.domain.money import PeriodKind, usd
+from bot.domain.report import Report
 from bot.errors import BadRequest, Refusal
-from bot.ledger import PeriodKind, usd
 from bot.ports import Admin
-from bot.quota import TOTAL, RuleKind, Spender, Standing, channel_scope, member_scope, role_scope, server_scope
-from bot.report import Report
+from bot.services.administration import Administration
 from cogs import answers, chart, words
 from cogs.embeds import new_embed
 from cogs.servers import Servers

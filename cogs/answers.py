@@ -11,7 +11,7 @@ from typing import Any
 import discord
 
 from cogs import words
-from cogs.delivery import is_too_large
+from cogs.front import is_too_large
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from typing import Literal
 
 import discord
 
-from bot.ledger import usd
+from bot.domain.limits import Over, most_u
+from bot.domain.money import usd
 from bot.ports import Offer
-from bot.quota import Over, most_u
 from cogs import words
 
 PREFIX = "veo"

@@ -12,8 +12,8 @@ from itertools import chain, count
 
 from PIL import Image, ImageDraw, ImageFont
 
-from bot.ledger import USD_U, plain_usd
-from bot.report import Group
+from bot.domain.money import USD_U, plain_usd
+from bot.domain.report import Group
 
 WIDTH, HEIGHT = 640, 240
 BACKGROUND = (30, 31, 38)

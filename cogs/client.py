@@ -18,13 +18,13 @@ from discord import app_commands
 from discord.ext import commands
 from yarl import URL
 
-from bot.administration import Administration
-from bot.admission import Admission
-from bot.delivery import Deliverer
 from bot.errors import Refusal, SettingsError, StartError
+from bot.services.administration import Administration
+from bot.services.admission import Admission
+from bot.services.delivery import Deliverer
 from cogs.account import Account
 from cogs.admin import Admins
-from cogs.delivery import UNREADABLE, DiscordFront
+from cogs.front import UNREADABLE, DiscordFront
 from cogs.gateway import stay_connected
 from cogs.presses import Presses
 from cogs.servers import Servers

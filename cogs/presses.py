@@ -10,11 +10,11 @@ import aiohttp
 import discord
 from discord.ext import commands
 
-from bot.admission import AddsMore, Admission, Answer
 from bot.errors import NotAllowed, OfferGone, Refusal
 from bot.ports import Offer, OfferState, PostFailed
+from bot.services.admission import AddsMore, Admission, Answer
 from cogs import buttons, words
-from cogs.delivery import NETWORK_ERRORS, NOBODY, DiscordFront, person
+from cogs.front import NETWORK_ERRORS, NOBODY, DiscordFront, person
 from cogs.servers import CannotTell, NotHere, Servers
 from cogs.veo import acknowledge, check_permissions, reply_of, reply_until, roles_of, spender_of
 

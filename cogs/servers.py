@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import discord
 
-from bot.administration import Administration
+from bot.domain.limits import EVERYWHERE
 from bot.errors import NotAllowed, Refusal
 from bot.ports import Admin
-from bot.quota import EVERYWHERE
-from cogs.delivery import NETWORK_ERRORS
+from bot.services.administration import Administration
+from cogs.front import NETWORK_ERRORS
 
 log = logging.getLogger("veo.discord")
 

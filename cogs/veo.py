@@ -12,13 +12,13 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.admission import Admission, AskFirst
+from bot.domain.limits import OverLimit, Spender
+from bot.domain.runs import SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
 from bot.errors import BadRequest, Refusal
 from bot.ports import Offer, Wish
-from bot.quota import OverLimit, Spender
-from bot.runs import SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
+from bot.services.admission import Admission, AskFirst
 from cogs import buttons, embeds, words
-from cogs.delivery import Reply
+from cogs.front import Reply
 from cogs.servers import Servers
 
 log = logging.getLogger("veo.discord")

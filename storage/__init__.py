@@ -8,9 +8,9 @@ Callers speak in verbs of the business, each one transaction; see `bot.ports.Sto
 from __future__ import annotations
 
 from storage.audit import Proof, check_books, prove
-from storage.backup import back_up
 from storage.export import export_entries
-from storage.reading import Archive
-from storage.sqlite import SqliteStore, open_store
+from storage.sqlite.backup import back_up
+from storage.sqlite.reading import Archive
+from storage.sqlite.store import SqliteStore, open_store
 
 __all__ = ["Archive", "Proof", "SqliteStore", "back_up", "check_books", "export_entries", "open_store", "prove"]

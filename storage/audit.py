@@ -11,11 +11,11 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
+from bot.domain.runs import STATE_OF_ENDING, Ending
 from bot.errors import DatabaseError
-from bot.runs import STATE_OF_ENDING, Ending
-from storage import migrations
-from storage.books import COST_GIVEN
-from storage.sqlite import database_path
+from storage.sqlite import migrations
+from storage.sqlite.store import database_path
+from storage.verbs.books import COST_GIVEN
 
 _REBUILT = """
     SELECT level.scope, level.period_key,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal, TextIO
 
-from bot.ledger import plain_usd
-from bot.texts import as_cell
+from bot.domain.money import plain_usd
+from bot.domain.untrusted import as_cell
 from storage.audit import snapshot
 
 Format = Literal["csv", "jsonl"]

@@ -14,12 +14,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.administration import Administration
-from bot.admission import Admission, AskFirst
-from bot.ledger import PeriodKind, PriceTable
+from bot.domain.limits import Level, Policy, RuleKind, Rules, Standing
+from bot.domain.money import PeriodKind, PriceTable
+from bot.domain.runs import RESOLUTIONS, Duration, Ending, Run, RunState, VeoRequest
 from bot.ports import Admin, End, Offer, RunChanges
-from bot.quota import Level, Policy, RuleKind, Rules, Standing
-from bot.runs import RESOLUTIONS, Duration, Ending, Run, RunState, VeoRequest
+from bot.services.administration import Administration
+from bot.services.admission import Admission, AskFirst
 from storage import Archive, check_books
 from tests.money import PRICE_U, store_at, wish
 from tests.parts import HandClock

@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from bot.domain.limits import Policy
+from bot.domain.runs import Run, RunState
 from bot.ports import RunChanges
-from bot.quota import Policy
-from bot.runs import Run, RunState
 from storage import check_books, open_store
 from tests.money import Inline, empty_books, new_run
 

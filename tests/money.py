@@ -13,9 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+from bot.domain.limits import Rule
+from bot.domain.runs import VeoRequest
 from bot.ports import Act, Books, Change, NewRun, Wish
-from bot.quota import Rule
-from bot.runs import VeoRequest
 from storage import SqliteStore, open_store
 
 PRICE_U = 1_000_000

@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+from bot.domain.runs import Ending, Run, RunState
 from bot.ports import End, RunChanges
-from bot.runs import Ending, Run, RunState
-from storage import books, check_books
+from storage import check_books
+from storage.verbs import books
 from tests.core import ADA, Bot
 from tests.money import PRICE_U, new_run
 

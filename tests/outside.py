@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from bot.engine import Engine
+from bot.domain.limits import Standing
+from bot.domain.runs import Ending, Notice, Observation, Run
 from bot.errors import StoreDown
 from bot.media import Link
 from bot.ports import (
@@ -30,8 +31,7 @@ from bot.ports import (
     Unclear,
     Unreadable,
 )
-from bot.quota import Standing
-from bot.runs import Ending, Notice, Observation, Run
+from bot.services.engine import Engine
 
 if TYPE_CHECKING:
     from tests.worlds import World

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 from bot.clock import SystemClock
-from bot.delivery import Deliverer
-from bot.engine import Engine, Limits
+from bot.domain.limits import Policy
 from bot.media import Media
 from bot.ports import Clock, Provider, Store
-from bot.quota import Policy
+from bot.services.delivery import Deliverer
+from bot.services.engine import Engine, Limits
 
 LIMITS = Limits(
     runs_total=1000,

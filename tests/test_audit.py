@@ -18,13 +18,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlite_utils import Database
 
+from bot.domain.limits import Level, Policy, Rule, RuleKind
+from bot.domain.money import Period, PeriodKind
+from bot.domain.runs import Ending, Run, RunState
 from bot.errors import DatabaseError
-from bot.ledger import Period, PeriodKind
 from bot.ports import Act, Choice, End, Offer, OfferKind, RunChanges
-from bot.quota import Level, Policy, Rule, RuleKind
-from bot.runs import Ending, Run, RunState
-from storage import SqliteStore, check_books, migrations, open_store
+from storage import SqliteStore, check_books, open_store
 from storage.audit import INVARIANTS, MADE, POINTS, WHOLE, prove
+from storage.sqlite import migrations
 from tests.money import PRICE_U, lift_rule, new_run, put_rule, wish
 
 MONTH = Period(kind="month", key="2026-11", starts_at=0.0, resets_at=30.0)

@@ -20,10 +20,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bot.domain.limits import RuleKind, Spender
+from bot.domain.runs import RunState
 from bot.errors import BadRequest, NotAllowed, OfferGone
 from bot.ports import Admin
-from bot.quota import RuleKind, Spender
-from bot.runs import RunState
 from sandbox.discord import CommandRefused, Interaction
 from sandbox.discord.world import MANAGE_SERVER, SEND_MESSAGES, SEND_MESSAGES_IN_THREADS
 from tests import harness, test_delivery, test_limits
@@ -818,7 +818,7 @@ def roles_of(interaction, user):
     (
         Replaced(
             "the roles of the moment",
-            "bot.admission:Admission.confirm",
+            "bot.services.admission:Admission.confirm",
             """
 async def confirm(self, answer, member):
     offer = await self._books.offer_of(answer.offer_id)
@@ -844,7 +844,7 @@ def spender_for(interaction, member):
     (
         Replaced(
             "a request of this server",
-            "bot.admission:Admission.request_of",
+            "bot.services.admission:Admission.request_of",
             """
 async def request_of(self, offer_id, admin):
     return await self._books.offer_of(offer_id)
@@ -855,7 +855,7 @@ async def request_of(self, offer_id, admin):
     (
         Replaced(
             "a refund of this server",
-            "bot.administration:Administration._run_of",
+            "bot.services.administration:Administration._run_of",
             """
 async def _run_of(self, admin, run_id):
     return await self._books.get(run_id)
@@ -866,7 +866,7 @@ async def _run_of(self, admin, run_id):
     (
         Replaced(
             "a receipt of this server",
-            "bot.admission:Admission.receipt_of",
+            "bot.services.admission:Admission.receipt_of",
             """
 async def receipt_of(self, run_id, *, member, server):
     run = await self._books.get(run_id)
@@ -951,7 +951,7 @@ async def _ask(self, interaction, about):
     (
         Replaced(
             "who may ask the admins",
-            "bot.admission:check_access",
+            "bot.services.admission:check_access",
             "def check_access(who, rules):\n    return None",
         ),
         test_who_may_not_ask_may_not_ask_the_admins,
@@ -1008,7 +1008,7 @@ def check_permissions(interaction):
     (
         Replaced(
             "the author of a message",
-            "cogs.delivery:DiscordFront._is_notice",
+            "cogs.front:DiscordFront._is_notice",
             """
 def _is_notice(self, message, run):
     return message.content.rstrip().endswith(words.marker(run))
@@ -1019,7 +1019,7 @@ def _is_notice(self, message, run):
     (
         Replaced(
             "no address in a question",
-            "storage.sqlite:_without_reply",
+            "storage.sqlite.store:_without_reply",
             "def _without_reply(wish):\n    return wish",
         ),
         test_what_is_kept_of_a_question_opens_nothing,
@@ -1027,7 +1027,7 @@ def _is_notice(self, message, run):
     (
         Replaced(
             "the act of a release",
-            "storage.sqlite:SqliteStore.release",
+            "storage.sqlite.store:SqliteStore.release",
             """
 async def release(self, run, act, end):
     return await self._writer.write(lambda db: _settle(db, run, end, act.at))
@@ -1038,7 +1038,7 @@ async def release(self, run, act, end):
     (
         Replaced(
             "a rule is changed by what it is then",
-            "storage.sqlite:SqliteStore.decide",
+            "storage.sqlite.store:SqliteStore.decide",
             """
 async def decide(self, act, decision):
     change = decision(await self.rules(act.server))
@@ -1059,7 +1059,7 @@ async def decide(self, act, decision):
     (
         Replaced(
             "one act for one request",
-            "storage.sqlite:_is_known",
+            "storage.sqlite.store:_is_known",
             "def _is_known(db, act):\n    return False",
         ),
         test_an_act_that_is_kept_is_not_carried_out_again,
@@ -1067,7 +1067,7 @@ async def decide(self, act, decision):
     (
         Replaced(
             "the first answer counts",
-            "bot.administration:Administration.once",
+            "bot.services.administration:Administration.once",
             """
 async def once(self, admin, do):
     try:
@@ -1081,7 +1081,7 @@ async def once(self, admin, do):
     (
         Replaced(
             "a video is shown once for one command",
-            "bot.admission:Admission.is_first",
+            "bot.services.admission:Admission.is_first",
             "async def is_first(self, origin, said):\n    return True",
         ),
         test_a_gateway_that_tells_everything_twice_changes_nothing,
@@ -1089,7 +1089,7 @@ async def once(self, admin, do):
     (
         Replaced(
             "zero is nobody",
-            "bot.quota:Level.bound",
+            "bot.domain.limits:Level.bound",
             """
 def bound(self, granted_u, approved_u=0):
     bounds = [] if self.limit_u is None else [self.limit_u + granted_u]
@@ -1101,7 +1101,7 @@ def bound(self, granted_u, approved_u=0):
     (
         Replaced(
             "a period by its bounds",
-            "storage.books:_row_of",
+            "storage.verbs.books:_row_of",
             """
 def _row_of(db, level):
     sql = "SELECT period_key, held_u, spent_u FROM budget WHERE scope = ? AND period_key = ?"
@@ -1111,13 +1111,15 @@ def _row_of(db, level):
         test_limits.test_another_zone_passes_no_limit,
     ),
     (
-        Replaced("a refund within the charge", "storage.books:take_back", "def take_back(*args):\n    return None"),
+        Replaced(
+            "a refund within the charge", "storage.verbs.books:take_back", "def take_back(*args):\n    return None"
+        ),
         partial(test_limits.test_a_refund_and_a_cost_named_later_give_back_no_more_than_was_charged, late_u=0),
     ),
     (
         Replaced(
             "an extra belongs to its moment",
-            "storage.books:_extras_u",
+            "storage.verbs.books:_extras_u",
             """
 def _extras_u(db, server, levels):
     sql = (
@@ -1132,7 +1134,7 @@ def _extras_u(db, server, levels):
     (
         Replaced(
             "what a button says that it adds",
-            "bot.admission:most_u",
+            "bot.services.admission:most_u",
             "def most_u(over):\n    return 0",
         ),
         test_limits.test_an_approval_never_adds_more_than_its_button_says,
@@ -1140,7 +1142,7 @@ def _extras_u(db, server, levels):
     (
         Replaced(
             "the operators limit of the whole bot",
-            "bot.quota:Level.bound",
+            "bot.domain.limits:Level.bound",
             """
 def bound(self, granted_u, approved_u=0):
     bounds = [] if self.limit_u is None else [max(self.limit_u + granted_u, approved_u)]
@@ -1152,7 +1154,7 @@ def bound(self, granted_u, approved_u=0):
     (
         Replaced(
             "one request a member",
-            "storage.sqlite:_ask",
+            "storage.sqlite.store:_ask",
             """
 def _ask(db, offer_id, now, pause_s):
     db.execute("UPDATE offer SET asked_at = :now WHERE offer_id = :id", {"now": now, "id": offer_id})
@@ -1164,7 +1166,7 @@ def _ask(db, offer_id, now, pause_s):
     (
         Replaced(
             "what a callback says of an order",
-            "bot.engine:Engine._may_be_sent_again",
+            "bot.services.engine:Engine._may_be_sent_again",
             """
 def _may_be_sent_again(self, run):
     return run.unclear_posts < UNCLEAR_POSTS_MAX and not self._is_late(run)
@@ -1175,7 +1177,7 @@ def _may_be_sent_again(self, run):
     (
         Replaced(
             "extras of this server alone",
-            "storage.books:_extras_u",
+            "storage.verbs.books:_extras_u",
             """
 def _extras_u(db, server, levels):
     sql = "SELECT coalesce(sum(amount_u), 0) FROM ledger_entry WHERE scope = ? AND kind IN ('grant', 'refund')"

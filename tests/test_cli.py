@@ -20,8 +20,8 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from bot.ledger import period_at
-from bot.quota import Level
+from bot.domain.limits import Level
+from bot.domain.money import period_at
 from storage import open_store
 from storage.audit import INVARIANTS
 from tests.harness import ROOT, Scene, nursery, scene

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bot.delivery import CLOSED_S
-from bot.lookup import ABSENT_S, EMPTY_COUNTS_SHARE
+from bot.domain.lookup import ABSENT_S, EMPTY_COUNTS_SHARE
+from bot.domain.runs import LOOKUP_SAMPLE, RunState
 from bot.ports import NONCE_S, Unclear
-from bot.runs import LOOKUP_SAMPLE, RunState
+from bot.services.delivery import CLOSED_S
 from sandbox.discord import Channel, Interaction
 from tests.harness import WAIT_S, Scene, scene, status_of
 from tests.test_engine import seen, started

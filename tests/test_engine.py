@@ -12,15 +12,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.admission import Admission
-from bot.delivery import GIVE_UP_TRIES
-from bot.engine import Engine
+from bot.domain.limits import Policy, Standing
+from bot.domain.money import PriceTable
+from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
 from bot.errors import StoreDown
-from bot.ledger import PriceTable
 from bot.media import Link, Media
 from bot.ports import Accepted, ClipUnavailable, NotSent, PlaceClosed, PostFailed, Refused, Unclear, Unreadable, Wish
-from bot.quota import Policy, Standing
-from bot.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
+from bot.services.admission import Admission
+from bot.services.delivery import GIVE_UP_TRIES
+from bot.services.engine import Engine
 from bot.settings import Settings
 from storage import SqliteStore, check_books
 from tests.money import store_at
@@ -207,7 +207,7 @@ async def test_a_store_that_is_down_is_told_with_growing_pauses(
         down += 1
         raise StoreDown
 
-    monkeypatch.setattr("bot.engine.STORE_PAUSE_S", 0.001)
+    monkeypatch.setattr("bot.services.engine.STORE_PAUSE_S", 0.001)
     with monkeypatch.context() as patched:
         patched.setattr(bench.store, "claim_due", claim)
         bench.engine.look()

@@ -18,11 +18,11 @@ from typing import Any, Literal
 
 import pytest
 
+from bot.domain.limits import Level
+from bot.domain.money import Period
+from bot.domain.runs import Ending, RunState
 from bot.errors import DatabaseError
-from bot.ledger import Period
 from bot.ports import Act, End, RunChanges
-from bot.quota import Level
-from bot.runs import Ending, RunState
 from storage import SqliteStore, check_books, export_entries, open_store
 from storage.export import COLUMNS
 from tests.money import PRICE_U, new_run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cogs.delivery import is_ours
+from cogs.front import is_ours
 from tests.harness import WAIT_S, scene, status_of
 
 BREAK = """

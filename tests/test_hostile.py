@@ -26,13 +26,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from bot import runflow
+from bot.domain.runs import SEED_MAX, Observation, Run, VeoRequest
 from bot.errors import SettingsError
 from bot.ports import Accepted, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
-from bot.runflow import Runflow
-from bot.runs import SEED_MAX, Observation, Run, VeoRequest
+from bot.runflow import client as runflow
+from bot.runflow.client import Runflow
 from bot.settings import Settings, load_settings
-from bot.telemetry import MaskingFormatter
+from bot.telemetry.logs import MaskingFormatter
 from cogs import buttons
 from sandbox.discord import Interaction
 from tests.harness import API_KEY, SECRET, WAIT_S, Scene, nursery, scene

@@ -15,8 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.errors import BadAmount, SettingsError
-from bot.ledger import (
+from bot.domain.money import (
     AMOUNT_MAX_U,
     USD_U,
     Kind,
@@ -31,7 +30,8 @@ from bot.ledger import (
     to_micro,
     usd,
 )
-from bot.runs import DURATIONS, RESOLUTIONS, Duration, Resolution, VeoRequest
+from bot.domain.runs import DURATIONS, RESOLUTIONS, Duration, Resolution, VeoRequest
+from bot.errors import BadAmount, SettingsError
 from bot.settings import PRICES_USD_PER_SECOND
 
 # USD per run as published (docs.runflow.io /models/google/veo3.1 and fal.ai/models/fal-ai/veo3.1), written out.

@@ -19,14 +19,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.admission import CONFIRM_LIFE_S, DENIAL_PAUSE_S, REQUEST_LIFE_S, AddsMore, Answer, AskFirst
+from bot.domain.limits import EVERYWHERE, TOTAL, Level, OverLimit, Plan, RuleKind, Spender, TooManyInFlight, most_u
+from bot.domain.money import PeriodKind, period_at
+from bot.domain.runs import Duration, Ending, Run, RunState, VeoRequest
 from bot.errors import AskLater, BadAmount, BadRequest, NotAllowed, OfferGone, OverQuota, Refusal
-from bot.ledger import PeriodKind, period_at
 from bot.ports import Admin, End, Offer, OfferState
-from bot.quota import EVERYWHERE, TOTAL, Level, OverLimit, Plan, RuleKind, Spender, TooManyInFlight, most_u
-from bot.runs import Duration, Ending, Run, RunState, VeoRequest
+from bot.services.admission import CONFIRM_LIFE_S, DENIAL_PAUSE_S, REQUEST_LIFE_S, AddsMore, Answer, AskFirst
 from storage import check_books
-from storage.books import RESERVE
+from storage.verbs.books import RESERVE
 from tests.core import ADA, NOON, SERVER, UTC, Bot
 from tests.money import PRICE_U, dump, new_run, wish
 

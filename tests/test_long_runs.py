@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from bot.clock import SystemClock
-from bot.engine import STEPS_AT_ONCE, Engine
+from bot.domain.limits import Standing
+from bot.domain.runs import Ending, Notice, Observation, Run
 from bot.media import Link, Media
 from bot.ports import Accepted, NotSent, PostFailed, Refused, Unclear, Unreadable
-from bot.quota import Standing
-from bot.runs import Ending, Notice, Observation, Run
+from bot.services.engine import STEPS_AT_ONCE, Engine
 from storage import check_books, open_store
 from tests.long_runs import EPOCH, HOUR_S, POLICY, in_flight
 from tests.money import PRICE_U, Inline, empty_books, home, new_run

@@ -1,4 +1,4 @@
-"""What an order is worth that is not found (`bot.lookup`): every case, and what must never be."""
+"""What an order is worth that is not found (`bot.domain.lookup`): every case, and what must never be."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.lookup import (
+from bot.domain.lookup import (
     ABSENT_S,
     EMPTY_APART_SHARE,
     EMPTY_COUNTS_SHARE,

@@ -21,12 +21,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bot.domain.limits import Level, OverLimit, Policy, Rule, RuleKind, Spender
+from bot.domain.money import Period, period_at
+from bot.domain.runs import Delivery, Ending, Run, RunState, VeoRequest
 from bot.errors import DatabaseError
-from bot.ledger import Period, period_at
 from bot.ports import Act, End, RunChanges
-from bot.quota import Level, OverLimit, Policy, Rule, RuleKind, Spender
-from bot.runs import Delivery, Ending, Run, RunState, VeoRequest
-from storage import Archive, SqliteStore, check_books, migrations, open_store
+from storage import Archive, SqliteStore, check_books, open_store
+from storage.sqlite import migrations
 from tests.money import dump, lift_rule, new_run, put_rule, wish
 
 NOBODY = 65534

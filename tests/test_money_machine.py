@@ -31,11 +31,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from bot.domain.limits import EVERYWHERE, Level, OverLimit, Policy, Rule, RuleKind, Rules, Spender, TooManyInFlight
+from bot.domain.money import PeriodKind, period_at
+from bot.domain.runs import MOVES, STATE_OF_ENDING, TERMINAL, Ending, Run, RunState
 from bot.errors import NotAllowed, OfferGone, Refusal
-from bot.ledger import PeriodKind, period_at
 from bot.ports import Act, End, RunChanges
-from bot.quota import EVERYWHERE, Level, OverLimit, Policy, Rule, RuleKind, Rules, Spender, TooManyInFlight
-from bot.runs import MOVES, STATE_OF_ENDING, TERMINAL, Ending, Run, RunState
 from storage import check_books, open_store
 from tests.guards import Guard, copy_of_the_code, guard, run_copy
 from tests.money import Inline, dump, empty_books, home, lift_rule, new_run, put_rule
@@ -676,8 +676,8 @@ def test_any_story_keeps_the_books() -> None:
 APART = """    db.execute("COMMIT")
     db.execute("BEGIN IMMEDIATE")
     books.resolve_holds(db, run.run_id, end, succ"""
-BOOKS, SQLITE, WRITER = "storage/books.py", "storage/sqlite.py", "storage/writer.py"
-QUOTA, LEDGER, MIGRATIONS = "bot/quota.py", "bot/ledger.py", "storage/migrations.py"
+BOOKS, SQLITE, WRITER = "storage/verbs/books.py", "storage/sqlite/store.py", "storage/sqlite/writer.py"
+QUOTA, LEDGER, MIGRATIONS = "bot/domain/limits.py", "bot/domain/money.py", "storage/sqlite/migrations.py"
 GUARDS = [
     guard(
         "the bound in the reserving statement",

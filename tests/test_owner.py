@@ -22,9 +22,9 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
+from bot.domain.limits import Level, Rules
+from bot.domain.money import period_at
 from bot.errors import NotAllowed, StoreDown
-from bot.ledger import period_at
-from bot.quota import Level, Rules
 from storage import SqliteStore, check_books, open_store
 from tests.harness import ROOT, RUN, Scene, nursery, scene
 from tests.money import Inline, dump, new_run, store_at
@@ -121,7 +121,7 @@ async def readiness(world: Scene) -> tuple[int, dict[str, bool]]:
         return reply.status, await reply.json()
 
 
-AT_ONCE = "from bot import health; health.KEPT_S = 0.0"  # for a bot whose readiness is found out anew each time
+AT_ONCE = "from bot.web import operator; operator.KEPT_S = 0.0"  # for a bot whose readiness is found out anew each time
 UP = (200, {"discord": True, "database": True, "media": True})
 DOWN = (503, {"discord": True, "database": False, "media": True})
 

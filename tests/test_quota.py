@@ -11,9 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.errors import NotAllowed, OverQuota, TooManyRuns
-from bot.ledger import AMOUNT_MAX_U, USD_U, PeriodKind, period_at, usd
-from bot.quota import (
+from bot.domain.limits import (
     EVERYWHERE,
     TOTAL,
     Level,
@@ -28,6 +26,8 @@ from bot.quota import (
     WrongChannel,
     check_access,
 )
+from bot.domain.money import AMOUNT_MAX_U, USD_U, PeriodKind, period_at, usd
+from bot.errors import NotAllowed, OverQuota, TooManyRuns
 from tests.money import wish
 
 K = RuleKind

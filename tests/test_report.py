@@ -16,10 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
-from bot.ledger import USD_U
-from bot.report import COLUMNS, Group, Report, RunFact, make_report, report_csv
-from bot.runs import STATE_OF_ENDING, TERMINAL, Ending, RunState
-from bot.texts import upright
+from bot.domain.money import USD_U
+from bot.domain.report import COLUMNS, Group, Report, RunFact, make_report, report_csv
+from bot.domain.runs import STATE_OF_ENDING, TERMINAL, Ending, RunState
+from bot.domain.untrusted import upright
 from cogs import chart
 from cogs.chart import grid_step_u, spend_chart
 

@@ -25,11 +25,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bot import runflow
+from bot.domain.runs import AspectRatio, Duration, Ending, Resolution, Run, SafetyTolerance, VeoRequest
 from bot.errors import SettingsError
 from bot.films import AVI, HEVC, MKV, MOV, MP4, WEBM, Film, film_of
 from bot.ports import Accepted, ClipNotKept, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
-from bot.runflow import (
+from bot.runflow import client as runflow
+from bot.runflow.client import (
     MODEL_PATH,
     NEW_ADDRESSES_MAX,
     REDIRECTS_MAX,
@@ -42,7 +43,6 @@ from bot.runflow import (
     signed_by,
     unsound_mp4,
 )
-from bot.runs import AspectRatio, Duration, Ending, Resolution, Run, SafetyTolerance, VeoRequest
 from sandbox.clock import Clock
 from sandbox.runflow import RunflowSandbox, Switches
 from sandbox.runflow.clip import STORED
@@ -624,7 +624,7 @@ async def test_a_burst_of_429_is_one_and_the_next_waits_longer(monkeypatch: pyte
 
 async def test_a_download_that_drips_gives_its_place_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clip that would take hours is broken off, and tried again later; one that comes in time is not."""
-    monkeypatch.setattr("bot.runflow.SLOW_S", 0.2)
+    monkeypatch.setattr("bot.runflow.client.SLOW_S", 0.2)
     switches = {"drip": True}
 
     async def give(request: web.Request) -> web.StreamResponse:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.runs import (
+from bot.domain.runs import (
     COST_CHECKS_S,
     IN_FLIGHT,
     MOVES,

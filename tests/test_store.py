@@ -35,11 +35,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bot.errors import InvariantError, NotAllowed, StoreDown
-from bot.ledger import Period
-from bot.ports import Act, Books, Change, Choice, End, NewRun, Offer, OfferKind, RunChanges, Store
-from bot.quota import EVERYWHERE, Level, OverLimit, Rule, RuleKind, Rules, Spender, Standing, TooManyInFlight
-from bot.runs import (
+from bot.domain.limits import EVERYWHERE, Level, OverLimit, Rule, RuleKind, Rules, Spender, Standing, TooManyInFlight
+from bot.domain.money import Period
+from bot.domain.runs import (
     DURATIONS,
     IN_FLIGHT,
     MOVES,
@@ -54,6 +52,8 @@ from bot.runs import (
     RunState,
     VeoRequest,
 )
+from bot.errors import InvariantError, NotAllowed, StoreDown
+from bot.ports import Act, Books, Change, Choice, End, NewRun, Offer, OfferKind, RunChanges, Store
 from storage import SqliteStore, check_books, open_store
 from tests.money import PRICE_U, Dump, Inline, dump, empty_books, home, lift_rule, new_run, put_rule
 

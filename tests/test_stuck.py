@@ -308,9 +308,12 @@ async def test_a_place_that_is_closed_for_a_moment_still_gets_the_file(tmp_path:
         assert len(message["attachments"]) == 1
 
 
+DRIPPING = "from bot.runflow import client; client.SLOW_S, client.BYTES_PER_S_MIN = 0.0, 10**12\n"
+
+
 async def test_a_clip_that_always_drips_becomes_a_link(tmp_path: Path) -> None:
     """Not lost after a day: there is an address for it."""
-    async with scene(tmp_path, before="import bot.runflow as r; r.SLOW_S, r.BYTES_PER_S_MIN = 0.0, 10**12\n") as world:
+    async with scene(tmp_path, before=DRIPPING) as world:
         message = await world.end_of(await world.veo("a red fox", **CHEAP))
         assert message["attachments"] == []
         assert re.search(r"^https?://\S+$", message["content"], re.MULTILINE)
@@ -439,17 +442,21 @@ async def test_a_limit_of_the_moment_is_no_refusal(tmp_path: Path) -> None:
 
 CUTS = [
     (
-        without("a bad row is parked", "storage.sqlite:_claim", "except UnreadableRow", "except ZeroDivisionError"),
+        without(
+            "a bad row is parked", "storage.sqlite.store:_claim", "except UnreadableRow", "except ZeroDivisionError"
+        ),
         partial(test_a_row_that_cannot_be_read_stops_no_other, state="running", damage="roles = '7'"),
     ),
     (
-        without("an overdue run takes no place", "storage.sqlite:SqliteStore.begin_submit", "NOT other.overdue", "1"),
+        without(
+            "an overdue run takes no place", "storage.sqlite.store:SqliteStore.begin_submit", "NOT other.overdue", "1"
+        ),
         partial(test_a_run_without_an_end_frees_its_place, marker="never"),
     ),
     (
         without(
             "an admin may release what has no end",
-            "storage.sqlite:SqliteStore.release",
+            "storage.sqlite.store:SqliteStore.release",
             "if not current.releasable",
             "if current.state != RunState.UNKNOWN",
         ),
@@ -458,7 +465,7 @@ CUTS = [
     (
         without(
             "a wish ends by its deadline",
-            "bot.engine:Engine._submit",
+            "bot.services.engine:Engine._submit",
             "self._limits.deadline_s - ",
             "1e9 + self._limits.deadline_s - ",
         ),
@@ -467,7 +474,7 @@ CUTS = [
     (
         without(
             "those in line have no timer",
-            "bot.engine:Engine._submit",
+            "bot.services.engine:Engine._submit",
             "in_line=True, due_at=now + left_s",
             "due_at=now + 0.1",
         ),
@@ -476,20 +483,20 @@ CUTS = [
     (
         without(
             "a free place lets the next one in",
-            "storage.sqlite:SqliteStore.claim_due",
+            "storage.sqlite.store:SqliteStore.claim_due",
             "for (run_id,) in line]",
             "for (run_id,) in []]",
         ),
         test_who_waits_for_a_place_costs_nothing_and_comes_in_turn,
     ),
     (
-        Replaced("after so many uploads a link", "bot.delivery:UPLOADS_MAX", "UPLOADS_MAX = 10**6"),
+        Replaced("after so many uploads a link", "bot.services.delivery:UPLOADS_MAX", "UPLOADS_MAX = 10**6"),
         test_what_cannot_be_uploaded_becomes_a_link,
     ),
     (
         without(
             "a place that takes no file takes a link",
-            "bot.delivery:Deliverer._after_failure",
+            "bot.services.delivery:Deliverer._after_failure",
             "if refused and attempt.uploading",
             "if False",
         ),
@@ -498,7 +505,7 @@ CUTS = [
     (
         without(
             "what is shown has its own transfers",
-            "bot.delivery:Deliverer.shown",
+            "bot.services.delivery:Deliverer.shown",
             "self._shows:",
             "self._transfers.places:",
         ),
@@ -507,7 +514,7 @@ CUTS = [
     (
         without(
             "a refusal is no trouble of the moment",
-            "cogs.delivery:_trouble",
+            "cogs.front:_trouble",
             "if 400 <= error.status < 500",
             "if 400 > error.status >= 500",
         ),

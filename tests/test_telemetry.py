@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.telemetry import MaskingFormatter
+from bot.telemetry.logs import MaskingFormatter
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRETS = ["MTA1.Gx.discord-token", "rf_live_0123456789", "whsec_first_0001", "whsec_second_0002"]
@@ -106,7 +106,7 @@ def test_the_started_log_masks_every_logger() -> None:
     """Our own lines from INFO on, the libraries' from WARNING on, all on standard error and all masked."""
     program = (
         "import logging\n"
-        "from bot.telemetry import start_logging\n"
+        "from bot.telemetry.logs import start_logging\n"
         "start_logging(['rf_live_0123456789'])\n"
         "logging.getLogger('veo.engine').info('told rf_live_0123456789')\n"
         "logging.getLogger('veo.engine').debug('too quiet')\n"

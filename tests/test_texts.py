@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.texts import FORMULA_STARTS, as_cell, is_blank, printable, upright
+from bot.domain.untrusted import FORMULA_STARTS, as_cell, is_blank, printable, upright
 from cogs.words import quoted
 
 TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"

@@ -26,19 +26,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bot import health, listener, runflow, web
-from bot.admission import Admission
-from bot.engine import Engine
+from bot.domain.limits import Policy
+from bot.domain.money import PriceTable
+from bot.domain.runs import Delivery, Ending, Run, RunState, VeoRequest
 from bot.errors import PortError
-from bot.health import OperatorServer, Readiness
-from bot.ledger import PriceTable
-from bot.listener import REQUEST_BYTES_MAX, Bounds
 from bot.media import Media
 from bot.ports import End, RunChanges, Wish
-from bot.quota import Policy
-from bot.runs import Delivery, Ending, Run, RunState, VeoRequest
+from bot.runflow import connect
+from bot.services.admission import Admission
+from bot.services.engine import Engine
 from bot.settings import PRICES_USD_PER_SECOND
-from bot.web import WebServer
+from bot.web import listener, operator, public
+from bot.web.listener import REQUEST_BYTES_MAX, Bounds
+from bot.web.operator import OperatorServer, Readiness
+from bot.web.public import WebServer
 from storage import SqliteStore
 from tests.money import store_at
 from tests.parts import HandClock, engine_of
@@ -166,7 +167,7 @@ async def site(folder: Path, secrets: list[str], bounds: Bounds = USUAL) -> Asyn
         runs_per_member=1000,
     )
     async with (
-        runflow.connect(api_url="http://127.0.0.1:1", api_key="k", public_url=None, clip_bytes_max=1) as provider,
+        connect(api_url="http://127.0.0.1:1", api_key="k", public_url=None, clip_bytes_max=1) as provider,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
     ):
         engine = engine_of(
@@ -386,7 +387,7 @@ async def test_a_body_that_is_too_large_is_refused(signed: Site) -> None:
 
 async def test_a_body_that_does_not_come_is_not_waited_for(signed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sender that stops in the middle is answered with 408 after the read time."""
-    monkeypatch.setattr(web, "CALLBACK_READ_S", 0.1)
+    monkeypatch.setattr(public, "CALLBACK_READ_S", 0.1)
     run = await signed.a_run()
     head = f"POST /callbacks/runflow/{run.callback_token} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
     assert (await signed.raw(head.encode() + b"half", whole=False)).startswith(b"HTTP/1.1 408 ")
@@ -417,7 +418,7 @@ async def test_a_body_in_a_coding_that_it_is_not_in_is_the_senders_fault(signed:
 
 async def test_broken_chunks_are_the_senders_fault(signed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk whose length is none, after a right beginning, gets no server error and wakes nobody."""
-    monkeypatch.setattr(web, "CALLBACK_READ_S", 0.1)
+    monkeypatch.setattr(public, "CALLBACK_READ_S", 0.1)
     run = await signed.a_run()
     head = f"POST /callbacks/runflow/{run.callback_token} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = await signed.raw(head.encode() + b"3\r\nabc\r\n", b"zz\r\nabc\r\n0\r\n\r\n", whole=False)
@@ -522,7 +523,7 @@ async def test_a_body_that_does_not_come_holds_no_connection(
     tmp_path: Path, path: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where nobody asked for one: the answer, and then the end."""
-    monkeypatch.setattr(web, "CALLBACK_READ_S", 0.1)
+    monkeypatch.setattr(public, "CALLBACK_READ_S", 0.1)
     words = b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\nhalf"
     async with site(tmp_path, SECRETS, Bounds(rest_s=0.2)) as made, strangers(made, 3, words) as readers:
         for answer in await asyncio.gather(*map(gone, readers)):
@@ -624,7 +625,7 @@ def test_no_request_makes_a_server_error(tmp_path: Path) -> None:
             if not {b"Transfer-Encoding", b"Content-Length"} & {name for name, _ in headers}:
                 lines.append(b"Content-Length: %d" % len(body))
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(web, "CALLBACK_READ_S", 0.02)
+                patch.setattr(public, "CALLBACK_READ_S", 0.02)
                 runner.run(send(b"\r\n".join(lines) + b"\r\n\r\n" + body))
 
         try:
@@ -672,7 +673,7 @@ async def test_readiness_is_found_out_once_in_some_seconds(signed: Site) -> None
     ready = Readiness(gateway=lambda: up[0], checks={"database": keeps}, now=signed.clock.now)
     assert await asyncio.gather(*(ready() for _ in range(20))) == [{"discord": True, "database": True}] * 20
     up[0] = False
-    signed.clock.at += health.KEPT_S - 0.1
+    signed.clock.at += operator.KEPT_S - 0.1
     assert await ready() == {"discord": False, "database": True}
     signed.clock.at += 0.2
     assert await ready() == {"discord": False, "database": False}
@@ -681,7 +682,7 @@ async def test_readiness_is_found_out_once_in_some_seconds(signed: Site) -> None
 
 async def test_a_disk_that_does_not_answer_is_none_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """A check that hangs is red after some seconds, and whoever asked is answered."""
-    monkeypatch.setattr(health, "CHECK_S", 0.05)
+    monkeypatch.setattr(operator, "CHECK_S", 0.05)
     never = asyncio.Event()
 
     async def hangs() -> bool:

@@ -26,8 +26,13 @@ KEPT = {
     1296: "an order that arrives late, is listed later still, and one old answer of the list",
 }
 
-ENGINE, DELIVERY, RUNS, SQLITE = "bot/engine.py", "bot/delivery.py", "bot/runs.py", "storage/sqlite.py"
-LOOKUP = "bot/lookup.py"
+ENGINE, DELIVERY, RUNS, SQLITE = (
+    "bot/services/engine.py",
+    "bot/services/delivery.py",
+    "bot/domain/runs.py",
+    "storage/sqlite/store.py",
+)
+LOOKUP = "bot/domain/lookup.py"
 GUARDS = [
     guard(
         "an unclear post is not refused",

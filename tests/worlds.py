@@ -31,11 +31,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
-from bot.admission import Admission, Answer
 from bot.clock import SystemClock
-from bot.engine import Limits
+from bot.domain.limits import Level, Policy
+from bot.domain.money import PriceTable, period_at
+from bot.domain.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest
 from bot.errors import Refusal, StoreDown
-from bot.ledger import PriceTable, period_at
 from bot.media import Media
 from bot.ports import (
     NONCE_S,
@@ -44,10 +44,10 @@ from bot.ports import (
     RunChanges,
     Wish,
 )
-from bot.quota import Level, Policy
-from bot.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest
+from bot.services.admission import Admission, Answer
+from bot.services.engine import Limits
 from storage import SqliteStore, check_books, open_store
-from storage.sqlite import UnreadableRow
+from storage.sqlite.store import UnreadableRow
 from tests.money import Inline, home, new_run
 from tests.outside import NEVER, SETTLE_S, UNEXPECTED, Broken, Front, Job, Message, NeverSent, Runflow
 from tests.parts import engine_of

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable
 
-from bot.texts import printable
+from bot.domain.untrusted import printable
 
 # Passwords of proxies, queries of presigned addresses, callback, media and interaction tokens: never in a log.
 _MASKED = (

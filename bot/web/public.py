@@ -12,11 +12,11 @@ from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
-from bot.engine import Engine
 from bot.errors import StoreDown
-from bot.listener import Bounds, Strangers, listening
 from bot.media import Media, film_on
-from bot.runflow import named_run, signed_by
+from bot.runflow.client import named_run, signed_by
+from bot.services.engine import Engine
+from bot.web.listener import Bounds, Strangers, listening
 
 CALLBACK_READ_S = 5.0
 TOKEN_CHARS_MAX = 64

@@ -15,12 +15,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bot.domain.limits import EVERYWHERE
+from bot.domain.report import RunFact
+from bot.domain.runs import Ending, RunState
 from bot.errors import StoreDown
 from bot.ports import Act
-from bot.quota import EVERYWHERE
-from bot.report import RunFact
-from bot.runs import Ending, RunState
-from storage.sqlite import database_path, names_of
+from storage.sqlite.store import database_path, names_of
 
 Result = TypeVar("Result")
 

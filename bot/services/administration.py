@@ -14,13 +14,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
+from bot.domain.limits import EVERYWHERE, TOTAL, Level, Policy, Rule, RuleKind, Rules, Spender, Standing, server_scope
+from bot.domain.money import AMOUNT_MAX_U, PeriodKind, parse_amount, usd
+from bot.domain.report import Report, make_report, tabled
+from bot.domain.runs import Ending, Run
+from bot.domain.untrusted import as_cell
 from bot.errors import BadAmount, BadRequest, Refusal, StoreDown
-from bot.ledger import AMOUNT_MAX_U, PeriodKind, parse_amount, usd
 from bot.ports import Act, Admin, Archive, Books, Change, Clock, End
-from bot.quota import EVERYWHERE, TOTAL, Level, Policy, Rule, RuleKind, Rules, Spender, Standing, server_scope
-from bot.report import Report, make_report, tabled
-from bot.runs import Ending, Run
-from bot.texts import as_cell
 
 log = logging.getLogger("veo.admin")
 

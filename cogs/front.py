@@ -16,12 +16,12 @@ from pathlib import Path
 import aiohttp
 import discord
 
+from bot.domain.limits import Over, Standing
+from bot.domain.money import usd
+from bot.domain.runs import Run, RunState
 from bot.films import MP4
-from bot.ledger import usd
 from bot.media import Link, film_on
 from bot.ports import HistoryClosed, Offer, PlaceClosed, PlaceGone, PostFailed, PostRefused, TooLarge
-from bot.quota import Over, Standing
-from bot.runs import Run, RunState
 from cogs import buttons, embeds, words
 
 log = logging.getLogger("veo.discord")

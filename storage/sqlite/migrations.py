@@ -1,7 +1,7 @@
 """The schema, as numbered steps forward. A database that is newer than this program, or somebody else's, is refused.
 
 Money is integer micro-dollars, times are unix seconds. The CHECKs are the last line of defence behind the guarded
-statements of `storage.sqlite`.
+statements of `storage.sqlite.store`.
 """
 
 from __future__ import annotations

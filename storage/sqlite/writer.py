@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from sqlite_utils import Database
 
 from bot.errors import DatabaseError, StoreDown
-from storage import migrations
+from storage.sqlite import migrations
 
 Result = TypeVar("Result")
 Job = tuple[Callable[[Database], Any], "asyncio.Future[Any]"]

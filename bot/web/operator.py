@@ -13,8 +13,8 @@ from contextlib import AbstractAsyncContextManager
 from aiohttp import web
 
 from bot.errors import StoreDown
-from bot.listener import Bounds, Strangers, listening
 from bot.ports import Figures
+from bot.web.listener import Bounds, Strangers, listening
 
 KEPT_S = 2.0  # to find out costs the disk a write, however often it is asked for
 CHECK_S = 5.0  # a disk that takes longer does not work

@@ -14,10 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, Refusal, TooManyRuns
-from bot.ledger import PriceTable, usd
-from bot.ports import Act, Admin, Approve, Books, Choice, Clock, NewRun, Offer, OfferKind, Wish
-from bot.quota import (
+from bot.domain.limits import (
     Over,
     OverLimit,
     Policy,
@@ -29,8 +26,11 @@ from bot.quota import (
     most_u,
     over_limits,
 )
-from bot.runs import Run, VeoRequest
-from bot.texts import is_blank
+from bot.domain.money import PriceTable, usd
+from bot.domain.runs import Run, VeoRequest
+from bot.domain.untrusted import is_blank
+from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, Refusal, TooManyRuns
+from bot.ports import Act, Admin, Approve, Books, Choice, Clock, NewRun, Offer, OfferKind, Wish
 
 log = logging.getLogger("veo.admission")
 

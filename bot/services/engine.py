@@ -15,24 +15,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from bot.delivery import Deliverer, cost_wait_s
-from bot.errors import InvariantError, StoreDown
-from bot.lookup import FRESH_SHARE, LOOKUP_SHARES, UNCLEAR_POSTS_MAX, Silence, Verdict, judge, next_look_s
-from bot.ports import (
-    Accepted,
-    Clock,
-    End,
-    Front,
-    NotSent,
-    Provider,
-    Refused,
-    RunChanges,
-    Store,
-    Unclear,
-    Unreadable,
-)
-from bot.quota import Policy, Spender
-from bot.runs import (
+from bot.domain.limits import Policy, Spender
+from bot.domain.lookup import FRESH_SHARE, LOOKUP_SHARES, UNCLEAR_POSTS_MAX, Silence, Verdict, judge, next_look_s
+from bot.domain.runs import (
     EMPTY_S,
     MISSING,
     MISSING_S,
@@ -47,6 +32,21 @@ from bot.runs import (
     jittered,
     polling_pause,
 )
+from bot.errors import InvariantError, StoreDown
+from bot.ports import (
+    Accepted,
+    Clock,
+    End,
+    Front,
+    NotSent,
+    Provider,
+    Refused,
+    RunChanges,
+    Store,
+    Unclear,
+    Unreadable,
+)
+from bot.services.delivery import Deliverer, cost_wait_s
 
 log = logging.getLogger("veo.engine")
 
@@ -373,7 +373,7 @@ class Engine:
         return seen if seen is not None and seen.client_ref == run.client_ref else None
 
     async def _not_found(self, run: Run) -> Run | None:
-        """What a clean empty answer means is said by `bot.lookup`; here it is carried out."""
+        """What a clean empty answer means is said by `bot.domain.lookup`; here it is carried out."""
         now, posted_at = self._clock.now(), run.posted_at or run.created_at
         silence = Silence(
             held=run.state == RunState.UNKNOWN,

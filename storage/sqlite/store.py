@@ -1,9 +1,9 @@
 """SQLite as the store: one process, one connection, one thread; each verb is one transaction.
 
 Every transaction takes the write lock first (`BEGIN IMMEDIATE`) and is durable when it is answered
-(`synchronous=FULL`); see `storage.writer`. What a transaction decides, it decides by SQL that would hold under
+(`synchronous=FULL`); see `storage.sqlite.writer`. What a transaction decides, it decides by SQL that would hold under
 PostgreSQL too: conditional updates, unique indexes, checks. The ports with their promises are `bot.ports.Store` and
-`bot.ports.Books`; the money itself moves in `storage.books`.
+`bot.ports.Books`; the money itself moves in `storage.verbs.books`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from bot.errors import AskLater, OfferGone, require
-from bot.ports import Act, Approve, Change, Choice, End, Figures, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
-from bot.quota import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
-from bot.runs import (
+from bot.domain.limits import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
+from bot.domain.runs import (
     COST_CHECKS_S,
     IN_FLIGHT,
     MOVES,
@@ -34,8 +32,10 @@ from bot.runs import (
     RunState,
     VeoRequest,
 )
-from storage import books
-from storage.writer import Writer
+from bot.errors import AskLater, OfferGone, require
+from bot.ports import Act, Approve, Change, Choice, End, Figures, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
+from storage.sqlite.writer import Writer
+from storage.verbs import books
 
 log = logging.getLogger("veo.storage")
 

@@ -1,4 +1,4 @@
-"""What a run costs: amounts, prices, periods and settlement. What may be spent is in `bot.quota`.
+"""What a run costs: amounts, prices, periods and settlement. What may be spent is in `bot.domain.limits`.
 
 Pure and exact: integer micro-dollars (`*_u`, $1 = 1,000,000) everywhere, no float, no clock, no I/O.
 The store calls these decisions inside the transaction that acts on them.
@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from bot.domain.runs import DURATIONS, RESOLUTIONS, Resolution, VeoRequest
 from bot.errors import BadAmount, SettingsError
-from bot.runs import DURATIONS, RESOLUTIONS, Resolution, VeoRequest
 
 USD_U = 1_000_000
 AMOUNT_MAX_U = 10**9 * USD_U  # a billion dollars: beyond it an amount is a mistake, and sums stay within 64 bits

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from bot.errors import DatabaseError, SettingsError, StartError
 from storage.audit import snapshot
-from storage.sqlite import database_path
-from storage.writer import is_damage
+from storage.sqlite.store import database_path
+from storage.sqlite.writer import is_damage
 
 # What SQLite would read as a part of the new file, were it left there of another database.
 _SIDES = ("-wal", "-shm", "-journal")

@@ -17,10 +17,10 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from bot.domain.limits import EVERYWHERE, Level, OverLimit, Standing, TooManyInFlight
+from bot.domain.money import Kind, settle
 from bot.errors import require
-from bot.ledger import Kind, settle
 from bot.ports import Act, End, NewRun
-from bot.quota import EVERYWHERE, Level, OverLimit, Standing, TooManyInFlight
 
 OPEN = "'ambiguous', 'reserved', 'running', 'submitting'"
 

@@ -31,9 +31,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
+from bot.domain.money import parse_cost
+from bot.domain.runs import Ending, Observation, Run, VeoRequest, growing_pause
 from bot.errors import SettingsError
 from bot.films import MP4, NoFilm, film_of
-from bot.ledger import parse_cost
 from bot.ports import (
     Accepted,
     ClipNotKept,
@@ -45,7 +46,6 @@ from bot.ports import (
     Unclear,
     Unreadable,
 )
-from bot.runs import Ending, Observation, Run, VeoRequest, growing_pause
 
 log = logging.getLogger("veo.runflow")
 

@@ -18,9 +18,9 @@ from statistics import median
 from typing import TextIO
 from zoneinfo import ZoneInfo
 
-from bot.ledger import period_at, plain_usd
-from bot.runs import TERMINAL, Ending, RunState
-from bot.texts import as_cell
+from bot.domain.money import period_at, plain_usd
+from bot.domain.runs import TERMINAL, Ending, RunState
+from bot.domain.untrusted import as_cell
 
 COLUMNS = (
     *("run_id", "created_at", "member", "member_name", "channel", "channel_name", "roles", "state", "ending"),

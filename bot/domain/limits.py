@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from bot.domain.money import Period, PeriodKind, period_at, usd
+from bot.domain.runs import Run
 from bot.errors import NotAllowed, OverQuota, TooManyRuns
-from bot.ledger import Period, PeriodKind, period_at, usd
-from bot.runs import Run
 
 TOTAL = "total"  # the scope of the whole bot
 EVERYWHERE = "*"  # in the place of a server: a rule of the operator's, for the whole bot

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.domain.runs import COST_CHECKS_S, Delivery, Notice, Run, growing_pause, jittered
 from bot.errors import StoreDown
 from bot.media import Link, Media
 from bot.ports import (
@@ -35,7 +36,6 @@ from bot.ports import (
     TooLarge,
     Unreadable,
 )
-from bot.runs import COST_CHECKS_S, Delivery, Notice, Run, growing_pause, jittered
 
 log = logging.getLogger("veo.delivery")
 

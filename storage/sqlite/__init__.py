@@ -1,0 +1,1 @@
+"""One SQLite file: its writer, its schema, its copies, and reading beside them."""
