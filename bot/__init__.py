@@ -23,11 +23,10 @@ Where things are:
     web          what the public may ask for (callbacks, links to clips), and the operator (health, figures)
     runflow      speaks Runflow
     telemetry    logs without secrets
+    media        clips on disk and the links to them
     clock        what time it is, and how much of it surely passed
     services     use cases: admission, administration, the engine that moves runs, their delivery
     ports        what these ask of the world
-    media        clips on disk and the links to them
-    films        what sort of film a file is, and whether it is whole
     domain       pure decisions: runs, money, limits, look-ups, reports
     settings     every knob
     environment  how the knobs are written around the process; the only reader of it

@@ -19,10 +19,8 @@ from bot.errors import DatabaseError, StoreDown
 from bot.media import Media
 from bot.ports import Store
 from bot.runflow import connect as connect_runflow
-from bot.services.administration import Administration
-from bot.services.admission import Admission
-from bot.services.delivery import Deliverer
-from bot.services.engine import Engine, Limits
+from bot.services import Terms, compose
+from bot.services.engine import Limits
 from bot.settings import Settings, remarks
 from bot.telemetry.logs import start_logging
 from bot.web.listener import Bounds
@@ -61,9 +59,6 @@ async def run(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     clock = SystemClock()
-    prices = PriceTable(settings.price_usd_per_second)
-    policy = _policy(settings)
-    chance = random.SystemRandom()
     bounds = Bounds(connections=min(CONNECTIONS_MAX, _allow_open_files(OPEN_FILES) // 4))
     async with AsyncExitStack() as stack:
         store = open_store(settings.database_url)
@@ -87,34 +82,16 @@ async def _serve(settings: Settings) -> None:
                 proxy_for=proxy_for,
             )
         )
-        deliverer = Deliverer(
+        services = compose(
+            terms=_terms(settings),
             store=store,
+            archive=archive,
             provider=provider,
-            media=media,
+            clips=media,
             clock=clock,
-            chance=chance,
-            first_pause_s=settings.poll_interval_s,
+            chance=random.SystemRandom(),
         )
-        engine = Engine(
-            store=store,
-            provider=provider,
-            policy=policy,
-            limits=_limits(settings),
-            clock=clock,
-            chance=chance,
-            deliverer=deliverer,
-        )
-        admission = Admission(
-            books=store,
-            prices=prices,
-            policy=policy,
-            clock=clock,
-            chance=chance,
-            prompt_max_chars=settings.prompt_max_chars,
-            confirm_above_u=to_micro(settings.quota_confirm_above_usd),
-            look=engine.look,
-        )
-        administration = Administration(books=store, archive=archive, policy=policy, clock=clock, look=engine.look)
+        engine = services.engine
         client = await stack.enter_async_context(
             discord_front.new_client(
                 settings.discord_api_url,
@@ -143,9 +120,7 @@ async def _serve(settings: Settings) -> None:
         stack.callback(sweeping.cancel)
         await discord_front.serve(
             client,
-            admission=admission,
-            administration=administration,
-            deliverer=deliverer,
+            services=services,
             front=front,
             servers=settings.discord_servers,
         )
@@ -166,6 +141,16 @@ def _warn(settings: Settings) -> None:
 def _secrets_of(settings: Settings) -> list[str]:
     secrets = (settings.discord_token, settings.runflow_api_key, *settings.runflow_callback_secrets)
     return [secret.get_secret_value() for secret in secrets]
+
+
+def _terms(settings: Settings) -> Terms:
+    return Terms(
+        policy=_policy(settings),
+        prices=PriceTable(settings.price_usd_per_second),
+        limits=_limits(settings),
+        prompt_max_chars=settings.prompt_max_chars,
+        confirm_above_u=to_micro(settings.quota_confirm_above_usd),
+    )
 
 
 def _policy(settings: Settings) -> Policy:

@@ -98,3 +98,58 @@ class StoreDown(Refusal):
 
     def __init__(self) -> None:
         super().__init__("The bot cannot reach its books right now, so nothing was started. Try again soon.")
+
+
+# What a call to the outside came to; the engine decides what follows, and no person reads it.
+
+
+class Unreadable(Exception):
+    """Runflow could not be read this time; nothing is known. `wait_s`: how long it asked to be left alone."""
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+class ClipUnavailable(Exception):
+    """The clip could not be had whole and sound this time. `wait_s`: how long its host asked to be left alone."""
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+class ClipTooBig(ClipUnavailable):
+    """The clip is larger than the operator lets pass through; only a link to it can be given."""
+
+
+class ClipTooSlow(ClipUnavailable):
+    """The clip comes in drips; a link to it can be given."""
+
+
+class ClipNotKept(ClipUnavailable):
+    """Our own disk does not take the clip; it is to be had, so a link to it can be given."""
+
+
+class TooLarge(Exception):
+    """The channel does not take a file of this size."""
+
+
+class PlaceGone(Exception):
+    """There is no such channel any more, or no such member."""
+
+
+class PlaceClosed(Exception):
+    """Nothing was posted: the place is there, but does not take our messages as things stand."""
+
+
+class PostRefused(Exception):
+    """Nothing was posted, and the same message will never be: the place objects to what it says or brings."""
+
+
+class HistoryClosed(Exception):
+    """The place does not show what was posted there, so whether the notice stands cannot be seen."""
+
+
+class PostFailed(Exception):
+    """The post may or may not have happened; it is looked for before it is repeated."""

@@ -18,11 +18,11 @@ import stat
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from bot.domain.films import MP4, Film, NoFilm, film_of
+from bot.domain.records import Link
 from bot.errors import MediaError, require
-from bot.films import MP4, Film, NoFilm, film_of
 
 log = logging.getLogger("veo.media")
 
@@ -35,19 +35,11 @@ _CLIP_NAME = re.compile(r"veo-([a-z2-7]+)\.mp4")
 _SWEPT = re.compile(rf"{_CLIP_NAME.pattern}(\.[0-9a-f]+\.part)?")  # nothing else in the folder is ours to remove
 
 
-@dataclass(frozen=True, kw_only=True)
-class Link:
-    """An address from which a clip that is too large to attach can be had."""
-
-    url: str
-    expires_at: float | None  # unix seconds; None: Runflow's own link, whose life is Runflow's to say
-    film: Film = MP4  # of a clip that we have on disk
-
-
 def film_on(path: Path) -> Film:
     """What sort of film a clip on the shelf is; it was looked at when it came, so what is none by now is an MP4."""
     try:
-        return film_of(path)
+        with path.open("rb") as file:
+            return film_of(file)
     except (NoFilm, OSError):
         return MP4
 

@@ -6,16 +6,28 @@ where the type checker proves that the parts fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, TypedDict, TypeVar
+from typing import Protocol, TypeVar
 
-from bot.domain.limits import Level, Plan, Rule, Rules, Spender, Standing
+from bot.domain.limits import Level, Plan, Rules, Spender, Standing
+from bot.domain.records import (
+    Accepted,
+    Act,
+    Approve,
+    Change,
+    End,
+    Figures,
+    Link,
+    NewRun,
+    NotSent,
+    Offer,
+    Refused,
+    RunChanges,
+    Unclear,
+)
 from bot.domain.report import RunFact
-from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
-from bot.media import Link
+from bot.domain.runs import Observation, Run, RunState
 
 Result = TypeVar("Result")
 
@@ -42,168 +54,18 @@ class Clock(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What a member asked for, and where: opaque strings of the front that took it."""
+class Reading(Protocol):
+    """What every verb of the store is beside: where a run and its levels stand now."""
 
-    origin: str
-    member: str
-    member_name: str  # as people read it
-    server: str
-    channel: str  # where the video is posted
-    budget_channel: str  # the one that is charged: of a thread, its parent
-    roles: tuple[str, ...]
-    request: VeoRequest
-    reply_to: str | None = None
-    reply_until: float | None = None
-    upload_limit_bytes: int | None = None
+    async def get(self, run_id: str) -> Run | None: ...
 
-    @property
-    def spender(self) -> Spender:
-        return Spender(member=self.member, server=self.server, channel=self.budget_channel, roles=self.roles)
+    async def standings(self, who: Spender, plan: Plan) -> list[Standing]:
+        """Where each level stands that the plan makes of the rules in force."""
+        ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class NewRun:
-    """A wish that is priced and named, ready for the books."""
-
-    wish: Wish
-    run_id: str
-    price_u: int
-    callback_token: str
-    now: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """One way to film an offered prompt, with the price that was quoted for it."""
-
-    request: VeoRequest
-    price_u: int
-
-
-class OfferKind(StrEnum):
-    CONFIRM = "confirm"  # put to the member: the price is to be agreed to first
-    REQUEST = "request"  # put to the admins: the member is over a limit
-
-
-class OfferState(StrEnum):
-    OPEN = "open"
-    TAKEN = "taken"  # a run came of it
-    DENIED = "denied"
-    REPLACED = "replaced"  # its member put another request to the admins
-
-
-@dataclass(frozen=True, kw_only=True)
-class Offer:
-    """A wish that waits for a yes. It is good once, until `expires_at`; it holds no money."""
-
-    offer_id: str
-    kind: OfferKind
-    wish: Wish  # without its reply address
-    choices: tuple[Choice, ...]  # what was asked for, then what would be cheaper
-    expires_at: float
-    over: str = ""  # of a request: the scope that refused
-    state: OfferState = OfferState.OPEN
-    run_id: str | None = None
-    asked_at: float | None = None  # when its member put it to the admins
-    message: str | None = None  # the request as the admins see it
-    answer: Act | None = None  # what an admin said to it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Admin:
-    """Who acts, and over what: one server, or EVERYWHERE."""
-
-    server: str
-    actor: str
-    name: str
-    server_name: str = ""
-    origin: str = ""  # the request that they act by, unique: what comes twice has one effect
-
-
-@dataclass(frozen=True, kw_only=True)
-class Act:
-    """Something that an admin did, as it is kept for ever."""
-
-    at: float
-    server: str  # EVERYWHERE: on the whole bot
-    actor: str
-    actor_name: str
-    verb: str  # `limit set`, `grant`, ...
-    subject: str  # a scope, a run or an offer
-    detail: str = ""
-    reason: str = ""
-    server_name: str = ""  # as people read it; empty where nobody could tell
-    member: str = ""  # whose affairs it touched; empty: nobody's alone
-    origin: str = ""  # the request that it answers, unique; empty: it was kept before origins were
-    amount_u: int | None = None  # what it added on top of a limit, which the books say; None: nothing
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """What an act makes of the rules of its server: those that it puts in force, and those that it lifts."""
-
-    put: tuple[Rule, ...] = ()
-    lift: tuple[Rule, ...] = ()
-    detail: str = ""  # what the act is kept with
-
-
-Approve = Callable[[Sequence[Standing]], Act]  # from where the levels stand before it to the act of an approval
-
-
-@dataclass(frozen=True, kw_only=True)
-class End:
-    """How a run ended. What it is charged follows from `cost_u` alone; see `bot.domain.money.settle`."""
-
-    ending: Ending
-    cost_u: int | None = None
-    seed_used: int | None = None
-    took_ms: int | None = None
-    failure_code: str | None = None
-    failure_message: str | None = None
-
-
-class RunChanges(TypedDict, total=False):
-    """Columns that a step may write beside the state."""
-
-    due_at: float | None
-    in_line: bool  # False where it is not said
-    tries: int
-    provider_id: str
-    provider_request_id: str | None
-    provider_status: str
-    provider_status_at: float
-    overdue: bool
-    unknown_told: bool
-    cost_checks: int
-    cost_checked_at: float
-    notice: Notice
-    delivery: Delivery
-    delivery_tries: int
-    first_try_at: float | None
-    last_try_at: float
-    direct: bool
-    plain: bool
-    message: str
-    unclear_posts: int
-    empty_since: float
-    uploads: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What an operator watches; `unknown` should be zero."""
-
-    open: int  # runs that wait for their turn or are at Runflow
-    unknown: int  # runs of which nobody can tell whether Runflow took them; their money is held
-    overdue: int  # runs past their deadline whose end Runflow does not tell; their money is held
-    unreadable: int  # runs whose rows this version of the program cannot read; they wait for one that can
-    lookup_proven: bool  # whether an order without a clear answer may be sent again
-
-
-class Store(Protocol):
-    """What survives a restart. Each verb is one durable transaction; StoreDown where it cannot be had.
+class Runs(Reading, Protocol):
+    """The way of a run. Each verb is one durable transaction; StoreDown where it cannot be had.
 
     A run handed in is the caller's last view of it: a move is made only if state and delivery still
     are what they were, and is answered with the run after it, or with None and no change.
@@ -269,26 +131,11 @@ class Store(Protocol):
         """Whether the look-up showed each of the last three runs that were asked for soon after their POSTs."""
         ...
 
-    async def figures(self) -> Figures:
-        """What an operator watches."""
-        ...
 
-    async def get(self, run_id: str) -> Run | None: ...
+class Admissions(Reading, Protocol):
+    """Wishes, the questions that come before them, and the money that is held for them. StoreDown as in `Runs`.
 
-    async def standings(self, who: Spender, plan: Plan) -> list[Standing]:
-        """Where each level stands that the plan makes of the rules in force."""
-        ...
-
-    async def check(self) -> None:
-        """Keep something small. Raises StoreDown where the disk takes nothing, or the database was seen damaged."""
-        ...
-
-
-class Books(Protocol):
-    """What is asked of the same store before a run and about it: money, rules, and who decided what.
-
-    Each verb is one durable transaction; StoreDown where it cannot be had. A verb with an act whose origin is known
-    changes nothing, and answers with what is there now.
+    A verb with an act whose origin is known changes nothing, and answers with what is there now.
     """
 
     async def admit(self, new: NewRun, plan: Plan) -> Run:
@@ -345,6 +192,22 @@ class Books(Protocol):
         """The server's rules and the operator's."""
         ...
 
+    async def keep_answer(self, origin: str, said: str, *, now: float) -> bool:
+        """Keep what was said to a request, for a day; False, and the first answer stays, where there was one."""
+        ...
+
+    async def latest(self, member: str, limit: int) -> list[Run]:
+        """The member's runs, newest first."""
+        ...
+
+
+class Rulebook(Reading, Protocol):
+    """The rules that admins make, and what they did. StoreDown as in `Runs`, and acts as in `Admissions`."""
+
+    async def rules(self, server: str) -> Rules:
+        """The server's rules and the operator's."""
+        ...
+
     async def decide(self, act: Act, decision: Callable[[Rules], Change]) -> Rules:
         """Change the rules of the act's server by what they are at that moment; the rules afterwards.
 
@@ -379,14 +242,16 @@ class Books(Protocol):
         """What admins did there, newest first; EVERYWHERE: on the whole bot, and to members in any server."""
         ...
 
-    async def standings(self, who: Spender, plan: Plan) -> list[Standing]:
-        """Where each level stands that the plan makes of the rules in force."""
+
+class Store(Runs, Admissions, Rulebook, Protocol):
+    """What survives a restart: all of it, with what an operator watches."""
+
+    async def figures(self) -> Figures:
+        """What an operator watches."""
         ...
 
-    async def get(self, run_id: str) -> Run | None: ...
-
-    async def latest(self, member: str, limit: int) -> list[Run]:
-        """The member's runs, newest first."""
+    async def check(self) -> None:
+        """Keep something small. Raises StoreDown where the disk takes nothing, or the database was seen damaged."""
         ...
 
 
@@ -405,64 +270,6 @@ class Archive(Protocol):
     async def acts(self, server: str, use: Callable[[Iterator[Act]], Result]) -> Result:
         """What `use` makes of all that admins did there, newest first; see `Books.acts`."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accepted:
-    """The POST was answered with a run."""
-
-    observation: Observation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refused:
-    """The POST surely bought nothing, and the same one would be refused again."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class NotSent:
-    """The POST surely bought nothing and may be repeated: unreachable, or told to wait."""
-
-    reason: str
-    wait_s: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unclear:
-    """The POST may have bought a run."""
-
-    reason: str
-
-
-class Unreadable(Exception):
-    """Runflow could not be read this time; nothing is known. `wait_s`: how long it asked to be left alone."""
-
-    def __init__(self, reason: str, wait_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait_s = wait_s
-
-
-class ClipUnavailable(Exception):
-    """The clip could not be had whole and sound this time. `wait_s`: how long its host asked to be left alone."""
-
-    def __init__(self, reason: str, wait_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait_s = wait_s
-
-
-class ClipTooBig(ClipUnavailable):
-    """The clip is larger than the operator lets pass through; only a link to it can be given."""
-
-
-class ClipTooSlow(ClipUnavailable):
-    """The clip comes in drips; a link to it can be given."""
-
-
-class ClipNotKept(ClipUnavailable):
-    """Our own disk does not take the clip; it is to be had, so a link to it can be given."""
 
 
 class Provider(Protocol):
@@ -493,31 +300,27 @@ class Provider(Protocol):
         ...
 
 
+class Clips(Protocol):
+    """Clips on disk, each by the file name of its run."""
+
+    def path(self, file_name: str) -> Path:
+        """Where the clip of that name lies, or is to lie."""
+        ...
+
+    def holds(self, file_name: str) -> bool:
+        """Whether the clip lies there and can be read."""
+        ...
+
+    def link(self, file_name: str) -> Link | None:
+        """A fresh link to a clip on disk, which is kept as long as the link lives; None where none can be given."""
+        ...
+
+    def discard(self, file_name: str) -> None:
+        """Throw one clip away; what the disk does not let go of now is swept up later."""
+        ...
+
+
 NONCE_S = 120.0  # "the past few minutes" in which a front sees the repeat of a post itself (Discord, Create Message)
-
-
-class TooLarge(Exception):
-    """The channel does not take a file of this size."""
-
-
-class PlaceGone(Exception):
-    """There is no such channel any more, or no such member."""
-
-
-class PlaceClosed(Exception):
-    """Nothing was posted: the place is there, but does not take our messages as things stand."""
-
-
-class PostRefused(Exception):
-    """Nothing was posted, and the same message will never be: the place objects to what it says or brings."""
-
-
-class HistoryClosed(Exception):
-    """The place does not show what was posted there, so whether the notice stands cannot be seen."""
-
-
-class PostFailed(Exception):
-    """The post may or may not have happened; it is looked for before it is repeated."""
 
 
 class Front(Protocol):

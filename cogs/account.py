@@ -10,9 +10,8 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.domain.runs import Ending, Run
-from bot.errors import Refusal
+from bot.errors import ClipUnavailable, Refusal, Unreadable
 from bot.media import film_on
-from bot.ports import ClipUnavailable, Unreadable
 from bot.services.admission import Admission
 from bot.services.delivery import Deliverer
 from cogs import words

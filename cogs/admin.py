@@ -18,9 +18,9 @@ from discord.ext import commands
 
 from bot.domain.limits import TOTAL, RuleKind, Spender, Standing, channel_scope, member_scope, role_scope, server_scope
 from bot.domain.money import PeriodKind, usd
+from bot.domain.records import Admin
 from bot.domain.report import Report
 from bot.errors import BadRequest, Refusal
-from bot.ports import Admin
 from bot.services.administration import Administration
 from cogs import answers, chart, words
 from cogs.embeds import new_embed

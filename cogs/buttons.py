@@ -13,7 +13,7 @@ import discord
 
 from bot.domain.limits import Over, most_u
 from bot.domain.money import usd
-from bot.ports import Offer
+from bot.domain.records import Offer
 from cogs import words
 
 PREFIX = "veo"

@@ -19,9 +19,7 @@ from discord.ext import commands
 from yarl import URL
 
 from bot.errors import Refusal, SettingsError, StartError
-from bot.services.administration import Administration
-from bot.services.admission import Admission
-from bot.services.delivery import Deliverer
+from bot.services import Services
 from cogs.account import Account
 from cogs.admin import Admins
 from cogs.front import UNREADABLE, DiscordFront
@@ -250,17 +248,16 @@ async def log_in(client: VeoClient, token: str) -> None:
 async def serve(
     client: VeoClient,
     *,
-    admission: Admission,
-    administration: Administration,
-    deliverer: Deliverer,
+    services: Services,
     front: DiscordFront,
     servers: Sequence[str],
 ) -> None:
     """Register the commands and answer members until cancelled. Raises StartError where the gateway refuses us."""
+    admission, administration = services.admission, services.administration
     allowed = Servers(client, servers, administration)
     await client.add_cog(Veo(admission, allowed))
     await client.add_cog(Presses(admission, allowed, front))
-    await client.add_cog(Account(admission, deliverer, allowed, front))
+    await client.add_cog(Account(admission, services.deliverer, allowed, front))
     await client.add_cog(Admins(administration, allowed))
     await _outlasting(client.sync_if_changed)
     assert client.application_id is not None, "it is known since the login"

@@ -16,12 +16,13 @@ from pathlib import Path
 import aiohttp
 import discord
 
+from bot.domain.films import MP4
 from bot.domain.limits import Over, Standing
 from bot.domain.money import usd
+from bot.domain.records import Link, Offer
 from bot.domain.runs import Run, RunState
-from bot.films import MP4
-from bot.media import Link, film_on
-from bot.ports import HistoryClosed, Offer, PlaceClosed, PlaceGone, PostFailed, PostRefused, TooLarge
+from bot.errors import HistoryClosed, PlaceClosed, PlaceGone, PostFailed, PostRefused, TooLarge
+from bot.media import film_on
 from cogs import buttons, embeds, words
 
 log = logging.getLogger("veo.discord")

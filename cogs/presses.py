@@ -10,8 +10,8 @@ import aiohttp
 import discord
 from discord.ext import commands
 
-from bot.errors import NotAllowed, OfferGone, Refusal
-from bot.ports import Offer, OfferState, PostFailed
+from bot.domain.records import Offer, OfferState
+from bot.errors import NotAllowed, OfferGone, PostFailed, Refusal
 from bot.services.admission import AddsMore, Admission, Answer
 from cogs import buttons, words
 from cogs.front import NETWORK_ERRORS, NOBODY, DiscordFront, person

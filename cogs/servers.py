@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import discord
 
 from bot.domain.limits import EVERYWHERE
+from bot.domain.records import Admin
 from bot.errors import NotAllowed, Refusal
-from bot.ports import Admin
 from bot.services.administration import Administration
 from cogs.front import NETWORK_ERRORS
 

@@ -13,9 +13,9 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.domain.limits import OverLimit, Spender
+from bot.domain.records import Offer, Wish
 from bot.domain.runs import SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
 from bot.errors import BadRequest, Refusal
-from bot.ports import Offer, Wish
 from bot.services.admission import Admission, AskFirst
 from cogs import buttons, embeds, words
 from cogs.front import Reply

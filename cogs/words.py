@@ -11,15 +11,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 
+from bot.domain.films import MP4, Film
 from bot.domain.limits import EVERYWHERE, Over, OverLimit, Rule, RuleKind, Rules, Standing, WrongChannel
 from bot.domain.money import PriceTable, usd
+from bot.domain.records import Act, Choice, Link, Offer
 from bot.domain.report import Group, Report
 from bot.domain.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest, blocked_by_policy
 from bot.domain.untrusted import printable
 from bot.errors import AskLater, Refusal
-from bot.films import MP4, Film
-from bot.media import Link
-from bot.ports import Act, Choice, Offer
 
 MESSAGE_CHARS_MAX = 2000  # Discord docs, Create Message
 PROMPT_SHOWN_CHARS = 300

@@ -16,13 +16,12 @@ import pytest
 
 from bot.domain.limits import Level, Policy, RuleKind, Rules, Standing
 from bot.domain.money import PeriodKind, PriceTable
+from bot.domain.records import Admin, End, Offer, RunChanges
 from bot.domain.runs import RESOLUTIONS, Duration, Ending, Run, RunState, VeoRequest
-from bot.ports import Admin, End, Offer, RunChanges
-from bot.services.administration import Administration
-from bot.services.admission import Admission, AskFirst
+from bot.services.admission import AskFirst
 from storage import Archive, check_books
 from tests.money import PRICE_U, store_at, wish
-from tests.parts import HandClock
+from tests.parts import HandClock, core
 
 UTC = ZoneInfo("UTC")
 NOON = datetime(2026, 11, 10, 12, 0, tzinfo=UTC).timestamp()  # a Tuesday
@@ -63,19 +62,17 @@ class Bot:
             zone=self.zone,
             runs_per_member=1000,
         )
-        self.admission = Admission(
-            books=self.store,
+        services = core(
+            store=self.store,
+            archive=self.archive,
             prices=PriceTable(prices),
             policy=policy,
             clock=self.wall,
             chance=random.Random(self.asked),
             prompt_max_chars=100,
             confirm_above_u=self.confirm_above_u,
-            look=lambda: None,
         )
-        self.admins = Administration(
-            books=self.store, archive=self.archive, policy=policy, clock=self.wall, look=lambda: None
-        )
+        self.admission, self.admins = services.admission, services.administration
 
     def move(self, zone: ZoneInfo) -> None:
         """Start again as the operator of another zone would."""

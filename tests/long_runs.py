@@ -9,8 +9,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from bot.domain.limits import Policy
+from bot.domain.records import RunChanges
 from bot.domain.runs import Run, RunState
-from bot.ports import RunChanges
 from storage import check_books, open_store
 from tests.money import Inline, empty_books, new_run
 

@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from bot.domain.limits import Rule
+from bot.domain.records import Act, Change, NewRun, Wish
 from bot.domain.runs import VeoRequest
-from bot.ports import Act, Books, Change, NewRun, Wish
+from bot.ports import Rulebook
 from storage import SqliteStore, open_store
 
 PRICE_U = 1_000_000
@@ -109,12 +110,12 @@ def new_run(name: str, *, price_u: int = PRICE_U, now: float, **changes: object)
     )
 
 
-async def put_rule(store: Books, rule: Rule, act: Act) -> None:
+async def put_rule(store: Rulebook, rule: Rule, act: Act) -> None:
     """Put a rule in force by an act of those whose it is."""
     await store.decide(replace(act, server=rule.server), lambda _: Change(put=(rule,)))
 
 
-async def lift_rule(store: Books, rule: Rule, act: Act) -> None:
+async def lift_rule(store: Rulebook, rule: Rule, act: Act) -> None:
     """Take it out of force."""
     await store.decide(replace(act, server=rule.server), lambda _: Change(lift=(rule,)))
 

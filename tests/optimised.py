@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+from bot.domain.records import End, RunChanges
 from bot.domain.runs import Ending, Run, RunState
-from bot.ports import End, RunChanges
 from storage import check_books
 from storage.verbs import books
 from tests.core import ADA, Bot

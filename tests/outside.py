@@ -14,21 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bot.domain.limits import Standing
+from bot.domain.records import Accepted, Link, NotSent, Refused, Unclear
 from bot.domain.runs import Ending, Notice, Observation, Run
-from bot.errors import StoreDown
-from bot.media import Link
-from bot.ports import (
-    Accepted,
+from bot.errors import (
     ClipTooBig,
     ClipUnavailable,
     HistoryClosed,
-    NotSent,
     PlaceClosed,
     PlaceGone,
     PostFailed,
-    Refused,
+    StoreDown,
     TooLarge,
-    Unclear,
     Unreadable,
 )
 from bot.services.engine import Engine

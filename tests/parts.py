@@ -1,15 +1,22 @@
-"""The core put together for a test, as `bot.app` does it."""
+"""The core put together for a test by the same function as the bot's own."""
 
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 from bot.clock import SystemClock
 from bot.domain.limits import Policy
+from bot.domain.money import PriceTable
+from bot.domain.records import NotSent
+from bot.domain.runs import Observation, Run
+from bot.errors import Unreadable
 from bot.media import Media
-from bot.ports import Clock, Provider, Store
-from bot.services.delivery import Deliverer
-from bot.services.engine import Engine, Limits
+from bot.ports import Archive, Clips, Clock, Provider, Store
+from bot.services import Services, Terms, compose
+from bot.services.engine import Limits
+from bot.settings import Settings
+from storage import Archive as SqliteArchive
 
 LIMITS = Limits(
     runs_total=1000,
@@ -19,6 +26,7 @@ LIMITS = Limits(
     settle_s=120.0,
     steps_per_s=10_000.0,
 )
+PRICES = PriceTable(Settings.model_validate({"discord_token": "a", "runflow_api_key": "b"}).price_usd_per_second)
 
 
 class HandClock(SystemClock):
@@ -29,31 +37,53 @@ class HandClock(SystemClock):
         super().__init__(wall=lambda: self.at, steady=lambda: self.at)
 
 
-def engine_of(
+class Unreachable:
+    """A Runflow that nobody reaches, for tests in which no run leaves the house."""
+
+    async def submit(self, run: Run) -> NotSent:
+        return NotSent(reason="unreachable")
+
+    async def read(self, provider_id: str) -> Observation | None:
+        raise Unreadable("unreachable")
+
+    async def find(self, client_ref: str) -> list[Observation]:
+        raise Unreadable("unreachable")
+
+    async def fetch(self, provider_id: str, path: Path) -> None:
+        raise Unreadable("unreachable")
+
+    async def link(self, provider_id: str) -> str:
+        raise Unreadable("unreachable")
+
+
+def core(
     *,
     store: Store,
-    provider: Provider,
     policy: Policy,
     clock: Clock,
-    chance: random.Random,
-    media: Media,
+    provider: Provider | None = None,
+    clips: Clips | None = None,
+    archive: Archive | None = None,
+    chance: random.Random | None = None,
     limits: Limits = LIMITS,
-) -> Engine:
-    """An engine with its deliverer."""
-    deliverer = Deliverer(
+    prices: PriceTable = PRICES,
+    prompt_max_chars: int = 2000,
+    confirm_above_u: int = 10**12,
+) -> Services:
+    """The services over this store; whatever else a test does not care for is nowhere to be had."""
+    nowhere = Path("nowhere")
+    return compose(
+        terms=Terms(
+            policy=policy,
+            prices=prices,
+            limits=limits,
+            prompt_max_chars=prompt_max_chars,
+            confirm_above_u=confirm_above_u,
+        ),
         store=store,
-        provider=provider,
-        media=media,
+        archive=archive or SqliteArchive(f"sqlite:///{nowhere / 'veo.db'}"),
+        provider=provider or Unreachable(),
+        clips=clips or Media(nowhere, key=b"k" * 32, keep_s=86400.0, public_url=None, now=clock.now),
         clock=clock,
-        chance=chance,
-        first_pause_s=limits.poll_first_s,
-    )
-    return Engine(
-        store=store,
-        provider=provider,
-        policy=policy,
-        limits=limits,
-        clock=clock,
-        chance=chance,
-        deliverer=deliverer,
+        chance=chance or random.Random(1),
     )

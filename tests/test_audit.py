@@ -20,9 +20,9 @@ from sqlite_utils import Database
 
 from bot.domain.limits import Level, Policy, Rule, RuleKind
 from bot.domain.money import Period, PeriodKind
+from bot.domain.records import Act, Choice, End, Offer, OfferKind, RunChanges
 from bot.domain.runs import Ending, Run, RunState
 from bot.errors import DatabaseError
-from bot.ports import Act, Choice, End, Offer, OfferKind, RunChanges
 from storage import SqliteStore, check_books, open_store
 from storage.audit import INVARIANTS, MADE, POINTS, WHOLE, prove
 from storage.sqlite import migrations

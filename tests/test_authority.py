@@ -21,9 +21,9 @@ import aiohttp
 import pytest
 
 from bot.domain.limits import RuleKind, Spender
+from bot.domain.records import Admin
 from bot.domain.runs import RunState
 from bot.errors import BadRequest, NotAllowed, OfferGone
-from bot.ports import Admin
 from sandbox.discord import CommandRefused, Interaction
 from sandbox.discord.world import MANAGE_SERVER, SEND_MESSAGES, SEND_MESSAGES_IN_THREADS
 from tests import harness, test_delivery, test_limits

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bot.domain.lookup import ABSENT_S, EMPTY_COUNTS_SHARE
+from bot.domain.records import Unclear
 from bot.domain.runs import LOOKUP_SAMPLE, RunState
-from bot.ports import NONCE_S, Unclear
+from bot.ports import NONCE_S
 from bot.services.delivery import CLOSED_S
 from sandbox.discord import Channel, Interaction
 from tests.harness import WAIT_S, Scene, scene, status_of

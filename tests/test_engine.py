@@ -13,18 +13,16 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bot.domain.limits import Policy, Standing
-from bot.domain.money import PriceTable
+from bot.domain.records import Accepted, Link, NotSent, Refused, Unclear, Wish
 from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
-from bot.errors import StoreDown
-from bot.media import Link, Media
-from bot.ports import Accepted, ClipUnavailable, NotSent, PlaceClosed, PostFailed, Refused, Unclear, Unreadable, Wish
+from bot.errors import ClipUnavailable, PlaceClosed, PostFailed, StoreDown, Unreadable
+from bot.media import Media
 from bot.services.admission import Admission
 from bot.services.delivery import GIVE_UP_TRIES
 from bot.services.engine import Engine
-from bot.settings import Settings
 from storage import SqliteStore, check_books
 from tests.money import store_at
-from tests.parts import LIMITS, HandClock, engine_of
+from tests.parts import LIMITS, HandClock, core
 
 DAY_S = 86400.0
 
@@ -151,7 +149,6 @@ async def started(folder: Path) -> AsyncIterator[Bench]:
     script, time, chance = Script(), Time(), random.Random(1)
     url = f"sqlite:///{folder / 'veo.db'}"
     store = store_at(folder / "veo.db")
-    prices = Settings.model_validate({"discord_token": "a", "runflow_api_key": "b"}).price_usd_per_second
     policy = Policy(
         member_limit_u=1_000_000_000,
         server_ceiling_u=None,
@@ -160,27 +157,17 @@ async def started(folder: Path) -> AsyncIterator[Bench]:
         zone=ZoneInfo("UTC"),
         runs_per_member=100,
     )
-    engine = engine_of(
+    services = core(
         store=store,
         provider=script,
         policy=policy,
         limits=replace(LIMITS, runs_total=100),
         clock=time,
         chance=chance,
-        media=Media(folder / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=time.now),
+        clips=Media(folder / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=time.now),
     )
-    admission = Admission(
-        books=store,
-        prices=PriceTable(prices),
-        policy=policy,
-        clock=time,
-        chance=chance,
-        prompt_max_chars=2000,
-        confirm_above_u=1_000_000_000,
-        look=engine.look,
-    )
-    async with engine.running(Front(script)):
-        yield Bench(engine, admission, store, script, time, url)
+    async with services.engine.running(Front(script)):
+        yield Bench(services.engine, services.admission, store, script, time, url)
     await store.close()
     assert check_books(url) == []
 

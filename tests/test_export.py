@@ -20,9 +20,9 @@ import pytest
 
 from bot.domain.limits import Level
 from bot.domain.money import Period
+from bot.domain.records import Act, End, RunChanges
 from bot.domain.runs import Ending, RunState
 from bot.errors import DatabaseError
-from bot.ports import Act, End, RunChanges
 from storage import SqliteStore, check_books, export_entries, open_store
 from storage.export import COLUMNS
 from tests.money import PRICE_U, new_run

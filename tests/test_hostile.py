@@ -26,9 +26,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
+from bot.domain.records import Accepted, NotSent, Refused, Unclear
 from bot.domain.runs import SEED_MAX, Observation, Run, VeoRequest
-from bot.errors import SettingsError
-from bot.ports import Accepted, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
+from bot.errors import ClipUnavailable, SettingsError, Unreadable
 from bot.runflow import client as runflow
 from bot.runflow.client import Runflow
 from bot.settings import Settings, load_settings

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
-import random
 import re
 import sqlite3
 import sys
@@ -28,6 +27,7 @@ import pytest
 
 from bot.domain.limits import OverLimit, Policy, RuleKind, Standing, TooManyInFlight
 from bot.domain.money import USD_U, PeriodKind, PriceTable, to_micro, usd
+from bot.domain.records import Accepted, Admin, End, Link, NotSent, Offer, Refused, RunChanges, Unclear
 from bot.domain.runs import (
     DURATIONS,
     EMPTY_S,
@@ -40,22 +40,9 @@ from bot.domain.runs import (
     RunState,
     VeoRequest,
 )
-from bot.errors import BadRequest, InvariantError, OfferGone, SettingsError, StoreDown
-from bot.media import Link, Media
-from bot.ports import (
-    Accepted,
-    Admin,
-    End,
-    NotSent,
-    Offer,
-    PlaceGone,
-    Provider,
-    Refused,
-    RunChanges,
-    TooLarge,
-    Unclear,
-    Unreadable,
-)
+from bot.errors import BadRequest, InvariantError, OfferGone, PlaceGone, SettingsError, StoreDown, TooLarge, Unreadable
+from bot.media import Media
+from bot.ports import Provider
 from bot.runflow import client as runflow
 from bot.services.administration import Administration
 from bot.services.admission import Admission, Answer, AskFirst
@@ -69,7 +56,7 @@ from storage import Archive, SqliteStore, check_books
 from storage.verbs import books
 from tests.harness import API_KEY, ROOT, RUN, Scene, scene
 from tests.money import Inline, Result, dump, store_at, wish
-from tests.parts import HandClock, engine_of
+from tests.parts import HandClock, core
 
 FAILURES: dict[str, tuple[str, ...]] = {
     "a limit looked at in one step and counted in another": (
@@ -359,28 +346,18 @@ async def till(
         runs_per_member=1000,
     )
     rules = replace(rules, **policy)  # type: ignore[arg-type]  # a test names the fields that matter to it
-    engine = engine_of(
+    services = core(
         store=store,
+        archive=Archive(f"sqlite:///{path}"),
         provider=provider or script,
-        policy=rules,
-        clock=time,
-        chance=random.Random(1),
-        media=Media(folder / "media", key=b"k" * 32, keep_s=86400.0, public_url=None, now=time.now),
-    )
-    admission = Admission(
-        books=store,
         prices=prices,
         policy=rules,
         clock=time,
-        chance=random.Random(2),
-        prompt_max_chars=2000,
+        clips=Media(folder / "media", key=b"k" * 32, keep_s=86400.0, public_url=None, now=time.now),
         confirm_above_u=confirm_above_u,
-        look=engine.look,
     )
-    administration = Administration(
-        books=store, archive=Archive(f"sqlite:///{path}"), policy=rules, clock=time, look=engine.look
-    )
-    made = Till(admission, administration, engine, store, rules, script, wall, time, path)
+    engine = services.engine
+    made = Till(services.admission, services.administration, engine, store, rules, script, wall, time, path)
     try:
         if running:
             async with engine.running(wall):

@@ -21,9 +21,9 @@ import pytest
 
 from bot.domain.limits import EVERYWHERE, TOTAL, Level, OverLimit, Plan, RuleKind, Spender, TooManyInFlight, most_u
 from bot.domain.money import PeriodKind, period_at
+from bot.domain.records import Admin, End, Offer, OfferState
 from bot.domain.runs import Duration, Ending, Run, RunState, VeoRequest
 from bot.errors import AskLater, BadAmount, BadRequest, NotAllowed, OfferGone, OverQuota, Refusal
-from bot.ports import Admin, End, Offer, OfferState
 from bot.services.admission import CONFIRM_LIFE_S, DENIAL_PAUSE_S, REQUEST_LIFE_S, AddsMore, Answer, AskFirst
 from storage import check_books
 from storage.verbs.books import RESERVE

@@ -16,14 +16,15 @@ import pytest
 
 from bot.clock import SystemClock
 from bot.domain.limits import Standing
+from bot.domain.records import Accepted, Link, NotSent, Refused, Unclear
 from bot.domain.runs import Ending, Notice, Observation, Run
-from bot.media import Link, Media
-from bot.ports import Accepted, NotSent, PostFailed, Refused, Unclear, Unreadable
+from bot.errors import PostFailed, Unreadable
+from bot.media import Media
 from bot.services.engine import STEPS_AT_ONCE, Engine
 from storage import check_books, open_store
 from tests.long_runs import EPOCH, HOUR_S, POLICY, in_flight
 from tests.money import PRICE_U, Inline, empty_books, home, new_run
-from tests.parts import LIMITS, engine_of
+from tests.parts import LIMITS, core
 from tests.virtual import Timeline, VirtualLoop
 
 IN_FLIGHT = 10_000
@@ -116,15 +117,15 @@ class Process:
     def __post_init__(self) -> None:
         self.loop = VirtualLoop(self.outside.timeline)
         self.store = open_store(f"sqlite:///{self.path}", executor=Inline())
-        self.engine: Engine = engine_of(
+        self.engine: Engine = core(
             store=self.store,
             provider=self.outside,
             policy=POLICY,
             clock=SystemClock(wall=self.outside.now, steady=self.outside.now),
             chance=random.Random(1),
-            media=Media(self.path.parent / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=self.outside.now),
+            clips=Media(self.path.parent / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=self.outside.now),
             limits=replace(LIMITS, runs_total=100_000, steps_per_s=STEPS_PER_S),
-        )
+        ).engine
 
     async def watched(self, seconds: float, every_s: float, look: Callable[[], None]) -> None:
         """Run for so long, and look at it now and then."""

@@ -23,9 +23,9 @@ import pytest
 
 from bot.domain.limits import Level, OverLimit, Policy, Rule, RuleKind, Spender
 from bot.domain.money import Period, period_at
+from bot.domain.records import Act, End, RunChanges
 from bot.domain.runs import Delivery, Ending, Run, RunState, VeoRequest
 from bot.errors import DatabaseError
-from bot.ports import Act, End, RunChanges
 from storage import Archive, SqliteStore, check_books, open_store
 from storage.sqlite import migrations
 from tests.money import dump, lift_rule, new_run, put_rule, wish

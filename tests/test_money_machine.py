@@ -33,9 +33,9 @@ from hypothesis.stateful import (
 
 from bot.domain.limits import EVERYWHERE, Level, OverLimit, Policy, Rule, RuleKind, Rules, Spender, TooManyInFlight
 from bot.domain.money import PeriodKind, period_at
+from bot.domain.records import Act, End, RunChanges
 from bot.domain.runs import MOVES, STATE_OF_ENDING, TERMINAL, Ending, Run, RunState
 from bot.errors import NotAllowed, OfferGone, Refusal
-from bot.ports import Act, End, RunChanges
 from storage import check_books, open_store
 from tests.guards import Guard, copy_of_the_code, guard, run_copy
 from tests.money import Inline, dump, empty_books, home, lift_rule, new_run, put_rule

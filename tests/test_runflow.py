@@ -25,10 +25,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bot.domain.films import AVI, HEVC, MKV, MOV, MP4, WEBM, Film, film_of
+from bot.domain.records import Accepted, NotSent, Refused, Unclear
 from bot.domain.runs import AspectRatio, Duration, Ending, Resolution, Run, SafetyTolerance, VeoRequest
-from bot.errors import SettingsError
-from bot.films import AVI, HEVC, MKV, MOV, MP4, WEBM, Film, film_of
-from bot.ports import Accepted, ClipNotKept, ClipUnavailable, NotSent, Refused, Unclear, Unreadable
+from bot.errors import ClipNotKept, ClipUnavailable, SettingsError, Unreadable
 from bot.runflow import client as runflow
 from bot.runflow.client import (
     MODEL_PATH,
@@ -1802,7 +1802,8 @@ MOOV_HEVC = box(b"moov", box(b"trak", box(b"stsd", bytes(4) + b"\0\0\0\1" + box(
 def test_a_file_of_another_kind_is_not_a_broken_one(tmp_path: Path, film: Film, content: bytes) -> None:
     """Boxes in any order, more behind them, other containers, another codec: whole films, each told as what it is."""
     assert judged(tmp_path, content) is None
-    assert film_of(tmp_path / "film") == film
+    with (tmp_path / "film").open("rb") as file:
+        assert film_of(file) == film
 
 
 @pytest.mark.parametrize(

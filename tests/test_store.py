@@ -1,4 +1,4 @@
-"""What every store promises (`bot.ports.Store` and `Books`), and what the SQLite one promises beside it.
+"""What every store promises (`bot.ports.Store`), and what the SQLite one promises beside it.
 
 A second store joins the contract by one more entry in `SHELVES`.
 """
@@ -37,6 +37,7 @@ from hypothesis.stateful import (
 
 from bot.domain.limits import EVERYWHERE, Level, OverLimit, Rule, RuleKind, Rules, Spender, Standing, TooManyInFlight
 from bot.domain.money import Period
+from bot.domain.records import Act, Change, Choice, End, NewRun, Offer, OfferKind, RunChanges
 from bot.domain.runs import (
     DURATIONS,
     IN_FLIGHT,
@@ -53,7 +54,7 @@ from bot.domain.runs import (
     VeoRequest,
 )
 from bot.errors import InvariantError, NotAllowed, StoreDown
-from bot.ports import Act, Books, Change, Choice, End, NewRun, Offer, OfferKind, RunChanges, Store
+from bot.ports import Store
 from storage import SqliteStore, check_books, open_store
 from tests.money import PRICE_U, Dump, Inline, dump, empty_books, home, lift_rule, new_run, put_rule
 
@@ -66,7 +67,7 @@ BO = Spender(member="bo", server="1", channel="11", roles=("99", "100"))
 ACT = Act(at=9.0, server="1", actor="ada", actor_name="Ada", verb="grant", subject="member:bo", reason="a good reason")
 
 
-class Ledger(Store, Books, Protocol):
+class Ledger(Store, Protocol):
     """Both ports of the one store."""
 
 

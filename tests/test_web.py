@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from decimal import Decimal
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -27,22 +26,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot.domain.limits import Policy
-from bot.domain.money import PriceTable
+from bot.domain.records import End, RunChanges, Wish
 from bot.domain.runs import Delivery, Ending, Run, RunState, VeoRequest
 from bot.errors import PortError
 from bot.media import Media
-from bot.ports import End, RunChanges, Wish
 from bot.runflow import connect
 from bot.services.admission import Admission
 from bot.services.engine import Engine
-from bot.settings import PRICES_USD_PER_SECOND
 from bot.web import listener, operator, public
 from bot.web.listener import REQUEST_BYTES_MAX, Bounds
 from bot.web.operator import OperatorServer, Readiness
 from bot.web.public import WebServer
 from storage import SqliteStore
 from tests.money import store_at
-from tests.parts import HandClock, engine_of
+from tests.parts import HandClock, core
 
 START = 1_800_000_000.0
 KEEP_S = 1000.0
@@ -157,7 +154,6 @@ async def site(folder: Path, secrets: list[str], bounds: Bounds = USUAL) -> Asyn
         now=clock.now,
     )
     (folder / "media").mkdir(exist_ok=True)
-    prices = {name: {kind: Decimal(usd) for kind, usd in each.items()} for name, each in PRICES_USD_PER_SECOND.items()}
     policy = Policy(
         member_limit_u=None,
         server_ceiling_u=None,
@@ -170,25 +166,9 @@ async def site(folder: Path, secrets: list[str], bounds: Bounds = USUAL) -> Asyn
         connect(api_url="http://127.0.0.1:1", api_key="k", public_url=None, clip_bytes_max=1) as provider,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
     ):
-        engine = engine_of(
-            store=store,
-            provider=provider,
-            policy=policy,
-            clock=clock,
-            chance=chance,
-            media=media,
-        )
-        admission = Admission(
-            books=store,
-            prices=PriceTable(prices),
-            policy=policy,
-            clock=clock,
-            chance=chance,
-            prompt_max_chars=2000,
-            confirm_above_u=10**9,
-            look=engine.look,
-        )
-        made = Site(folder, clock, store, media, engine, admission, session)
+        services = core(store=store, provider=provider, policy=policy, clock=clock, chance=chance, clips=media)
+        engine = services.engine
+        made = Site(folder, clock, store, media, engine, services.admission, session)
 
         async def ready() -> dict[str, bool]:
             return made.parts

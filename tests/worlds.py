@@ -34,23 +34,18 @@ from zoneinfo import ZoneInfo
 from bot.clock import SystemClock
 from bot.domain.limits import Level, Policy
 from bot.domain.money import PriceTable, period_at
+from bot.domain.records import End, Offer, RunChanges, Wish
 from bot.domain.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest
 from bot.errors import Refusal, StoreDown
 from bot.media import Media
-from bot.ports import (
-    NONCE_S,
-    End,
-    Offer,
-    RunChanges,
-    Wish,
-)
-from bot.services.admission import Admission, Answer
+from bot.ports import NONCE_S
+from bot.services.admission import Answer
 from bot.services.engine import Limits
 from storage import SqliteStore, check_books, open_store
 from storage.sqlite.store import UnreadableRow
 from tests.money import Inline, home, new_run
 from tests.outside import NEVER, SETTLE_S, UNEXPECTED, Broken, Front, Job, Message, NeverSent, Runflow
-from tests.parts import engine_of
+from tests.parts import core
 from tests.virtual import Died, Timeline, VirtualLoop
 
 Result = TypeVar("Result")
@@ -507,9 +502,10 @@ class Life:
             now=self.clock.now,
         )
         provider = Runflow(world)
-        self.engine = engine_of(
+        services = core(
             store=self.store,
             provider=provider,
+            prices=PRICES,
             policy=world.policy,
             limits=Limits(
                 runs_total=world.runs_total,
@@ -520,18 +516,10 @@ class Life:
             ),
             clock=self.clock,
             chance=self.chance,
-            media=media,
-        )
-        self.admission = Admission(
-            books=self.store,
-            prices=PRICES,
-            policy=world.policy,
-            clock=self.clock,
-            chance=self.chance,
-            prompt_max_chars=2000,
+            clips=media,
             confirm_above_u=3_200_000,
-            look=self.engine.look,
         )
+        self.engine, self.admission = services.engine, services.admission
 
     def run(self) -> None:
         """Until it dies, is stopped in order, or nothing is left to do."""

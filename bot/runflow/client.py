@@ -31,21 +31,11 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
+from bot.domain.films import MP4, NoFilm, film_of
 from bot.domain.money import parse_cost
+from bot.domain.records import Accepted, NotSent, Refused, Unclear
 from bot.domain.runs import Ending, Observation, Run, VeoRequest, growing_pause
-from bot.errors import SettingsError
-from bot.films import MP4, NoFilm, film_of
-from bot.ports import (
-    Accepted,
-    ClipNotKept,
-    ClipTooBig,
-    ClipTooSlow,
-    ClipUnavailable,
-    NotSent,
-    Refused,
-    Unclear,
-    Unreadable,
-)
+from bot.errors import ClipNotKept, ClipTooBig, ClipTooSlow, ClipUnavailable, SettingsError, Unreadable
 
 log = logging.getLogger("veo.runflow")
 
@@ -757,7 +747,8 @@ def _not_kept(error: OSError) -> ClipNotKept:
 def unsound_mp4(path: Path) -> str | None:
     """What is wrong with a file that should be an MP4; None where it is a whole film, also of another sort."""
     try:
-        film = film_of(path)
+        with path.open("rb") as file:
+            film = film_of(file)
     except NoFilm as error:
         return str(error)
     if film != MP4:

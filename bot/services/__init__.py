@@ -1,1 +1,77 @@
 """Use cases over the ports: who may ask, how a run moves, and how its end is told. No I/O of their own."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from bot.domain.limits import Policy
+from bot.domain.money import PriceTable
+from bot.ports import Archive, Clips, Clock, Provider, Store
+from bot.services.administration import Administration
+from bot.services.admission import Admission
+from bot.services.delivery import Deliverer
+from bot.services.engine import Engine, Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What the operator's settings say about wishes and runs."""
+
+    policy: Policy
+    prices: PriceTable
+    limits: Limits
+    prompt_max_chars: int
+    confirm_above_u: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The services, put together."""
+
+    admission: Admission
+    administration: Administration
+    deliverer: Deliverer
+    engine: Engine
+
+
+def compose(
+    *,
+    terms: Terms,
+    store: Store,
+    archive: Archive,
+    provider: Provider,
+    clips: Clips,
+    clock: Clock,
+    chance: random.Random,
+) -> Services:
+    """Put the services together over what they ask of the world."""
+    deliverer = Deliverer(
+        store=store,
+        provider=provider,
+        media=clips,
+        clock=clock,
+        chance=chance,
+        first_pause_s=terms.limits.poll_first_s,
+    )
+    engine = Engine(
+        store=store,
+        provider=provider,
+        policy=terms.policy,
+        limits=terms.limits,
+        clock=clock,
+        chance=chance,
+        deliverer=deliverer,
+    )
+    admission = Admission(
+        books=store,
+        prices=terms.prices,
+        policy=terms.policy,
+        clock=clock,
+        chance=chance,
+        prompt_max_chars=terms.prompt_max_chars,
+        confirm_above_u=terms.confirm_above_u,
+        look=engine.look,
+    )
+    administration = Administration(books=store, archive=archive, policy=terms.policy, clock=clock, look=engine.look)
+    return Services(admission=admission, administration=administration, deliverer=deliverer, engine=engine)

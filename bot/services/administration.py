@@ -16,11 +16,12 @@ from typing import Literal, TextIO
 
 from bot.domain.limits import EVERYWHERE, TOTAL, Level, Policy, Rule, RuleKind, Rules, Spender, Standing, server_scope
 from bot.domain.money import AMOUNT_MAX_U, PeriodKind, parse_amount, usd
+from bot.domain.records import Act, Admin, Change, End
 from bot.domain.report import Report, make_report, tabled
 from bot.domain.runs import Ending, Run
 from bot.domain.untrusted import as_cell
 from bot.errors import BadAmount, BadRequest, Refusal, StoreDown
-from bot.ports import Act, Admin, Archive, Books, Change, Clock, End
+from bot.ports import Archive, Clock, Rulebook
 
 log = logging.getLogger("veo.admin")
 
@@ -34,7 +35,7 @@ class Administration:
     """The acts of admins. Each raises a Refusal with one sentence where it cannot be done, and changes nothing then."""
 
     def __init__(
-        self, *, books: Books, archive: Archive, policy: Policy, clock: Clock, look: Callable[[], None]
+        self, *, books: Rulebook, archive: Archive, policy: Policy, clock: Clock, look: Callable[[], None]
     ) -> None:
         self._books = books
         self._archive = archive

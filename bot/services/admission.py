@@ -27,10 +27,11 @@ from bot.domain.limits import (
     over_limits,
 )
 from bot.domain.money import PriceTable, usd
+from bot.domain.records import Act, Admin, Approve, Choice, NewRun, Offer, OfferKind, Wish
 from bot.domain.runs import Run, VeoRequest
 from bot.domain.untrusted import is_blank
 from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, Refusal, TooManyRuns
-from bot.ports import Act, Admin, Approve, Books, Choice, Clock, NewRun, Offer, OfferKind, Wish
+from bot.ports import Admissions, Clock
 
 log = logging.getLogger("veo.admission")
 
@@ -83,7 +84,7 @@ class Admission:
     def __init__(
         self,
         *,
-        books: Books,
+        books: Admissions,
         prices: PriceTable,
         policy: Policy,
         clock: Clock,

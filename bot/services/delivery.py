@@ -14,28 +14,23 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.domain.records import Link, RunChanges
 from bot.domain.runs import COST_CHECKS_S, Delivery, Notice, Run, growing_pause, jittered
-from bot.errors import StoreDown
-from bot.media import Link, Media
-from bot.ports import (
-    NONCE_S,
+from bot.errors import (
     ClipNotKept,
     ClipTooBig,
     ClipTooSlow,
     ClipUnavailable,
-    Clock,
-    Front,
     HistoryClosed,
     PlaceClosed,
     PlaceGone,
     PostFailed,
     PostRefused,
-    Provider,
-    RunChanges,
-    Store,
+    StoreDown,
     TooLarge,
     Unreadable,
 )
+from bot.ports import NONCE_S, Clips, Clock, Front, Provider, Runs
 
 log = logging.getLogger("veo.delivery")
 
@@ -99,9 +94,9 @@ class Deliverer:
     def __init__(
         self,
         *,
-        store: Store,
+        store: Runs,
         provider: Provider,
-        media: Media,
+        media: Clips,
         clock: Clock,
         chance: random.Random,
         first_pause_s: float,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from bot.domain.limits import Policy, Spender
 from bot.domain.lookup import FRESH_SHARE, LOOKUP_SHARES, UNCLEAR_POSTS_MAX, Silence, Verdict, judge, next_look_s
+from bot.domain.records import Accepted, End, NotSent, Refused, RunChanges, Unclear
 from bot.domain.runs import (
     EMPTY_S,
     MISSING,
@@ -32,20 +33,8 @@ from bot.domain.runs import (
     jittered,
     polling_pause,
 )
-from bot.errors import InvariantError, StoreDown
-from bot.ports import (
-    Accepted,
-    Clock,
-    End,
-    Front,
-    NotSent,
-    Provider,
-    Refused,
-    RunChanges,
-    Store,
-    Unclear,
-    Unreadable,
-)
+from bot.errors import InvariantError, StoreDown, Unreadable
+from bot.ports import Clock, Front, Provider, Runs
 from bot.services.delivery import Deliverer, cost_wait_s
 
 log = logging.getLogger("veo.engine")
@@ -76,7 +65,7 @@ class Engine:
     def __init__(
         self,
         *,
-        store: Store,
+        store: Runs,
         provider: Provider,
         policy: Policy,
         limits: Limits,

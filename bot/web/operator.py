@@ -12,8 +12,8 @@ from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
+from bot.domain.records import Figures
 from bot.errors import StoreDown
-from bot.ports import Figures
 from bot.web.listener import Bounds, Strangers, listening
 
 KEPT_S = 2.0  # to find out costs the disk a write, however often it is asked for

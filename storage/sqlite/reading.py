@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.domain.limits import EVERYWHERE
+from bot.domain.records import Act
 from bot.domain.report import RunFact
 from bot.domain.runs import Ending, RunState
 from bot.errors import StoreDown
-from bot.ports import Act
 from storage.sqlite.store import database_path, names_of
 
 Result = TypeVar("Result")

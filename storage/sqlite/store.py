@@ -2,8 +2,8 @@
 
 Every transaction takes the write lock first (`BEGIN IMMEDIATE`) and is durable when it is answered
 (`synchronous=FULL`); see `storage.sqlite.writer`. What a transaction decides, it decides by SQL that would hold under
-PostgreSQL too: conditional updates, unique indexes, checks. The ports with their promises are `bot.ports.Store` and
-`bot.ports.Books`; the money itself moves in `storage.verbs.books`.
+PostgreSQL too: conditional updates, unique indexes, checks. The ports with their promises are `bot.ports.Store`; the
+money itself moves in `storage.verbs.books`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,20 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.domain.limits import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
+from bot.domain.records import (
+    Act,
+    Approve,
+    Change,
+    Choice,
+    End,
+    Figures,
+    NewRun,
+    Offer,
+    OfferKind,
+    OfferState,
+    RunChanges,
+    Wish,
+)
 from bot.domain.runs import (
     COST_CHECKS_S,
     IN_FLIGHT,
@@ -33,7 +47,6 @@ from bot.domain.runs import (
     VeoRequest,
 )
 from bot.errors import AskLater, OfferGone, require
-from bot.ports import Act, Approve, Change, Choice, End, Figures, NewRun, Offer, OfferKind, OfferState, RunChanges, Wish
 from storage.sqlite.writer import Writer
 from storage.verbs import books
 
@@ -128,7 +141,7 @@ def open_store(url: str, *, executor: Executor | None = None) -> SqliteStore:
 
 
 class SqliteStore:
-    """`bot.ports.Store` and `bot.ports.Books` on one SQLite file. Close it with `await close()`."""
+    """`bot.ports.Store` on one SQLite file. Close it with `await close()`."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer

@@ -19,8 +19,8 @@ from sqlite_utils import Database
 
 from bot.domain.limits import EVERYWHERE, Level, OverLimit, Standing, TooManyInFlight
 from bot.domain.money import Kind, settle
+from bot.domain.records import Act, End, NewRun
 from bot.errors import require
-from bot.ports import Act, End, NewRun
 
 OPEN = "'ambiguous', 'reserved', 'running', 'submitting'"
 

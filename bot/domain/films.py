@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from io import SEEK_END
 from typing import BinaryIO
 
 BOXES_MAX = 10_000  # looked at in one file: a clip has some dozens, and more must cost neither time nor memory
@@ -46,17 +46,17 @@ class NoFilm(Exception):
     """The file is no whole film; the sentence says why."""
 
 
-def film_of(path: Path) -> Film:
+def film_of(file: BinaryIO) -> Film:
     """What sort of film a file is. Raises NoFilm, and OSError where it cannot be read."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(64)
-        if head.startswith(b"\x1a\x45\xdf\xa3"):  # EBML (RFC 8794)
-            return _matroska(head, size)
-        if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
-            _demand(8 + int.from_bytes(head[4:8], "little") <= size)
-            return AVI
-        return _boxed(file, size)
+    size = file.seek(0, SEEK_END)
+    file.seek(0)
+    head = file.read(64)
+    if head.startswith(b"\x1a\x45\xdf\xa3"):  # EBML (RFC 8794)
+        return _matroska(head, size)
+    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
+        _demand(8 + int.from_bytes(head[4:8], "little") <= size)
+        return AVI
+    return _boxed(file, size)
 
 
 def _demand(whole: object) -> None:
