@@ -350,6 +350,11 @@ class SqliteStore:
 
         return await self._writer.write(job)
 
+    async def forget_first_tries(self, before: float) -> None:
+        doubtful = "due_at IS NOT NULL AND delivery = 'sending'"  # the first is what has an index
+        sql = f"UPDATE run SET first_try_at = :before WHERE {doubtful} AND first_try_at > :before"
+        await self._writer.write(lambda db: db.execute(sql, {"before": before}))
+
     async def wake(self, callback_token: str, candidate_id: str | None) -> str | None:
         def job(db: Database) -> str | None:
             rows = list(
