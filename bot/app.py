@@ -23,10 +23,12 @@ from bot.services import Terms, compose
 from bot.services.engine import Limits
 from bot.settings import Settings, remarks
 from bot.telemetry.logs import start_logging
+from bot.texts import Languages
 from bot.web.listener import Bounds
 from bot.web.operator import OperatorServer, Readiness
 from bot.web.public import WebServer
 from cogs import client as discord_front
+from cogs.context import Speaker
 from cogs.front import DiscordFront
 from storage import Archive, open_store
 
@@ -92,11 +94,13 @@ async def _serve(settings: Settings) -> None:
             chance=random.SystemRandom(),
         )
         engine = services.engine
+        speaker = Speaker(Languages())
         client = await stack.enter_async_context(
             discord_front.new_client(
                 settings.discord_api_url,
                 settings.discord_gateway_url,
                 proxy=proxy_for(settings.discord_api_url or DISCORD_URL),
+                speaker=speaker,
             )
         )
 
@@ -114,7 +118,7 @@ async def _serve(settings: Settings) -> None:
         await provider.check_key()
         await discord_front.log_in(client, settings.discord_token.get_secret_value())
         _warn(settings)  # here, for what keeps the bot from starting is to be the only thing that is said
-        front = DiscordFront(client)
+        front = DiscordFront(client, speaker)
         await stack.enter_async_context(engine.running(front))
         sweeping = asyncio.create_task(_sweep(media))
         stack.callback(sweeping.cancel)
@@ -122,6 +126,7 @@ async def _serve(settings: Settings) -> None:
             client,
             services=services,
             front=front,
+            speaker=speaker,
             servers=settings.discord_servers,
         )
 

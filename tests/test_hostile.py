@@ -33,7 +33,7 @@ from bot.runflow import client as runflow
 from bot.runflow.client import Runflow
 from bot.settings import Settings, load_settings
 from bot.telemetry.logs import MaskingFormatter
-from cogs import buttons
+from cogs.render import parse_custom_id
 from sandbox.discord import Interaction
 from tests.harness import API_KEY, SECRET, WAIT_S, Scene, nursery, scene
 
@@ -474,7 +474,7 @@ def test_no_changed_interaction_ends_the_bot_or_buys_what_nobody_can_ask_for(tmp
                 await wire.use(partial(changed, changes=changes), command, **options)
             for custom_id, changes in presses:
                 pressed = await wire.press(partial(changed, changes=changes), film_id, custom_id)
-                if not changes and buttons.read(custom_id):
+                if not changes and parse_custom_id(custom_id):
                     await pressed.acknowledged(WAIT_S)
             await alive(world)
             check_runs(world)
@@ -619,7 +619,7 @@ async def test_a_prompt_beyond_the_limit_is_refused_in_words_by_whatever_client(
             change = partial(with_options, wish=("x" * 51 if name == "prompt" else "x", [(name, "x" * 51, None)]))
             used = await Wire(world).use(change, "veo", prompt="a red fox")
             answer = await used.wait(lambda message: bool(message["content"]), timeout=WAIT_S)
-            assert f"The {name} has 51 characters, and 50 is the most." in answer["content"]
+            assert f"Your `{name}` has 51 characters; the most is 50." in answer["content"]
         assert count_of_runs(world) == 0
 
 
@@ -632,7 +632,7 @@ async def _delivered(world: Scene) -> None:
 
 REFUSED: list[tuple[Callable[[Json], Json], str]] = [
     (lambda payload: payload | {"channel": {"id": "5", "type": 77}}, "this kind of channel"),
-    (lambda payload: {key: payload[key] for key in payload.keys() - {"guild_id", "guild"}}, "in servers only"),
+    (lambda payload: {key: payload[key] for key in payload.keys() - {"guild_id", "guild"}}, "only works in servers"),
     (lambda payload: payload | {"data": payload["data"] | {"name": "veo-old"}}, "Reload Discord"),
     (lambda payload: payload | {"data": payload["data"] | {"options": [{"type": 3}]}}, "Reload Discord"),
     (lambda payload: payload | {"data": payload["data"] | {"type": 9}}, "Reload Discord"),

@@ -31,7 +31,7 @@ from tests.money import Inline, dump, new_run, store_at
 
 FOX = "a red fox"
 LEVEL = Level(scope="member:discord:1", period=period_at(0.0, "month", ZoneInfo("UTC")), limit_u=None)
-NOTHING_STARTED = "The bot cannot reach its books right now, so nothing was started. Try again soon."
+NOTHING_STARTED = "I can't reach my records right now, so nothing was started. Try again soon."
 START = {"DISCORD_TOKEN": "a.b.c", "RUNFLOW_API_KEY": "rf_live_test", "WEB_PORT": "0", "OPERATOR_PORT": "0"}
 READING = (("ledger", "check"), ("ledger", "export"), ("backup", "copy.db"))
 
@@ -416,7 +416,7 @@ async def test_a_full_disk_sells_nothing_and_loses_nothing(tmp_path: Path) -> No
     """`/veo` is refused, readiness is red, callbacks are to come again; with room the paid run is delivered once."""
     async with scene(tmp_path, runflow={"end": "never"}, before=AT_ONCE) as world:
         paid = await world.veo(FOX)
-        await world.card(paid, "Filming")
+        await world.card(paid, "In the works")
         await ready(world)
         (run,) = world.runflow.runs
         world.runflow.switches.end = "succeeded"

@@ -406,7 +406,7 @@ class TestAdmission:
         answers = await asyncio.gather(*(admitted(store, str(n), level) for n in range(20)), return_exceptions=True)
         refusals = [answer for answer in answers if isinstance(answer, TooManyInFlight)]
         assert (len(refusals), len(shelf.dump()["run"])) == (17, 3)
-        assert "3 runs under way" in str(refusals[0])
+        assert "count=3" in str(refusals[0])
         assert await books(store, level) == (3 * PRICE_U, 0)
         await admitted(store, "ann", member_level("ann", in_flight_max=1), member="ann")
 
@@ -1391,7 +1391,7 @@ class TestSqlite:
         over = await ended(store, "5", End(ending=Ending.VIDEO, cost_u=PRICE_U))
         await store.keep(question("6"))
         levels = [Level(scope=scope, period=NOVEMBER, limit_u=9 * PRICE_U, in_flight_max=9) for scope in BO.scopes]
-        rule_ = Rule(server="1", subject="member:bo", kind=RuleKind.DESK)
+        rule_ = Rule(server="1", subject="member:bo", kind=RuleKind.REQUEST_CHANNEL)
         lifted = replace(rule_, kind=RuleKind.BLOCK)
         verbs: dict[str, Callable[[], Any]] = {
             "admit": lambda: admitted(store, "3", *levels),

@@ -23,7 +23,7 @@ _CODEC = re.compile(rb"stsd.{12}(hvc1|hev1|dvh1|dvhe)", re.DOTALL)  # the first 
 
 @dataclass(frozen=True, kw_only=True)
 class Film:
-    """One sort of film: how a file of it is named and served, and what to say of it where it is not the usual one."""
+    """One sort of film: how a file of it is named and served, and the remark on one that is not the usual sort."""
 
     extension: str
     media_type: str
@@ -35,11 +35,11 @@ class Film:
 
 
 MP4 = Film(extension="mp4", media_type="video/mp4")
-HEVC = Film(extension="mp4", media_type="video/mp4", remark="The video is HEVC: some devices cannot play it.")
-WEBM = Film(extension="webm", media_type="video/webm", remark="The file is WebM.")
-MKV = Film(extension="mkv", media_type="video/x-matroska", remark="The file is Matroska: download it to play it.")
-MOV = Film(extension="mov", media_type="video/quicktime", remark="The file is QuickTime.")
-AVI = Film(extension="avi", media_type="video/x-msvideo", remark="The file is AVI: download it to play it.")
+HEVC = Film(extension="mp4", media_type="video/mp4", remark="hevc")
+WEBM = Film(extension="webm", media_type="video/webm", remark="webm")
+MKV = Film(extension="mkv", media_type="video/x-matroska", remark="mkv")
+MOV = Film(extension="mov", media_type="video/quicktime", remark="mov")
+AVI = Film(extension="avi", media_type="video/x-msvideo", remark="avi")
 
 
 class NoFilm(Exception):

@@ -27,9 +27,12 @@ def upright(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The same with a space for each control character but line ends and tabs: for terminals, too."""
-    keep = ("\n", "\t")
-    return "".join(" " if unicodedata.category(it) == "Cc" and it not in keep else it for it in upright(text))
+    """The same with a space for each control character but line ends and tabs: for terminals, too.
+
+    And for each half of a pair of surrogates, which nothing can be encoded with.
+    """
+    keep, drop = ("\n", "\t"), ("Cc", "Cs")
+    return "".join(" " if unicodedata.category(it) in drop and it not in keep else it for it in upright(text))
 
 
 def is_blank(text: str) -> bool:
