@@ -26,11 +26,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
+from bot import runflow
 from bot.domain.records import Accepted, NotSent, Refused, Unclear
 from bot.domain.runs import SEED_MAX, Observation, Run, VeoRequest
 from bot.errors import ClipUnavailable, SettingsError, Unreadable
-from bot.runflow import client as runflow
-from bot.runflow.client import Runflow
+from bot.runflow import Runflow
 from bot.settings import Settings, load_settings
 from bot.telemetry.logs import MaskingFormatter
 from cogs import buttons

@@ -504,7 +504,7 @@ async def test_with_a_full_clip_disk_what_was_bought_comes_as_a_link(tmp_path: P
         assert world.rows("SELECT delivery, delivery_tries, charged_u FROM run_view") == [
             {"delivery": "delivered", "delivery_tries": 1, "charged_u": 3_200_000}
         ]
-        assert "the disk of MEDIA_DIR does not take it (No space left on device)" in world.log
+        assert "it cannot be written to MEDIA_DIR (No space left on device)" in world.log
         ballast.unlink()
         assert await readiness(world) == UP
         assert (await world.end_of(await world.veo("a blue fox")))["attachments"]

@@ -24,25 +24,18 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from yarl import URL
 
 from bot.domain.films import AVI, HEVC, MKV, MOV, MP4, WEBM, Film, film_of
 from bot.domain.records import Accepted, NotSent, Refused, Unclear
 from bot.domain.runs import AspectRatio, Duration, Ending, Resolution, Run, SafetyTolerance, VeoRequest
 from bot.errors import ClipNotKept, ClipUnavailable, SettingsError, Unreadable
-from bot.runflow import client as runflow
-from bot.runflow.client import (
-    MODEL_PATH,
-    NEW_ADDRESSES_MAX,
-    REDIRECTS_MAX,
-    PublicResolver,
-    Quiet,
-    Runflow,
-    is_public,
-    named_run,
-    observe,
-    signed_by,
-    unsound_mp4,
-)
+from bot.runflow import Runflow, connect, is_public, is_signed, observe, run_id_in, unsound_mp4
+from bot.runflow.client import MODEL_PATH
+from bot.runflow.clips import ADDRESSES_MAX, REDIRECTS_MAX, ClipDownloader
+from bot.runflow.public_net import PublicResolver
+from bot.runflow.records import clip_address
+from bot.runflow.replies import RateLimitPause
 from sandbox.clock import Clock
 from sandbox.runflow import RunflowSandbox, Switches
 from sandbox.runflow.clip import STORED
@@ -85,7 +78,7 @@ def a_record(**changes: object) -> Json:
 def connected(
     url: str, *, public_url: str | None = None, clip_bytes_max: int = 100 * MEGABYTE
 ) -> AbstractAsyncContextManager[Runflow]:
-    return runflow.connect(api_url=url, api_key=KEY, public_url=public_url, clip_bytes_max=clip_bytes_max)
+    return connect(api_url=url, api_key=KEY, public_url=public_url, clip_bytes_max=clip_bytes_max)
 
 
 @dataclass
@@ -494,7 +487,7 @@ async def test_nothing_was_sent_while_a_name_was_looked_for(monkeypatch: pytest.
         await asyncio.sleep(5)
         return []
 
-    monkeypatch.setattr(runflow, "SUBMIT_TIMEOUT", aiohttp.ClientTimeout(total=0.1))
+    monkeypatch.setattr("bot.runflow.client.SUBMIT_TIMEOUT", aiohttp.ClientTimeout(total=0.1))
     monkeypatch.setattr(aiohttp.resolver.ThreadedResolver, "resolve", hang)
     monkeypatch.setattr(aiohttp.resolver.DefaultResolver, "resolve", hang)
     async with connected("http://runflow.invalid") as client:
@@ -525,7 +518,7 @@ async def test_nothing_was_sent_without_a_tls_connection() -> None:
 
 async def test_nothing_was_sent_while_connecting_took_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that does not even take the connection has bought nothing."""
-    monkeypatch.setattr(runflow, "SUBMIT_TIMEOUT", aiohttp.ClientTimeout(total=5, sock_connect=0.1))
+    monkeypatch.setattr("bot.runflow.client.SUBMIT_TIMEOUT", aiohttp.ClientTimeout(total=5, sock_connect=0.1))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -603,28 +596,28 @@ async def test_who_is_told_to_wait_asks_nothing_meanwhile(lab: Lab) -> None:
 )
 async def test_a_429_is_obeyed_in_whatever_form(headers: dict[str, str], wait_s: float) -> None:
     """Seconds or a date, which counts from that of the answer; without either a pause that grows."""
-    quiet = Quiet()
-    quiet.hear(429, headers)
-    assert quiet.left_s() == pytest.approx(wait_s, abs=0.1)
-    quiet.hear(200, headers)
-    assert quiet.left_s() == pytest.approx(wait_s, abs=0.1)
+    pause = RateLimitPause()
+    pause.update(429, headers)
+    assert pause.left_s() == pytest.approx(wait_s, abs=0.1)
+    pause.update(200, headers)
+    assert pause.left_s() == pytest.approx(wait_s, abs=0.1)
 
 
 async def test_a_burst_of_429_is_one_and_the_next_waits_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls that were under way together are refused together; only who asks again too soon makes the pause grow."""
-    monkeypatch.setattr(runflow, "QUIET_FIRST_S", 0.05)
-    quiet = Quiet()
+    monkeypatch.setattr("bot.runflow.replies.PAUSE_FIRST_S", 0.05)
+    pause = RateLimitPause()
     for _ in range(9):
-        quiet.hear(429, {})
-    assert quiet.left_s() <= 0.05
+        pause.update(429, {})
+    assert pause.left_s() <= 0.05
     await asyncio.sleep(0.06)
-    quiet.hear(429, {})
-    assert 0.05 < quiet.left_s() <= 0.1
+    pause.update(429, {})
+    assert 0.05 < pause.left_s() <= 0.1
 
 
 async def test_a_download_that_drips_gives_its_place_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clip that would take hours is broken off, and tried again later; one that comes in time is not."""
-    monkeypatch.setattr("bot.runflow.client.SLOW_S", 0.2)
+    monkeypatch.setattr("bot.runflow.clips.SLOW_AFTER_S", 0.2)
     switches = {"drip": True}
 
     async def give(request: web.Request) -> web.StreamResponse:
@@ -640,11 +633,11 @@ async def test_a_download_that_drips_gives_its_place_up(tmp_path: Path, monkeypa
         return response
 
     async with serving(give) as server, connected(server.url) as client:
-        with pytest.raises(ClipUnavailable, match="drips"):
+        with pytest.raises(ClipUnavailable, match="too slow"):
             await client.fetch(ID, tmp_path / "veo-a.mp4")
         assert list(tmp_path.iterdir()) == []
         switches["drip"] = False
-        with pytest.raises(ClipUnavailable, match=r"^(?!.*drips)"):
+        with pytest.raises(ClipUnavailable, match=r"^(?!.*too slow)"):
             await client.fetch(ID, tmp_path / "veo-a.mp4")
 
 
@@ -660,7 +653,7 @@ async def test_a_broken_answer_is_unclear_and_not_repeated(lab: Lab, moment: str
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_no_answer_in_time_is_unclear(lab: Lab, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     """The read timeout of a submission is no verdict."""
-    monkeypatch.setattr(runflow, "SUBMIT_TIMEOUT", aiohttp.ClientTimeout(total=0.1))
+    monkeypatch.setattr("bot.runflow.client.SUBMIT_TIMEOUT", aiohttp.ClientTimeout(total=0.1))
     setattr(lab.box.switches, moment, "timeout")
     assert isinstance(await lab.client.submit(a_run()), Unclear)
     assert lab.box.posts(REF) == 1
@@ -817,7 +810,7 @@ async def test_a_run_that_cannot_be_read_is_unreadable(lab: Lab, fault: Any) -> 
 async def test_a_silent_runflow_is_unreadable(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading gives up after its time."""
     provider_id = await lab.bought()
-    monkeypatch.setattr(runflow, "READ_TIMEOUT", aiohttp.ClientTimeout(total=0.1))
+    monkeypatch.setattr("bot.runflow.client.READ_TIMEOUT", aiohttp.ClientTimeout(total=0.1))
     lab.box.switches.read = lab.box.switches.list_fault = "timeout"
     with pytest.raises(Unreadable):
         await lab.client.read(provider_id)
@@ -991,7 +984,7 @@ async def test_only_false_and_null_let_a_clip_through(
         assert seen.ending == Ending.NSFW
         (line,) = caplog.records
         assert line.levelno == logging.ERROR
-        assert line.getMessage() == (f"{ID} has nsfw_detected {told}, which is not documented: its clip is held back")
+        assert line.getMessage() == f"clip withheld: undocumented nsfw_detected provider_id={ID} value={told}"
         with pytest.raises(ClipUnavailable):
             await client.link(ID)
 
@@ -1165,7 +1158,7 @@ def check_observation(record: Json) -> None:
     if seen.status in ("succeeded", "partial_succeeded"):
         flagged = holds_back(record)
         assert (seen.ending == Ending.NSFW) == flagged
-        address = runflow.clip_address(record)
+        address = clip_address(record)
         assert (seen.ending == Ending.EMPTY) == (address is None and not flagged)
         assert address is None or address.startswith(("http://", "https://"))
     assert seen.cost_u is None or 0 <= seen.cost_u <= COST_MAX_U
@@ -1363,7 +1356,7 @@ async def test_half_a_clip_is_none(lab: Lab, fault: Any) -> None:
 
 async def test_a_stalled_clip_is_given_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that falls silent is left after the idle time, with nothing on disk."""
-    monkeypatch.setattr(runflow, "FILE_TIMEOUT", aiohttp.ClientTimeout(total=5, sock_read=0.1))
+    monkeypatch.setattr("bot.runflow.clips.FILE_TIMEOUT", aiohttp.ClientTimeout(total=5, sock_read=0.1))
     lab.box.switches.download = "stall"
     with pytest.raises(ClipUnavailable):
         await lab.client.fetch(await lab.bought(), lab.folder / "veo-abc234.mp4")
@@ -1384,18 +1377,18 @@ async def test_a_cancelled_download_leaves_nothing(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("fault", ["expired", "403", "404", "410"])
-@pytest.mark.parametrize("refused", range(NEW_ADDRESSES_MAX + 1))
+@pytest.mark.parametrize("refused", range(ADDRESSES_MAX + 1))
 async def test_an_expired_address_is_asked_for_anew(lab: Lab, fault: Any, refused: int) -> None:
     """The run is read again for a fresh address, three times in all; then the try is over."""
     lab.box.switches.url_fault, lab.box.switches.url_fault_times = fault, refused
     provider_id = await lab.bought()
-    if refused < NEW_ADDRESSES_MAX:
+    if refused < ADDRESSES_MAX:
         assert await lab.fetched(provider_id) == STORED.read_bytes()
     else:
         with pytest.raises(ClipUnavailable, match="refused"):
             await lab.client.fetch(provider_id, lab.folder / "veo-abc234.mp4")
         assert left_in(lab.folder) == []
-    asked = min(refused + 1, NEW_ADDRESSES_MAX)
+    asked = min(refused + 1, ADDRESSES_MAX)
     assert (lab.asked("/files/"), lab.asked("/v1/runs/")) == (asked, asked)
 
 
@@ -1417,7 +1410,7 @@ async def test_a_disk_that_does_not_take_it_is_told(lab: Lab, place: str) -> Non
     else:
         (lab.folder / place / "inside").mkdir(parents=True)
     before = left_in(lab.folder)
-    with pytest.raises(ClipNotKept, match=r"^the disk of MEDIA_DIR does not take it \("):
+    with pytest.raises(ClipNotKept, match=r"^it cannot be written to MEDIA_DIR \("):
         await lab.client.fetch(provider_id, lab.folder / "media" / "veo-abc234.mp4")
     assert left_in(lab.folder) == before
 
@@ -1446,14 +1439,19 @@ async def fetched_from(
         if outside is None:
             client = await stack.enter_async_context(connected(server.url, clip_bytes_max=clip_bytes_max))
         else:
+            inside = await stack.enter_async_context(aiohttp.ClientSession())
             client = Runflow(
                 api_url=server.url,
                 api_key=KEY,
                 public_url=None,
-                clip_bytes_max=clip_bytes_max,
-                reading=await stack.enter_async_context(aiohttp.ClientSession()),
-                submitting=await stack.enter_async_context(aiohttp.ClientSession()),
-                outside=await stack.enter_async_context(outside),
+                reading=inside,
+                submitting=inside,
+                downloader=ClipDownloader(
+                    own_origin=URL(server.url),
+                    bytes_max=clip_bytes_max,
+                    inside=inside,
+                    outside=await stack.enter_async_context(outside),
+                ),
             )
         await client.fetch(ID, folder / "veo-abc234.mp4")
         return server
@@ -1691,7 +1689,7 @@ async def test_a_file_host_that_always_refuses_is_given_up(tmp_path: Path, statu
 
     with pytest.raises(ClipUnavailable, match="refused"):
         await fetched_from(tmp_path, refuse)
-    assert tries == NEW_ADDRESSES_MAX
+    assert tries == ADDRESSES_MAX
 
 
 @pytest.mark.parametrize("status", [204, 206, 304, 416, 429, 500, 503])
@@ -1889,8 +1887,8 @@ def test_the_worked_signatures_fit() -> None:
     """The raw bytes under the whole secret, bare lower-case hex (docs.runflow.io, verify-callback-signatures)."""
     assert hashlib.sha256(BODY_A).hexdigest() == "6d98b68e704fd438e191a1fea2dc29232f1445b0594d83ee499c1a37561fd2e2"
     assert (len(BODY_A), len(BODY_B)) == (434, 240)
-    assert signed_by([SECRET], BODY_A, SIGNATURE_A)
-    assert signed_by([SECRET], BODY_B, SIGNATURE_B)
+    assert is_signed(BODY_A, SIGNATURE_A, [SECRET])
+    assert is_signed(BODY_B, SIGNATURE_B, [SECRET])
 
 
 def test_what_a_wrong_method_would_sign_is_refused() -> None:
@@ -1904,7 +1902,7 @@ def test_what_a_wrong_method_would_sign_is_refused() -> None:
     ]
     assert made == [WITHOUT_PREFIX, WITH_NEWLINE, B_ESCAPED]
     for signature in (WITHOUT_PREFIX, WITH_NEWLINE, SIGNATURE_B, SIGNATURE_A.upper(), f"sha256={SIGNATURE_A}"):
-        assert not signed_by([SECRET], BODY_A, signature)
+        assert not is_signed(BODY_A, signature, [SECRET])
     for odd in (
         None,
         "",
@@ -1916,11 +1914,11 @@ def test_what_a_wrong_method_would_sign_is_refused() -> None:
         "é" * 64,
         "٠" * 64,
     ):
-        assert not signed_by([SECRET], BODY_A, odd)
-    assert not signed_by([SECRET], BODY_B, B_ESCAPED)
-    assert not signed_by([SECRET], escaped, SIGNATURE_B)
+        assert not is_signed(BODY_A, odd, [SECRET])
+    assert not is_signed(BODY_B, B_ESCAPED, [SECRET])
+    assert not is_signed(escaped, SIGNATURE_B, [SECRET])
     for changed in (BODY_A + b"\n", BODY_A[:-1], BODY_A.replace(b"j-42", b"j-43"), b""):
-        assert not signed_by([SECRET], changed, SIGNATURE_A)
+        assert not is_signed(changed, SIGNATURE_A, [SECRET])
 
 
 def test_any_secret_of_the_list_will_do() -> None:
@@ -1928,23 +1926,23 @@ def test_any_secret_of_the_list_will_do() -> None:
     others = ["whsec_newer_0002", "whsec_ä_0003"]
     for place in range(3):
         secrets = [*others[:place], SECRET, *others[place:]]
-        assert signed_by(secrets, BODY_A, SIGNATURE_A)
-        assert signed_by(secrets, BODY_B, signature_of(BODY_B, others[1]))
-    assert not signed_by(others, BODY_A, SIGNATURE_A)
-    assert not signed_by([], BODY_A, SIGNATURE_A)
-    assert not signed_by([], b"", signature_of(b"", ""))
+        assert is_signed(BODY_A, SIGNATURE_A, secrets)
+        assert is_signed(BODY_B, signature_of(BODY_B, others[1]), secrets)
+    assert not is_signed(BODY_A, SIGNATURE_A, others)
+    assert not is_signed(BODY_A, SIGNATURE_A, [])
+    assert not is_signed(b"", signature_of(b"", ""), [])
 
 
 @given(body=st.binary(max_size=100), at=st.integers(0, 10_000), signature=st.text(max_size=70))
 def test_no_other_body_and_no_other_text_fits(body: bytes, at: int, signature: str) -> None:
     """One changed bit breaks a signature, and text that is none is refused without an error."""
     right = signature_of(body)
-    assert signed_by([SECRET], body, right)
-    assert signed_by([SECRET], body, signature) == (signature == right)
+    assert is_signed(body, right, [SECRET])
+    assert is_signed(body, signature, [SECRET]) == (signature == right)
     if body:
         position = at % len(body)
         altered = body[:position] + bytes([body[position] ^ (1 << at % 8)]) + body[position + 1 :]
-        assert not signed_by([SECRET], altered, right)
+        assert not is_signed(altered, right, [SECRET])
 
 
 @pytest.mark.parametrize(
@@ -1961,16 +1959,16 @@ def test_no_other_body_and_no_other_text_fits(body: bytes, at: int, signature: s
 )  # fmt: skip
 def test_a_callback_names_a_run_or_nothing(body: bytes, named: str | None) -> None:
     """Only a plain id is taken from a body, and no body is an error."""
-    assert named_run(body) == named
+    assert run_id_in(body) == named
 
 
 def test_a_number_beyond_all_measure_in_a_callback_is_harmless() -> None:
     """A body with an exponent that no decimal holds names a run or none, and raises nothing."""
-    assert named_run(b'{"run_id":"a","x":1e99999999999999999999}') in ("a", None)
+    assert run_id_in(b'{"run_id":"a","x":1e99999999999999999999}') in ("a", None)
 
 
 @given(body=st.binary(max_size=60) | ANYTHING.map(lambda value: json.dumps({"run_id": value}).encode()))
 def test_no_body_is_an_error(body: bytes) -> None:
     """Whatever comes, it is a name that can stand in a path, or nothing."""
-    named = named_run(body)
+    named = run_id_in(body)
     assert named is None or named.replace("-", "").replace("_", "").isalnum()

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from bot.errors import StoreDown
 from bot.media import Media, film_on
-from bot.runflow.client import named_run, signed_by
+from bot.runflow import is_signed, run_id_in
 from bot.services.engine import Engine
 from bot.web.listener import Bounds, Strangers, listening
 
@@ -46,12 +46,12 @@ class WebServer:
                 body = await request.read()  # counts the bytes and raises 413 above the limit, chunked or not
         except TimeoutError:
             return web.Response(status=408)
-        if self._secrets and not signed_by(self._secrets, body, request.headers.get("Runflow-Signature")):
+        if self._secrets and not is_signed(body, request.headers.get("Runflow-Signature"), self._secrets):
             self._strangers.note("callbacks whose signature does not fit")
             return web.Response(status=401)
         token = request.match_info["token"]
         try:
-            known = len(token) <= TOKEN_CHARS_MAX and await self._engine.wake(token, named_run(body))
+            known = len(token) <= TOKEN_CHARS_MAX and await self._engine.wake(token, run_id_in(body))
         except StoreDown:
             return web.Response(status=503)
         return web.Response(status=202 if known else 404)
