@@ -102,7 +102,7 @@ async def _serve(settings: Settings) -> None:
 
         ready = Readiness(
             gateway=client.hears_discord,
-            checks={"database": partial(_keeps, store), "media": partial(asyncio.to_thread, media.takes_clips)},
+            checks={"database": partial(_keeps, store), "media": partial(asyncio.to_thread, media.has_room)},
         )
         operator = OperatorServer(ready=ready, figures=store.figures, bounds=bounds)
         port = await stack.enter_async_context(operator.listening(settings.operator_host, settings.operator_port))

@@ -11,7 +11,7 @@ from discord.ext import commands
 
 from bot.domain.runs import Ending, Run
 from bot.errors import ClipUnavailable, Refusal, Unreadable
-from bot.media import film_on
+from bot.media import format_of
 from bot.services.admission import Admission
 from bot.services.delivery import Deliverer
 from cogs import words
@@ -137,11 +137,11 @@ class Account(commands.Cog):
 
 async def _attach(interaction: discord.Interaction, run: Run, head: str, path: Path) -> bool:
     """Whether Discord takes the clip as a file here."""
-    film = await asyncio.to_thread(film_on, path)
-    named = "\n".join(filter(None, [head, film.remark]))
+    video_format = await asyncio.to_thread(format_of, path)
+    named = "\n".join(filter(None, [head, words.format_note(video_format)]))
     with path.open("rb") as opened:
         try:
-            await _post(interaction, named, discord.File(opened, filename=film.named(run.file_name)))
+            await _post(interaction, named, discord.File(opened, filename=video_format.file_name(run.file_name)))
         except discord.HTTPException as error:
             if not is_too_large(error):
                 raise

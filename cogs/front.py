@@ -16,13 +16,13 @@ from pathlib import Path
 import aiohttp
 import discord
 
-from bot.domain.films import MP4
 from bot.domain.limits import Over, Standing
 from bot.domain.money import usd
 from bot.domain.records import Link, Offer
 from bot.domain.runs import Run, RunState
+from bot.domain.video_files import MP4
 from bot.errors import HistoryClosed, PlaceClosed, PlaceGone, PostFailed, PostRefused, TooLarge
-from bot.media import film_on
+from bot.media import format_of
 from cogs import buttons, embeds, words
 
 log = logging.getLogger("veo.discord")
@@ -185,10 +185,10 @@ class DiscordFront:
 
     async def _send(self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None) -> discord.Message:
         link = clip if isinstance(clip, Link) else None
-        film = await asyncio.to_thread(film_on, clip) if isinstance(clip, Path) else MP4
+        video_format = await asyncio.to_thread(format_of, clip) if isinstance(clip, Path) else MP4
         mention = f"<@{person(run.member)}>"
         try:
-            content = words.announcement(run, mention, link=link, lost=clip is None, film=film)
+            content = words.announcement(run, mention, link=link, lost=clip is None, video_format=video_format)
         except Exception:  # whatever it is, the member gets the video
             log.exception("a fault of ours: there are no words for the message of run=%s", run.run_id)
             content = words.wordless(run, mention, link)
@@ -198,7 +198,7 @@ class DiscordFront:
         view = buttons.receipt(run.run_id)
         if not isinstance(clip, Path):
             return await channel.send(content, nonce=run.nonce, allowed_mentions=caller_only, view=view)
-        file = await asyncio.to_thread(discord.File, clip, filename=film.named(run.file_name))
+        file = await asyncio.to_thread(discord.File, clip, filename=video_format.file_name(run.file_name))
         try:
             return await channel.send(content, file=file, nonce=run.nonce, allowed_mentions=caller_only, view=view)
         finally:

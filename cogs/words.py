@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 
-from bot.domain.films import MP4, Film
 from bot.domain.limits import EVERYWHERE, Over, OverLimit, Rule, RuleKind, Rules, Standing, WrongChannel
 from bot.domain.money import PriceTable, usd
 from bot.domain.records import Act, Choice, Link, Offer
 from bot.domain.report import Group, Report
 from bot.domain.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest, blocked_by_policy
-from bot.domain.untrusted import printable
+from bot.domain.untrusted import strip_controls
+from bot.domain.video_files import MP4, VideoFormat
 from bot.errors import AskLater, Refusal
 
 MESSAGE_CHARS_MAX = 2000  # Discord docs, Create Message
@@ -27,7 +27,7 @@ REASON_SHOWN_CHARS = 300
 
 def quoted(text: str, longest: int) -> str:
     """Outside text as one code span."""
-    line = " ".join(printable(text).replace("`", "'").split())
+    line = " ".join(strip_controls(text).replace("`", "'").split())
     return f"`{line if len(line) <= longest else line[: longest - 1] + '…'}`" if line else "` `"
 
 
@@ -62,7 +62,7 @@ def unmarked(text: str, names: Mapping[str, str]) -> str:
             return datetime.fromtimestamp(int(number), UTC).strftime("%Y-%m-%d %H:%M UTC")
         return f"{'#' if sort == '#' else '@'}{names.get(f'discord:{number}', number)}"
 
-    return _MARKED.sub(plain, printable(text)).replace("**", "")
+    return _MARKED.sub(plain, strip_controls(text)).replace("**", "")
 
 
 _MARKED = re.compile(r"<(?P<sort>@&|@|#|t:)(?P<number>\d+)(?::\w)?>")
@@ -349,7 +349,7 @@ def marker(run: Run) -> str:
     return f"-# Run `{run.run_id}`{kind}"
 
 
-def announcement(run: Run, mention: str, *, link: Link | None, lost: bool, film: Film = MP4) -> str:
+def announcement(run: Run, mention: str, *, link: Link | None, lost: bool, video_format: VideoFormat = MP4) -> str:
     """The message in the channel: what happened, what to try next; never a word of money.
 
     `lost`: nothing comes with it, so a video that was made could not be had.
@@ -360,13 +360,24 @@ def announcement(run: Run, mention: str, *, link: Link | None, lost: bool, film:
         lines.append(f"It could not be posted in <#{run.channel.removeprefix('discord:')}>, so it comes to you alone.")
     if run.notice == Notice.RESULT and run.shows_video and lost:
         lines.append("But Runflow does not give the clip out, and did not for a day. `/veo-show` tries it again.")
-    if remark := film.remark:
-        lines.append(remark)
+    if note := format_note(video_format):
+        lines.append(note)
     rest = MESSAGE_CHARS_MAX - len("\n".join([*lines, marker(run)])) - 1
     if link is not None:
         why = ("could not be attached here",) if run.uploads else ()
         lines.append(too_large(link, rest, *why))
     return "\n".join([*lines, marker(run)])
+
+
+def format_note(video_format: VideoFormat) -> str:
+    """What a member should know about a video that is not a usual MP4; empty for one that is."""
+    return {
+        "HEVC": "The video is HEVC: some devices cannot play it.",
+        "WebM": "The file is WebM.",
+        "Matroska": "The file is Matroska: download it to play it.",
+        "QuickTime": "The file is QuickTime.",
+        "AVI": "The file is AVI: download it to play it.",
+    }.get(video_format.name, "")
 
 
 def wordless(run: Run, mention: str, link: Link | None) -> str:
@@ -463,7 +474,7 @@ def too_large(link: Link, longest: int, why: str = "is too large to attach here"
         life = "This is Runflow's own link, which ends soon, mostly within a day"
     else:
         life = f"The link ends {when(link.expires_at)}"
-    what = f" {link.film.remark}" if link.film.remark else ""
+    what = f" {note}" if (note := format_note(link.video_format)) else ""
     text = f"The file {why}.{what} {life}; `/veo-show` gives a new one.\n{link.url}"
     if len(text) > longest:
         return f"The file {why}, and its link is too long. Whoever runs this bot can set PUBLIC_URL."

@@ -81,7 +81,7 @@ async def test_what_cannot_start_says_why(tmp_path: Path) -> None:
             told = await refused(world, DATABASE_URL="sqlite:////proc/nowhere/veo.db")
             assert told.startswith("The database /proc/nowhere/veo.db cannot be opened")
             told = await refused(world, MEDIA_DIR="/proc/nowhere/media")
-            assert told.startswith("MEDIA_DIR /proc/nowhere/media cannot be used (No such file or directory); name")
+            assert told.startswith("MEDIA_DIR /proc/nowhere/media cannot be used (No such file or directory); set")
             told = await refused(world, WEB_PORT=port)
             assert told.startswith(f"The web server cannot listen on 127.0.0.1:{port} (")
             told = await refused(world, PRICE_USD_PER_SECOND='{"720p": {"silent": "0.2", "audio": "0.4"}}')

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.films import AVI, HEVC, MKV, MOV, MP4, WEBM, Film, film_of
+from bot.domain.video_files import AVI, HEVC, MKV, MOV, MP4, WEBM, VideoFormat, detect_format
 from bot.runflow import unsound_mp4
 from sandbox.runflow.clip import STORED
 from tests.runflow_lab import MEGABYTE
@@ -26,8 +26,9 @@ FTYP, MOOV, MDAT = box(b"ftyp", b"isom" + bytes(4)), box(b"moov", bytes(40)), bo
 LARGE = box(b"mdat", struct.pack(">Q", 116) + bytes(100), length=1)
 
 
-def judged(folder: Path, content: bytes) -> str | None:
-    path = folder / "film"
+def problem_of(folder: Path, content: bytes) -> str | None:
+    """What `unsound_mp4` says of a file with this content."""
+    path = folder / "video"
     path.write_bytes(content)
     return unsound_mp4(path)
 
@@ -44,7 +45,7 @@ MOOV_HEVC = box(b"moov", box(b"trak", box(b"stsd", bytes(4) + b"\0\0\0\1" + box(
 
 
 @pytest.mark.parametrize(
-    ("film", "content"),
+    ("video_format", "content"),
     [
         (MP4, FTYP + MOOV + MDAT), (MP4, FTYP + MDAT + MOOV), (MP4, FTYP + MOOV + box(b"free") + MDAT),
         (MP4, FTYP + MOOV + LARGE), (MP4, FTYP + LARGE + MOOV), (MP4, FTYP + MOOV + box(b"mdat", bytes(9), length=0)),
@@ -59,11 +60,11 @@ MOOV_HEVC = box(b"moov", box(b"trak", box(b"stsd", bytes(4) + b"\0\0\0\1" + box(
         (MKV, ebml(b"matroska")), (MKV, bytes.fromhex("1A45DFA3A34286810142F78101") + bytes(5000)), (AVI, AVI_FILE),
     ],
 )  # fmt: skip
-def test_a_video_of_another_format_is_not_broken(tmp_path: Path, film: Film, content: bytes) -> None:
+def test_a_video_of_another_format_is_not_broken(tmp_path: Path, video_format: VideoFormat, content: bytes) -> None:
     """Boxes in any order, bytes behind them, other containers, another codec: whole videos, each recognised."""
-    assert judged(tmp_path, content) is None
-    with (tmp_path / "film").open("rb") as file:
-        assert film_of(file) == film
+    assert problem_of(tmp_path, content) is None
+    with (tmp_path / "video").open("rb") as file:
+        assert detect_format(file) == video_format
 
 
 @pytest.mark.parametrize(
@@ -77,22 +78,22 @@ def test_a_video_of_another_format_is_not_broken(tmp_path: Path, film: Film, con
 )  # fmt: skip
 def test_what_is_not_a_whole_video_is_unsound(tmp_path: Path, content: bytes) -> None:
     """Pages, pictures, cut files and wrong lengths, each with a reason."""
-    assert judged(tmp_path, content) in ("it is not an MP4", "it is cut short")
+    assert problem_of(tmp_path, content) in ("it is not an MP4", "it is cut short")
 
 
 @pytest.mark.parametrize("head", [FTYP, FTYP + MOOV + MDAT])
 def test_a_file_of_millions_of_boxes_costs_neither_time_nor_memory(tmp_path: Path, head: bytes) -> None:
     """Each of another type, and far more than any video has: only the first of them are read."""
     kinds = b"".join(struct.pack(">II", 8, number | 0x61000000) for number in range(1_000_000))
-    (tmp_path / "film").write_bytes(head + kinds)
+    (tmp_path / "video").write_bytes(head + kinds)
     tracemalloc.start()
     began = time.process_time()
     try:
-        judged_as = unsound_mp4(tmp_path / "film")
+        problem = unsound_mp4(tmp_path / "video")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert (judged_as is None) == (head != FTYP)
+    assert (problem is None) == (head != FTYP)
     assert time.process_time() - began < 1.0
     assert peak < MEGABYTE
 
@@ -101,7 +102,7 @@ def test_a_file_of_millions_of_boxes_costs_neither_time_nor_memory(tmp_path: Pat
 @given(length=st.integers(0, STORED.stat().st_size - 1))
 def test_no_part_of_a_video_is_sound(length: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Wherever a real video is cut, it is noticed."""
-    assert judged(tmp_path_factory.getbasetemp(), STORED.read_bytes()[:length]) is not None
+    assert problem_of(tmp_path_factory.getbasetemp(), STORED.read_bytes()[:length]) is not None
 
 
 @settings(max_examples=200, deadline=None)
@@ -112,7 +113,7 @@ def test_no_part_of_a_video_is_sound(length: int, tmp_path_factory: pytest.TempP
 )
 def test_any_bytes_are_checked_without_an_error(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing raises, and nothing is sound that does not begin like a video and hold its parts."""
-    if judged(tmp_path_factory.getbasetemp(), content) is None and not content.startswith(
+    if problem_of(tmp_path_factory.getbasetemp(), content) is None and not content.startswith(
         (b"\x1a\x45\xdf\xa3", b"RIFF")
     ):
         assert content[4:8] == b"ftyp"

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import aiohttp
 from yarl import URL
 
-from bot.domain.films import MP4, NoFilm, film_of
+from bot.domain.video_files import MP4, NotAVideo, detect_format
 from bot.errors import ClipNotKept, ClipTooBig, ClipTooSlow, ClipUnavailable
 from bot.runflow.public_net import may_be_public
 from bot.runflow.replies import REPLY_ERRORS, retry_after_s
@@ -152,9 +152,9 @@ def unsound_mp4(path: Path) -> str | None:
     """What is wrong with a file that should be an MP4; None for a whole video file, also of another format."""
     try:
         with path.open("rb") as file:
-            film = film_of(file)
-    except NoFilm as error:
+            video_format = detect_format(file)
+    except NotAVideo as error:
         return str(error)
-    if film != MP4:
-        log.warning("Runflow gave no usual MP4: %s", film.remark)
+    if video_format != MP4:
+        log.warning("clip is not a usual MP4 format=%s", video_format.name)
     return None

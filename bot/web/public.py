@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from aiohttp import web
 
 from bot.errors import StoreDown
-from bot.media import Media, film_on
+from bot.media import Media, format_of
 from bot.runflow import is_signed, run_id_in
 from bot.services.engine import Engine
 from bot.web.listener import Bounds, Strangers, listening
@@ -61,10 +61,14 @@ class WebServer:
         path = self._media.find(request.match_info["token"], name)
         if path is None:
             return web.Response(status=404, text="This link has expired. Post the video again with /veo-show.\n")
-        film = await asyncio.to_thread(film_on, path)
-        headers = {"Content-Type": film.media_type, "Cache-Control": "private", "X-Content-Type-Options": "nosniff"}
-        if film.named(name) != name:
-            headers["Content-Disposition"] = f'inline; filename="{film.named(name)}"'
+        video_format = await asyncio.to_thread(format_of, path)
+        headers = {
+            "Content-Type": video_format.media_type,
+            "Cache-Control": "private",
+            "X-Content-Type-Options": "nosniff",
+        }
+        if (file_name := video_format.file_name(name)) != name:
+            headers["Content-Disposition"] = f'inline; filename="{file_name}"'
         return web.FileResponse(path, headers=headers)
 
 
