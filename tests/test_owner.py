@@ -121,7 +121,7 @@ async def readiness(world: Scene) -> tuple[int, dict[str, bool]]:
         return reply.status, await reply.json()
 
 
-AT_ONCE = "from bot.web import operator; operator.KEPT_S = 0.0"  # for a bot whose readiness is found out anew each time
+AT_ONCE = "from bot.web import operator; operator.RESULTS_KEPT_S = 0.0"  # for a bot whose readiness is found out anew each time
 UP = (200, {"discord": True, "database": True, "media": True})
 DOWN = (503, {"discord": True, "database": False, "media": True})
 
