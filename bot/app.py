@@ -21,7 +21,7 @@ from bot.ports import Store
 from bot.runflow import connect as connect_runflow
 from bot.services import Terms, compose
 from bot.services.engine import Limits
-from bot.settings import Settings, remarks
+from bot.settings import Settings, environment_warnings
 from bot.telemetry.logs import start_logging
 from bot.web.listener import Bounds
 from bot.web.operator import OperatorServer, Readiness
@@ -127,8 +127,8 @@ async def _serve(settings: Settings) -> None:
 
 
 def _warn(settings: Settings) -> None:
-    for remark in remarks():
-        log.warning("%s", remark)
+    for warning in environment_warnings():
+        log.warning("%s", warning)
     if settings.public_url is not None and not settings.runflow_callback_secrets:
         log.warning("RUNFLOW_CALLBACK_SECRETS is empty: callbacks are guarded by their addresses alone")
     if settings.quota_guild_usd is None and settings.quota_total_usd is None:
