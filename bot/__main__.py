@@ -92,9 +92,9 @@ def _sandbox(words: Sequence[str]) -> int:
 
 
 def _settings(*, env_example: bool) -> int:
-    from bot import settings  # noqa: PLC0415 - see _run
+    from bot import settings_docs  # noqa: PLC0415 - see _run
 
-    print(settings.env_example() if env_example else settings.settings_table(), end="")
+    print(settings_docs.env_example() if env_example else settings_docs.settings_table(), end="")
     return 0
 
 

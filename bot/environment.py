@@ -103,8 +103,7 @@ def proxy_for(url: str) -> str | None:
         usable = False
     if not usable:
         raise SettingsError(
-            f"{parts.scheme.upper()}_PROXY is wrong: it must be the address of an HTTP proxy "
-            "such as http://proxy.example:3128."
+            f"{parts.scheme.upper()}_PROXY must be the address of an HTTP proxy such as http://proxy.example:3128."
         )
     return named
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -74,7 +72,7 @@ def _address(schemes: tuple[str, ...]) -> AfterValidator:
         if parts.scheme not in schemes or not parts.hostname or port == 0 or parts.query or parts.fragment:
             raise ValueError(f"must be an address that starts with {' or '.join(f'{s}://' for s in schemes)}")
         if "@" in value:  # logs show addresses, and everybody in the channel sees PUBLIC_URL
-            raise ValueError("must be an address without a user name and password in front of an @")
+            raise ValueError("must be an address without a user name and password before an @")
         return value.rstrip("/")
 
     return AfterValidator(check)
@@ -113,9 +111,15 @@ def _database(value: str) -> str:
 def _header_safe(value: SecretStr) -> SecretStr:
     secret = value.get_secret_value()
     if secret[:1] in _QUOTES or secret[-1:] in _QUOTES:
-        raise ValueError("it has a quote at one end only; remove it")
+        raise ValueError("must not have a quote at one end only")
     if not secret.isascii() or not secret.isprintable() or " " in secret:
         raise ValueError("must be printable ASCII without spaces; copy it again")
+    return value
+
+
+def _callback_secret(value: SecretStr) -> SecretStr:
+    if len(value) < 8:
+        raise ValueError("must be secrets of at least 8 characters each")
     return value
 
 
@@ -171,7 +175,7 @@ class Settings(_EnvironmentSettings):
     runflow_api_key: Secret = _setting(RUNFLOW, "API key, from Runflow's dashboard")
     runflow_api_url: HttpUrl = _setting(RUNFLOW, "base URL of Runflow's API", default="https://api.runflow.io")
     runflow_callback_secrets: Annotated[
-        tuple[Annotated[SecretStr, Field(min_length=8)], ...], NoDecode, BeforeValidator(_split)
+        tuple[Annotated[SecretStr, AfterValidator(_callback_secret)], ...], NoDecode, BeforeValidator(_split)
     ] = _setting(
         RUNFLOW,
         "signing secrets of callbacks, newest first; empty: signatures are not checked, and only the unguessable "
@@ -306,9 +310,7 @@ def _load(model: type[Model]) -> Model:
         hints = [f"{warning}." for warning in environment_warnings() if missing and "did you mean" in warning]
         raise SettingsError(" ".join([*_sentences(error), *hints])) from None
     except (SourceError, RecursionError):  # drop the cause, whose text has the value
-        raise SettingsError(
-            f"PRICE_USD_PER_SECOND is wrong: it must be JSON such as {json.dumps(PRICES_USD_PER_SECOND)}."
-        ) from None
+        raise SettingsError(f"PRICE_USD_PER_SECOND must be JSON such as {json.dumps(PRICES_USD_PER_SECOND)}.") from None
     except (UnicodeDecodeError, OSError) as error:  # the text of the former has the value
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise SettingsError(f"{ENV_FILE} cannot be read ({why}); it must be UTF-8 text of NAME=VALUE lines.") from None
@@ -326,66 +328,5 @@ def _sentences(error: ValidationError) -> Iterator[str]:
         if problem["type"] == "missing":
             yield f"{field.upper()} is not set{meaning}; set it in the environment or in .env."
         else:
-            problem_text = problem["msg"].removeprefix("Value error, ")
-            yield f"{field.upper()} is wrong: {problem_text[:1].lower()}{problem_text[1:]}{meaning}."
-
-
-@dataclass(frozen=True, kw_only=True)
-class SettingInfo:
-    """A setting as the documentation shows it."""
-
-    name: str
-    group: str
-    default: str  # as written in `.env`; empty if there is none
-    required: bool
-    unit: str
-    meaning: str
-
-
-def describe_settings() -> Iterator[SettingInfo]:
-    """Every setting, in the order of the model: for `.env.example` and the README's table."""
-    for name, field in Settings.model_fields.items():
-        extra = cast("dict[str, object]", field.json_schema_extra)  # as `_setting` makes it
-        yield SettingInfo(
-            name=name.upper(),
-            group=str(extra["group"]),
-            default=_default_text(field),
-            required=field.is_required(),
-            unit=str(extra["unit"]),
-            meaning=field.description or "",
-        )
-
-
-def _default_text(field: FieldInfo) -> str:
-    default = None if field.is_required() else field.default
-    if default is None or default == ():
-        return ""
-    if isinstance(default, dict):
-        return json.dumps(default)
-    return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def env_example() -> str:
-    """The text of `.env.example`: required settings to fill in, and all others as comments with their defaults."""
-    lines = [
-        "# Copy it so that only you can read it: install -m 600 .env.example .env",
-        "# Only the two secrets are required; everything else has a default.",
-    ]
-    group = ""
-    for info in describe_settings():
-        if info.group != group:
-            group = info.group
-            lines += ["", f"## {group}"]
-        unit = f" [{info.unit}]" if info.unit else ""
-        lines.append(f"# {info.meaning[:1].upper()}{info.meaning[1:]}{unit}")
-        lines.append(f"{info.name}=" if info.required else f"# {info.name}={info.default}")
-    return "\n".join(lines) + "\n"
-
-
-def settings_table() -> str:
-    """The Markdown table of the README."""
-    rows = ["| name | default | unit | meaning |", "|---|---|---|---|"]
-    for info in describe_settings():
-        default = "**required**" if info.required else (f"`{info.default}`" if info.default else "")
-        rows.append(f"| `{info.name}` | {default} | {info.unit} | {info.meaning} |")
-    return "\n".join(rows) + "\n"
+            expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input ").partition(", unable to")[0]
+            yield f"{field.upper()} {expected[:1].lower()}{expected[1:]}{meaning}."

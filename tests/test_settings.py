@@ -14,15 +14,8 @@ from pydantic import SecretStr
 
 from bot.environment import proxy_for
 from bot.errors import SettingsError
-from bot.settings import (
-    PRICES_USD_PER_SECOND,
-    Settings,
-    describe_settings,
-    env_example,
-    environment_warnings,
-    load_settings,
-    settings_table,
-)
+from bot.settings import PRICES_USD_PER_SECOND, Settings, environment_warnings, load_settings
+from bot.settings_docs import describe_settings, env_example, settings_table
 from tests.harness import ROOT
 
 GOOD = {"DISCORD_TOKEN": "abc.def.ghi", "RUNFLOW_API_KEY": "rf_live_1"}
@@ -212,7 +205,7 @@ def test_prices_are_read_with_quotes_around_them(monkeypatch: pytest.MonkeyPatch
 def test_half_a_pair_of_quotes_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """`copy it again` would not help."""
     monkeypatch.setenv("DISCORD_TOKEN", value)
-    with pytest.raises(SettingsError, match="it has a quote at one end only"):
+    with pytest.raises(SettingsError, match="must not have a quote at one end only"):
         load_settings()
 
 
@@ -281,7 +274,7 @@ def test_the_proxy_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, u
 def test_a_proxy_that_cannot_be_used_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """At the start, rather than at each order."""
     monkeypatch.setenv("https_proxy", value)
-    with pytest.raises(SettingsError, match=r"^HTTPS_PROXY is wrong") as told:
+    with pytest.raises(SettingsError, match=r"^HTTPS_PROXY must be") as told:
         proxy_for("https://discord.com")
     assert "hush" not in str(told.value)
 
