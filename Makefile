@@ -18,7 +18,7 @@ test:
 worlds:
 	@sh setup.sh test
 	$(python) -m tests.worlds --worlds $(or $(N),1000)
-	$(python) -m pytest -n 4 --dist worksteal --hypothesis-profile=new tests/test_hostile.py tests/test_store.py \
+	$(python) -m pytest -n 4 --dist worksteal --hypothesis-profile=new tests/test_hostile_*.py tests/test_store.py \
 		tests/test_money_machine.py::test_any_story_keeps_the_books
 
 kills:

@@ -21,7 +21,7 @@ from bot.ports import Store
 from bot.runflow import connect as connect_runflow
 from bot.services import Terms, compose
 from bot.services.engine import Limits
-from bot.settings import Settings, remarks
+from bot.settings import Settings, environment_warnings
 from bot.telemetry.logs import start_logging
 from bot.texts import Languages
 from bot.web.listener import Bounds
@@ -106,7 +106,7 @@ async def _serve(settings: Settings) -> None:
 
         ready = Readiness(
             gateway=client.hears_discord,
-            checks={"database": partial(_keeps, store), "media": partial(asyncio.to_thread, media.takes_clips)},
+            checks={"database": partial(_keeps, store), "media": partial(asyncio.to_thread, media.has_room)},
         )
         operator = OperatorServer(ready=ready, figures=store.figures, bounds=bounds)
         port = await stack.enter_async_context(operator.listening(settings.operator_host, settings.operator_port))
@@ -132,8 +132,8 @@ async def _serve(settings: Settings) -> None:
 
 
 def _warn(settings: Settings) -> None:
-    for remark in remarks():
-        log.warning("%s", remark)
+    for warning in environment_warnings():
+        log.warning("%s", warning)
     if settings.public_url is not None and not settings.runflow_callback_secrets:
         log.warning("RUNFLOW_CALLBACK_SECRETS is empty: callbacks are guarded by their addresses alone")
     if settings.quota_guild_usd is None and settings.quota_total_usd is None:

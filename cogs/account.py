@@ -12,12 +12,12 @@ from discord.ext import commands
 from bot.domain.runs import Ending, Run
 from bot.errors import ClipUnavailable, Refusal, Unreadable
 from bot.facts import Moment, Quote, Text, text
-from bot.media import film_on
+from bot.media import format_of
 from bot.services.admission import Admission
 from bot.services.delivery import Deliverer
 from bot.texts import Words
 from bot.views import View
-from bot.views.runs import PROMPT_CHARS, dotted, history, link_lines, quota
+from bot.views.runs import PROMPT_CHARS, dotted, format_lines, history, link_lines, quota
 from bot.views.runs import options as options_text
 from cogs import render
 from cogs.context import Speaker, acknowledge, check_permissions, spender_of
@@ -155,11 +155,11 @@ def _joined(head: str, lines: list[Text], words: Words) -> str:
 
 async def _attach(interaction: discord.Interaction, run: Run, head: str, path: Path, words: Words) -> bool:
     """Whether Discord takes the clip as a file here."""
-    film = await asyncio.to_thread(film_on, path)
-    named = _joined(head, [text(f"film.{film.remark}")] if film.remark else [], words)
+    video_format = await asyncio.to_thread(format_of, path)
+    named = _joined(head, format_lines(video_format), words)
     with path.open("rb") as opened:
         try:
-            await _post(interaction, named, discord.File(opened, filename=film.named(run.file_name)))
+            await _post(interaction, named, discord.File(opened, filename=video_format.file_name(run.file_name)))
         except discord.HTTPException as error:
             if not is_too_large(error):
                 raise

@@ -15,13 +15,13 @@ from pathlib import Path
 import aiohttp
 import discord
 
-from bot.domain.films import MP4, Film
 from bot.domain.limits import Over, Standing
 from bot.domain.records import Link, Offer
 from bot.domain.runs import Notice, Run
+from bot.domain.video_files import MP4, VideoFormat
 from bot.errors import HistoryClosed, PlaceClosed, PlaceGone, PostFailed, PostRefused, TooLarge
 from bot.facts import Named, text
-from bot.media import film_on
+from bot.media import format_of
 from bot.views import View
 from bot.views.runs import card, marker, notice, receipt_button
 from bot.views.wishes import decided, denied, request
@@ -139,8 +139,8 @@ class DiscordFront:
         return channel.permissions_for(channel.guild.me).read_message_history
 
     async def _send(self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None) -> discord.Message:
-        film = await asyncio.to_thread(film_on, clip) if isinstance(clip, Path) else MP4
-        content = self._content(run, clip, film)
+        video_format = await asyncio.to_thread(format_of, clip) if isinstance(clip, Path) else MP4
+        content = self._content(run, clip, video_format)
         caller_only = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(number_of(run.member))]
         )
@@ -148,20 +148,22 @@ class DiscordFront:
         assert view is not None, "a result has a receipt"
         if not isinstance(clip, Path):
             return await channel.send(content, nonce=run.nonce, allowed_mentions=caller_only, view=view)
-        file = await asyncio.to_thread(discord.File, clip, filename=film.named(run.file_name))
+        file = await asyncio.to_thread(discord.File, clip, filename=video_format.file_name(run.file_name))
         try:
             return await channel.send(content, file=file, nonce=run.nonce, allowed_mentions=caller_only, view=view)
         finally:
             file.close()
 
-    def _content(self, run: Run, clip: Path | Link | None, film: Film) -> str:
+    def _content(self, run: Run, clip: Path | Link | None, video_format: VideoFormat) -> str:
         """What the message in the channel says; whatever goes wrong with its words, the member gets the video."""
         words = self._speaker.of(None)
         link = clip if isinstance(clip, Link) else None
         try:
-            content = render.content(notice(run, link=link, lost=clip is None, film=film), words)
+            content = render.content(notice(run, link=link, lost=clip is None, video_format=video_format), words)
             if len(content) > render.MESSAGE_CHARS_MAX:
-                content = render.content(notice(run, link=link, lost=False, film=film, link_fits=False), words)
+                content = render.content(
+                    notice(run, link=link, lost=False, video_format=video_format, link_fits=False), words
+                )
         except Exception:
             log.exception("a fault of ours: there are no words for the message of run=%s", run.run_id)
         else:

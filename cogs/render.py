@@ -12,7 +12,7 @@ from itertools import accumulate
 
 import discord
 
-from bot.domain.untrusted import printable
+from bot.domain.untrusted import strip_controls
 from bot.facts import Moment, text
 from bot.texts import Words
 from bot.views import Action, ActionVerb, Tone, View
@@ -59,7 +59,7 @@ class DiscordMarkup:
 
     def quote(self, text: str, longest: int) -> str:
         """Somebody else's text as one code span."""
-        line = " ".join(printable(text).replace("`", "'").split())
+        line = " ".join(strip_controls(text).replace("`", "'").split())
         return f"`{line if len(line) <= longest else line[: longest - 1] + '…'}`" if line else "` `"
 
     def code(self, text: str) -> str:
@@ -161,7 +161,7 @@ def unmarked(shown: str, names: Mapping[str, str]) -> str:
             return datetime.fromtimestamp(int(number), UTC).strftime("%Y-%m-%d %H:%M UTC")
         return f"{'#' if sort == '#' else '@'}{names.get(f'discord:{number}', number)}"
 
-    return _MARKED.sub(plain, printable(shown)).replace("**", "")
+    return _MARKED.sub(plain, strip_controls(shown)).replace("**", "")
 
 
 # Buttons. Their names are all that a press brings back, so they work for ever, also after a restart.

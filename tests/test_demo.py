@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.runflow.client import unsound_mp4
+from bot.runflow import unsound_mp4
 from sandbox.demo import SCENARIOS
 from tests.forks import Nursery
 from tests.harness import ROOT

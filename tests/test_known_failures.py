@@ -25,6 +25,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bot import runflow
 from bot.domain.limits import OverLimit, Policy, RuleKind, Standing, TooManyInFlight
 from bot.domain.money import USD_U, PeriodKind, PriceTable, to_micro
 from bot.domain.records import Accepted, Admin, End, Link, NotSent, Offer, Refused, RunChanges, Unclear
@@ -44,7 +45,6 @@ from bot.errors import BadRequest, InvariantError, OfferGone, PlaceGone, Setting
 from bot.facts import Usd
 from bot.media import Media
 from bot.ports import Provider
-from bot.runflow import client as runflow
 from bot.services.administration import Administration
 from bot.services.admission import Admission, Answer, AskFirst
 from bot.services.engine import Engine

@@ -308,7 +308,7 @@ async def test_a_place_that_is_closed_for_a_moment_still_gets_the_file(tmp_path:
         assert len(message["attachments"]) == 1
 
 
-DRIPPING = "from bot.runflow import client; client.SLOW_S, client.BYTES_PER_S_MIN = 0.0, 10**12\n"
+DRIPPING = "from bot.runflow import clips; clips.SLOW_AFTER_S, clips.BYTES_PER_S_MIN = 0.0, 10**12\n"
 
 
 async def test_a_clip_that_always_drips_becomes_a_link(tmp_path: Path) -> None:

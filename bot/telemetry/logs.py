@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable
 
-from bot.domain.untrusted import printable
+from bot.domain.untrusted import strip_controls
 
 # Passwords of proxies, queries of presigned addresses, callback, media and interaction tokens: never in a log.
 _MASKED = (
@@ -29,7 +29,7 @@ class MaskingFormatter(logging.Formatter):
         return " ".join(super().formatMessage(record).splitlines())
 
     def format(self, record: logging.LogRecord) -> str:
-        text = printable(super().format(record))
+        text = strip_controls(super().format(record))
         for secret in self._secrets:
             text = text.replace(secret, "***")
         for pattern, replacement in _MASKED:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.films import MP4, Film
 from bot.domain.limits import Standing
 from bot.domain.records import Link
 from bot.domain.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest, blocked_by_policy
+from bot.domain.video_files import MP4, VideoFormat
 from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
 from bot.views import Action, Figure, Tone, View
 
@@ -130,7 +130,7 @@ def charge(run: Run) -> Text:
 # The message in the channel
 
 
-def notice(run: Run, *, link: Link | None, lost: bool, film: Film = MP4, link_fits: bool = True) -> View:
+def notice(run: Run, *, link: Link | None, lost: bool, video_format: VideoFormat = MP4, link_fits: bool = True) -> View:
     """The message in the channel: what happened and what to try next; never a word of money.
 
     `link`: what comes with it in place of a file. `lost`: nothing comes with it, so a video that was made could not be
@@ -146,8 +146,8 @@ def notice(run: Run, *, link: Link | None, lost: bool, film: Film = MP4, link_fi
     if link is not None:
         shown = link_lines(link, could_not_attach=run.uploads > 0)
         lines += shown if link_fits else [shown[0], text("link.too_long")]
-    elif film.remark:
-        lines.append(text(f"film.{film.remark}"))
+    else:
+        lines += format_lines(video_format)
     facts = [_made(run)] if run.notice == Notice.RESULT and run.shows_video and not run.plain else []
     return View(
         title=text(f"headline.{_headline(run)}", member=Named(f"member:{run.member}")),
@@ -227,13 +227,17 @@ OPERATOR_CODES = frozenset(
 def link_lines(link: Link, *, could_not_attach: bool = False) -> list[Text]:
     """What comes in place of a clip that the channel does not take as a file."""
     lines = [text("link.could_not_attach" if could_not_attach else "link.too_large")]
-    if link.film.remark:
-        lines.append(text(f"film.{link.film.remark}"))
+    lines += format_lines(link.video_format)
     if link.expires_at is None:
         lines.append(text("link.of_provider"))
     else:
         lines.append(text("link.ours", until=Moment(link.expires_at)))
     return [*lines, text("is", fact=Url(link.url))]
+
+
+def format_lines(video_format: VideoFormat) -> list[Text]:
+    """What a member should know about a video that is not a usual MP4."""
+    return [] if video_format == MP4 else [text(f"format.{video_format.name}")]
 
 
 # Receipt, history, quota
