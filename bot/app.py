@@ -20,7 +20,7 @@ from bot.media import Media
 from bot.ports import Store
 from bot.runflow import connect as connect_runflow
 from bot.services import Terms, compose
-from bot.services.engine import Limits
+from bot.services.pace import Limits
 from bot.settings import Settings, remarks
 from bot.telemetry.logs import start_logging
 from bot.web.listener import Bounds

@@ -14,7 +14,7 @@ from bot.errors import Unreadable
 from bot.media import Media
 from bot.ports import Archive, Clips, Clock, Provider, Store
 from bot.services import Services, Terms, compose
-from bot.services.engine import Limits
+from bot.services.pace import Limits
 from bot.settings import Settings
 from storage import Archive as SqliteArchive
 

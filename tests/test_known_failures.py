@@ -46,6 +46,7 @@ from bot.ports import Provider
 from bot.runflow import client as runflow
 from bot.services.administration import Administration
 from bot.services.admission import Admission, Answer, AskFirst
+from bot.services.delivery import Deliverer
 from bot.services.engine import Engine
 from bot.settings import PRICES_USD_PER_SECOND as PRICES
 from cogs import words
@@ -258,6 +259,7 @@ class Till:
     admission: Admission
     administration: Administration
     engine: Engine
+    deliverer: Deliverer
     store: SqliteStore
     policy: Policy
     script: Script
@@ -357,7 +359,9 @@ async def till(
         confirm_above_u=confirm_above_u,
     )
     engine = services.engine
-    made = Till(services.admission, services.administration, engine, store, rules, script, wall, time, path)
+    made = Till(
+        services.admission, services.administration, engine, services.deliverer, store, rules, script, wall, time, path
+    )
     try:
         if running:
             async with engine.running(wall):
@@ -1150,7 +1154,7 @@ async def test_a_video_without_a_place_is_kept(tmp_path: Path) -> None:
         run = await bench.live("1", BILLED["finished"])
         assert (run.delivery, run.charged_u) == (Delivery.UNDELIVERABLE, PRICE_U)
         assert "`/veo-show` tries it again" in words.status(run)
-        async with bench.engine._deliverer.shown(run, None) as path:
+        async with bench.deliverer.shown(run, None) as path:
             assert path is not None
             assert path.read_bytes() == b"clip"
         bench.wall.refusing = TooLarge()
