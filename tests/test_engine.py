@@ -22,7 +22,7 @@ from bot.services.delivery import GIVE_UP_TRIES
 from bot.services.engine import Engine
 from storage import SqliteStore, check_books
 from tests.money import store_at
-from tests.parts import LIMITS, HandClock, core
+from tests.parts import LIMITS, HandClock, core, running
 
 DAY_S = 86400.0
 
@@ -166,7 +166,7 @@ async def started(folder: Path) -> AsyncIterator[Bench]:
         chance=chance,
         clips=Media(folder / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=time.now),
     )
-    async with services.engine.running(Front(script)):
+    async with running(services.engine, Front(script)):
         yield Bench(services.engine, services.admission, store, script, time, url)
     await store.close()
     assert check_books(url) == []

@@ -55,6 +55,7 @@ from sandbox.runflow import Switches as RunflowSwitches
 from sandbox.runflow.switches import Fault
 from storage import Archive, SqliteStore, check_books
 from storage.verbs import books
+from tests import parts
 from tests.harness import API_KEY, ROOT, RUN, Scene, scene
 from tests.money import Inline, Result, dump, store_at, wish
 from tests.parts import HandClock, core
@@ -364,7 +365,7 @@ async def till(
     )
     try:
         if running:
-            async with engine.running(wall):
+            async with parts.running(engine, wall):
                 yield made
         else:
             yield made

@@ -25,7 +25,7 @@ from bot.services.pace import STEPS_AT_ONCE
 from storage import check_books, open_store
 from tests.long_runs import EPOCH, HOUR_S, POLICY, in_flight
 from tests.money import PRICE_U, Inline, empty_books, home, new_run
-from tests.parts import LIMITS, core
+from tests.parts import LIMITS, core, running
 from tests.virtual import Timeline, VirtualLoop
 
 IN_FLIGHT = 10_000
@@ -130,7 +130,7 @@ class Process:
 
     async def watched(self, seconds: float, every_s: float, look: Callable[[], None]) -> None:
         """Run for so long, and look at it now and then."""
-        async with self.engine.running(Front(self.outside)):
+        async with running(self.engine, Front(self.outside)):
             for _ in range(round(seconds / every_s)):
                 await asyncio.sleep(every_s)
                 look()

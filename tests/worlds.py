@@ -45,7 +45,7 @@ from storage import SqliteStore, check_books, open_store
 from storage.sqlite.store import UnreadableRow
 from tests.money import Inline, home, new_run
 from tests.outside import NEVER, SETTLE_S, UNEXPECTED, Broken, Front, Job, Message, NeverSent, Runflow
-from tests.parts import core
+from tests.parts import core, running
 from tests.virtual import Died, Timeline, VirtualLoop
 
 Result = TypeVar("Result")
@@ -545,7 +545,7 @@ class Life:
     async def _main(self) -> None:
         while True:
             try:
-                async with self.engine.running(Front(self.world)):
+                async with running(self.engine, Front(self.world)):
                     await self.over
                 return
             except StoreDown:  # the start needs its store; an operator starts it again

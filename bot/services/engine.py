@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 from bot.domain.runs import Run
 from bot.errors import StoreDown
@@ -26,7 +25,7 @@ STORE_PAUSE_S = 1.0  # while the store is down
 
 
 class Engine:
-    """The one mover of runs. `async with engine.running(front):` starts it and stops it again."""
+    """The one mover of runs: `recover` once, then `run` until it is cancelled."""
 
     def __init__(self, *, store: Runs, limits: Limits, clock: Clock, steps: Steps) -> None:
         self._store = store
@@ -57,25 +56,27 @@ class Engine:
         self._woken.set()
         return True
 
-    @asynccontextmanager
-    async def running(self, front: Front) -> AsyncIterator[None]:
-        """Go on with every open run, and with all that come, until the block is left."""
-        waiting = await self._store.recover(self._clock.now(), deadline_s=self._limits.deadline_s)
-        log.info("recovered open_runs=%d", waiting)
-        loop = asyncio.create_task(self._loop(front), name="engine")
-        try:
-            yield
-        finally:
-            loop.cancel()
-            await asyncio.wait({loop})
-            if self._tasks:
-                # A POST that is let finish now need not be looked for at the next start.
-                _, late = await asyncio.wait(self._tasks, timeout=STOP_GRACE_S)
-                for task in late:
-                    task.cancel()
-                await asyncio.gather(*late, return_exceptions=True)
+    # What the composition starts
 
-    # The loop
+    async def recover(self) -> None:
+        """Make every run due that has something left to do: once, before `run`. Raises StoreDown."""
+        open_runs = await self._store.recover(self._clock.now(), deadline_s=self._limits.deadline_s)
+        log.info("recovered open_runs=%d", open_runs)
+
+    async def run(self, front: Front) -> None:
+        """Move every open run, and all that come, until this is cancelled; then let steps end that are under way."""
+        try:
+            await self._loop(front)
+        finally:
+            await self._finish_steps()
+
+    async def _finish_steps(self) -> None:
+        """Wait a moment: a POST that is let finish now need not be looked for at the next start."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=STOP_GRACE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def _loop(self, front: Front) -> None:
         failures = 0  # in a row
