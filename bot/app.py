@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import resource
 import signal
@@ -19,6 +18,7 @@ from bot.domain.limits import Policy
 from bot.domain.money import PriceTable, to_micro
 from bot.environment import proxy_for
 from bot.errors import DatabaseError, InvariantError, StoreDown
+from bot.log import get_logger
 from bot.media import Media
 from bot.ports import Clock, Store
 from bot.runflow import connect as connect_runflow
@@ -28,6 +28,7 @@ from bot.services.engine import Engine
 from bot.services.pace import Limits
 from bot.settings import Settings, remarks
 from bot.telemetry.logs import start_logging
+from bot.telemetry.metrics import Metrics
 from bot.web.listener import Bounds
 from bot.web.operator import OperatorServer, Readiness
 from bot.web.public import WebServer
@@ -35,7 +36,7 @@ from cogs import client as discord_front
 from cogs.front import DiscordFront
 from storage import Archive, open_store
 
-log = logging.getLogger("veo.app")
+log = get_logger("veo.app")
 
 DISCORD_URL = "https://discord.com"
 BYTES_PER_MB = 1_000_000
@@ -152,13 +153,13 @@ async def _listen(settings: Settings, kept: _Kept, outside: _Outside, engine: En
         gateway=outside.client.hears_discord,
         checks={"database": partial(_keeps, kept.store), "media": partial(asyncio.to_thread, kept.media.takes_clips)},
     )
-    operator = OperatorServer(ready=ready, figures=kept.store.figures, bounds=bounds)
+    operator = OperatorServer(ready=ready, metrics=Metrics(kept.store.figures), bounds=bounds)
     port = await stack.enter_async_context(operator.listening(settings.operator_host, settings.operator_port))
-    log.info("health and figures for the operator on %s:%d", settings.operator_host, port)
+    log.info("health and metrics for the operator", host=settings.operator_host, port=port)
     keys = [secret.get_secret_value() for secret in settings.runflow_callback_secrets]
     web = WebServer(engine=engine, media=kept.media, secrets=keys, bounds=bounds)
     port = await stack.enter_async_context(web.listening(settings.web_host, settings.web_port))
-    log.info("web server listens on %s:%d", settings.web_host, port)
+    log.info("web server listens", host=settings.web_host, port=port)
 
 
 async def supervise(**loops: Coroutine[Any, Any, None]) -> None:
@@ -178,19 +179,19 @@ async def supervise(**loops: Coroutine[Any, Any, None]) -> None:
     except ExceptionGroup as failed:
         first, *others = failed.exceptions
         for other in others:
-            log.error("while the bot ended, another loop failed", exc_info=other)
+            log.error("another loop failed while the bot ended", exc_info=other)
         raise first from first.__cause__
 
 
 def _warn(settings: Settings) -> None:
     for remark in remarks():
-        log.warning("%s", remark)
+        log.warning(remark)
     if settings.public_url is not None and not settings.runflow_callback_secrets:
-        log.warning("RUNFLOW_CALLBACK_SECRETS is empty: callbacks are guarded by their addresses alone")
+        log.warning("RUNFLOW_CALLBACK_SECRETS is empty: who knows the address of a callback can send one")
     if settings.quota_guild_usd is None and settings.quota_total_usd is None:
         log.warning(
-            "neither QUOTA_GUILD_USD nor QUOTA_TOTAL_USD is set, so there is no ceiling: in each server that is "
-            "switched on, everybody who manages it can lift every limit and spend without end; set one of them"
+            "neither QUOTA_GUILD_USD nor QUOTA_TOTAL_USD is set, so there is no ceiling: anyone who manages a server "
+            "where the bot is enabled can lift every limit there and spend without end; set one of them"
         )
 
 
@@ -260,5 +261,5 @@ async def _sweep(media: Media) -> None:
         try:
             await asyncio.to_thread(media.sweep)
         except Exception:
-            log.exception("old clips could not be thrown away; it is tried again")
+            log.exception("old clips not deleted; it is tried again")
         await asyncio.sleep(SWEEP_S)

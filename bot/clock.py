@@ -6,11 +6,12 @@ wall with the time that the machine has been up, and so notices when the wall is
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
-log = logging.getLogger("veo.clock")
+from bot.log import get_logger
+
+log = get_logger("veo.clock")
 
 SET_S = 2.0  # a wall that moves by so much against the machine's own time was set; less is slewing
 
@@ -37,7 +38,7 @@ class SystemClock:
         now = self._wall()
         ahead = now - self._steady()
         if abs(ahead - self._ahead) > SET_S:
-            log.warning("the clock was set by %+.0f s; delays begin anew", ahead - self._ahead)
+            log.warning("clock was set; delays begin anew", by_s=round(ahead - self._ahead))
             self.set_at = now
             self._twice_until = self._latest
         self._ahead = ahead

@@ -87,7 +87,7 @@ async def test_a_second_failure_is_logged(caplog: pytest.LogCaptureFixture) -> N
     loops: dict[str, Coroutine[Any, Any, None]] = {"gateway": refused(), "engine": fails_at_its_end()}
     with caplog.at_level(logging.ERROR), pytest.raises(SettingsError):
         await supervise(**loops)
-    assert "OSError: not closed" in caplog.text
+    assert "OSError('not closed')" in caplog.text
 
 
 async def test_the_bot_does_not_outlive_one_of_its_loops(tmp_path: Path) -> None:

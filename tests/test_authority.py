@@ -1189,7 +1189,7 @@ def _extras_u(db, server, levels):
 ]
 
 
-BROKEN = re.compile(r"^(?:sqlite3\.Operational|Attribute|Name|Type|Import)Error", re.M)
+BROKEN = re.compile(r"(?:^|\\n)(?:sqlite3\.Operational|Attribute|Name|Type|Import)Error", re.M)
 NOTICED = (AssertionError, TimeoutError, CommandRefused, IntegrityError, pytest.fail.Exception)
 
 

@@ -32,7 +32,7 @@ from bot.errors import ClipUnavailable, SettingsError, Unreadable
 from bot.runflow import client as runflow
 from bot.runflow.client import Runflow
 from bot.settings import Settings, load_settings
-from bot.telemetry.logs import MaskingFormatter
+from bot.telemetry.logs import formatter
 from cogs import buttons
 from sandbox.discord import Interaction
 from tests.harness import API_KEY, SECRET, WAIT_S, Scene, nursery, scene
@@ -94,7 +94,7 @@ def told() -> Iterator[io.StringIO]:
     """What the log says meanwhile, as the bot's own log would say it."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
-    handler.setFormatter(MaskingFormatter([API_KEY, SECRET]))
+    handler.setFormatter(formatter([API_KEY, SECRET], terminal=False))
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)

@@ -25,7 +25,7 @@ async def gauge(world: Scene, name: str) -> int:
     """What the bot's metrics say now."""
     async with aiohttp.ClientSession() as session, session.get(f"{world.operator_url}/metrics") as answer:
         lines = [line.split() for line in (await answer.text()).splitlines() if not line.startswith("#")]
-    return int(dict(lines)[f"veo_{name}"])
+    return int(float(dict(lines)[f"veo_{name}"]))
 
 
 async def filming(world: Scene, runs: int, marker: str = "") -> None:

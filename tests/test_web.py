@@ -33,6 +33,7 @@ from bot.media import Media
 from bot.runflow import connect
 from bot.services.admission import Admission
 from bot.services.engine import Engine
+from bot.telemetry.metrics import Metrics
 from bot.web import listener, operator, public
 from bot.web.listener import REQUEST_BYTES_MAX, Bounds
 from bot.web.operator import OperatorServer, Readiness
@@ -178,7 +179,7 @@ async def site(folder: Path, secrets: list[str], bounds: Bounds = USUAL) -> Asyn
                 WebServer(engine=engine, media=media, secrets=secrets, bounds=bounds).listening(
                     "127.0.0.1", 0
                 ) as made.port,
-                OperatorServer(ready=ready, figures=store.figures, bounds=bounds).listening(
+                OperatorServer(ready=ready, metrics=Metrics(store.figures), bounds=bounds).listening(
                     "127.0.0.1", 0
                 ) as made.operator_port,
             ):
@@ -682,14 +683,14 @@ async def test_the_figures_are_told_as_gauges(signed: Site) -> None:
             assert run is not None
         run = await signed.store.advance(run, state, now=signed.clock.now(), changes=RunChanges())
     status, headers, body = await signed.ask("/metrics")
-    assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4")
+    assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     gauges = [line for line in body.decode().splitlines() if not line.startswith("#")]
     assert gauges == [
-        "veo_runs_open 1",
-        "veo_runs_unknown 1",
-        "veo_runs_overdue 0",
-        "veo_runs_unreadable 0",
-        "veo_lookup_proven 0",
+        "veo_runs_open 1.0",
+        "veo_runs_unknown 1.0",
+        "veo_runs_overdue 0.0",
+        "veo_runs_unreadable 0.0",
+        "veo_lookup_proven 0.0",
     ]
     with store_down(signed.folder):
         assert (await signed.ask("/metrics"))[0] == 503

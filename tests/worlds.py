@@ -657,14 +657,19 @@ class Witness(logging.Handler):
         self._world = world
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._world.tell(f"  {record.getMessage()}")
-        error = record.exc_info[1] if record.exc_info else None
+        fields = dict(record.msg) if isinstance(record.msg, dict) else {"event": record.getMessage()}
+        error = fields.pop("exc_info", record.exc_info[1] if record.exc_info else None)
+        if error is True:
+            error = sys.exception()
+        told = {name: value for name, value in fields.items() if name not in ("event", "member", "server")}
+        line = " ".join([str(fields["event"]), *(f"{name}={value}" for name, value in told.items())])
+        self._world.tell(f"  {line}")
         if isinstance(error, ExceptionGroup):
             (error,) = error.exceptions
         dying = self._world.life is None or self._world.life.loop.dying
         expected = isinstance(error, StoreDown | UnreadableRow) or str(error) == UNEXPECTED
         if error is not None and not expected and not dying:
-            self._world.breach(f"{record.getMessage()}: {error!r}")
+            self._world.breach(f"{line}: {error!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,16 +7,16 @@ and takes each due run one step further. There is no queue, task or timer for a 
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 
 from bot.domain.runs import Run
 from bot.errors import StoreDown
+from bot.log import bind, get_logger
 from bot.ports import Clock, Front, Runs
 from bot.services.pace import STEPS_AT_ONCE, Limits, StepRate
 from bot.services.steps import Steps
 
-log = logging.getLogger("veo.engine")
+log = get_logger("veo.engine")
 
 LEASE_S = 90.0  # a claimed run whose step came to nothing is due again after this
 STOP_GRACE_S = 5.0  # for steps that are under way when the bot is told to stop
@@ -61,7 +61,7 @@ class Engine:
     async def recover(self) -> None:
         """Make every run due that has something left to do: once, before `run`. Raises StoreDown."""
         open_runs = await self._store.recover(self._clock.now(), deadline_s=self._limits.deadline_s)
-        log.info("recovered open_runs=%d", open_runs)
+        log.info("recovered", open_runs=open_runs)
 
     async def run(self, front: Front) -> None:
         """Move every open run, and all that come, until this is cancelled; then let steps end that are under way."""
@@ -87,9 +87,9 @@ class Engine:
                 failures += 1
                 first_or_doubled = failures & (failures - 1) == 0  # the first, the second, the fourth and so on
                 if first_or_doubled and isinstance(error, StoreDown):
-                    log.error("the store is down (%s); nothing moves until it is back", error.__cause__)
+                    log.error("store down; nothing moves until it is back", error=str(error.__cause__))
                 elif first_or_doubled:
-                    log.exception("the engine could not look at its runs; it tries again")
+                    log.exception("engine failed to look at its runs; it tries again")
                 await asyncio.sleep(STORE_PAUSE_S)
             else:
                 failures = 0
@@ -145,6 +145,7 @@ class Engine:
 
     async def _take_steps(self, front: Front, run: Run) -> None:
         """Take the run one step further, and again if it was woken meanwhile."""
+        bind(run=run.run_id, member=run.member, server=run.server)
         current: Run | None = run
         try:
             while current is not None:
@@ -154,9 +155,9 @@ class Engine:
         except Exception as error:
             cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
             if isinstance(cause, StoreDown):  # the run is due again after its lease, and its row says what is next
-                log.error("step not kept run=%s state=%s: the store is down", run.run_id, run.state)
+                log.error("step not kept: the store is down", state=run.state)
             else:
-                log.exception("step failed run=%s state=%s", run.run_id, run.state)
+                log.exception("step failed", state=run.state)
         finally:
             del self._busy[run.run_id]
             self._woken.set()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 from bot.domain.lookup import FRESH_SHARE, UNCLEAR_POSTS_MAX, EmptyLookup
 from bot.domain.runs import Observation, Run, RunState
 from bot.errors import Unreadable
+from bot.log import get_logger
 from bot.ports import Clock, Provider, Runs
 from bot.services.pace import Limits, Schedule
 
-log = logging.getLogger("veo.engine")
+log = get_logger("veo.engine")
 
 
 class Search:
@@ -79,13 +78,13 @@ class Search:
         try:
             shown = any(seen.provider_id == run.provider_id for seen in await self._provider.find(run.client_ref))
         except Unreadable as error:  # no answer proves nothing
-            log.warning("the look-up cannot be proven by run=%s: %s", run.run_id, error)
+            log.warning("list not readable, so its freshness is not measured", reason=str(error))
             return
         in_time = self._shows_in_time(run)
         if shown and in_time:
             await self._store.looked_up(run.run_id, fresh=True)
         elif not in_time or not self._shows_in_time(run, later_s=self._limits.poll_longest_s):
-            log.warning("the look-up did not show run=%s in time", run.run_id)
+            log.warning("list did not show the run in time")
             await self._store.looked_up(run.run_id, fresh=False)
 
     def _shows_in_time(self, run: Run, later_s: float = 0.0) -> bool:

@@ -7,19 +7,19 @@ the next one. Whether a poll or a callback woke a run makes no difference: the a
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from bot.domain.limits import Policy, Spender
 from bot.domain.lookup import LOOKUP_SHARES, Decision, decide, next_look_s
 from bot.domain.records import Accepted, End, NotSent, Refused, RunChanges, Unclear
 from bot.domain.runs import EMPTY_S, MISSING, MISSING_S, Delivery, Ending, Notice, Observation, Run, RunState
 from bot.errors import InvariantError, StoreDown, Unreadable
+from bot.log import get_logger
 from bot.ports import Clock, Front, Provider, Runs
 from bot.services.delivery import Deliverer, cost_wait_s
 from bot.services.pace import Limits, Schedule
 from bot.services.search import Search
 
-log = logging.getLogger("veo.engine")
+log = get_logger("veo.engine")
 
 PROGRESS_TIMEOUT_S = 10.0
 
@@ -86,7 +86,7 @@ class Steps:
                 await front.show_progress(run, await self._store.standings(Spender.of(run), levels))
         except Exception as error:
             trace = None if isinstance(error, (TimeoutError, StoreDown)) else error
-            log.warning("progress not shown run=%s: %s", run.run_id, type(error).__name__, exc_info=trace)
+            log.warning("progress not shown", error=type(error).__name__, exc_info=trace)
 
     # Reserved: send the order
 
@@ -95,7 +95,7 @@ class Steps:
         try:
             named = await self._search.named_by_callback(run)
         except Unreadable as error:
-            log.warning("not sent again run=%s: the run that a callback named cannot be read (%s)", run.run_id, error)
+            log.warning("not sent again: the run that a callback named cannot be read", reason=str(error))
             if left_s <= 0:  # it may have been bought
                 return await self._store.advance(run, RunState.AMBIGUOUS, now=now, changes=RunChanges(due_at=now))
             return await self._retry(run, due_at=now + self._schedule.poll_s(run, error.wait_s))
@@ -122,7 +122,7 @@ class Steps:
     async def _fail_unsent(self, run: Run) -> Run | None:
         """End a wish that could not be ordered by its deadline; it costs nothing."""
         code, message = ("UNREACHABLE", "not reached in time") if run.posts else ("NO_TURN", "no free place in time")
-        log.warning("gave up run=%s: %s", run.run_id, message)
+        log.warning("given up before it was ordered", reason=message)
         return await self._fail_for_nothing(run, code, message)
 
     async def _handle_answer(self, run: Run, answer: Accepted | Refused | NotSent | Unclear) -> Run | None:
@@ -137,7 +137,7 @@ class Steps:
                 return await self._mark_ambiguous(run, answer)
 
     async def _handle_refusal(self, run: Run, answer: Refused) -> Run | None:
-        log.warning("refused run=%s code=%s", run.run_id, answer.code)
+        log.warning("order refused", code=answer.code)
         if (settled := await self._fail_for_nothing(run, answer.code, answer.message)) is not None:
             return settled
         # A callback named a run meanwhile, and that is looked at first, as before each order.
@@ -147,14 +147,14 @@ class Steps:
 
     async def _send_later(self, run: Run, answer: NotSent) -> Run | None:
         """Nothing was bought: the order is sent again after a pause."""
-        log.warning("not sent run=%s: %s; will try again", run.run_id, answer.reason)
+        log.warning("order not sent; it is sent again", reason=answer.reason)
         now = self._clock.now()
         changes = RunChanges(due_at=now + self._schedule.resend_s(run, answer.wait_s), tries=run.tries + 1)
         return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
 
     async def _mark_ambiguous(self, run: Run, answer: Unclear) -> Run | None:
         """It may have been bought: it is looked for before anything else is done."""
-        log.warning("submission unclear run=%s: %s; looking it up", run.run_id, answer.reason)
+        log.warning("order without a clear answer; it is looked up", reason=answer.reason)
         now = self._clock.now()
         first_look_at = now + LOOKUP_SHARES[0] * self._limits.settle_s
         changes = RunChanges(due_at=first_look_at, tries=0, unclear_posts=run.unclear_posts + 1)
@@ -174,14 +174,14 @@ class Steps:
         try:
             found = await self._search.find(run)
         except Unreadable as error:
-            log.warning("cannot be looked up run=%s: %s", run.run_id, error)
+            log.warning("lookup failed", reason=str(error))
             if run.state == RunState.AMBIGUOUS and self._schedule.past_deadline(run):
                 return await self._queue_notice(run, RunState.UNKNOWN, Notice.UNKNOWN)
             return await self._retry(run, due_at=now + self._schedule.poll_s(run, error.wait_s))
         if not found:
             return await self._handle_absence(run)
         for extra in found[1:]:
-            log.error("Runflow has a second run for run=%s: provider_id=%s", run.run_id, extra.provider_id)
+            log.error("bought a second time", provider_id=extra.provider_id)
         return await self._mark_running(run, found[0])
 
     async def _handle_absence(self, run: Run) -> Run | None:
@@ -196,24 +196,22 @@ class Steps:
             case Decision.WAIT:
                 return await self._store.advance(run, run.state, now=now, changes=changes)
             case Decision.SEND_AGAIN:
-                log.warning("sent again run=%s: not found %.0f s after its POST", run.run_id, lookup.watched_s)
+                log.warning("order not found; it is sent again", after_s=round(lookup.watched_s))
                 changes |= RunChanges(due_at=now, tries=0)
                 return await self._store.advance(run, RunState.RESERVED, now=now, changes=changes)
             case Decision.UNKNOWN:
-                log.error(
-                    "run=%s is unknown: not found %.0f s after its POST; its hold stays", run.run_id, lookup.watched_s
-                )
+                log.error("order not found; it is unknown and its money stays held", after_s=round(lookup.watched_s))
                 changes["due_at"] = now + self._schedule.poll_s(run)
                 return await self._queue_notice(run, RunState.UNKNOWN, Notice.UNKNOWN, changes)
             case Decision.NEVER_ARRIVED:
-                log.error("given up run=%s: it never arrived at Runflow", run.run_id)
+                log.error("order never arrived; its money is given back")
                 return await self._fail_for_nothing(run, "NEVER_ARRIVED", "the order never arrived there")
 
     # Running: read the run's record until it has an end
 
     async def _mark_running(self, run: Run, seen: Observation) -> Run | None:
         """The run has an id at the provider: from here on the provider's record is what counts."""
-        log.info("adopted run=%s provider_id=%s request_id=%s", run.run_id, seen.provider_id, seen.request_id)
+        log.info("running at the provider", provider_id=seen.provider_id, request_id=seen.request_id)
         now = self._clock.now()
         changes = RunChanges(
             due_at=now if seen.ending else now + self._schedule.first_poll_s(),
@@ -232,7 +230,7 @@ class Steps:
         try:
             seen = await self._provider.read(_provider_id(run))
         except Unreadable as error:
-            log.warning("not readable run=%s: %s", run.run_id, error)
+            log.warning("record not readable", reason=str(error))
             if run.state == RunState.RUNNING and self._schedule.past_deadline(run) and not run.overdue:
                 return await self._queue_notice(run, RunState.RUNNING, Notice.OVERDUE)
             return await self._retry(run, due_at=now + self._schedule.poll_s(run, error.wait_s))
@@ -247,7 +245,7 @@ class Steps:
             return await self._settle(run, seen, seen.ending)
         await self._search.measure_list_freshness(run)
         if self._schedule.past_deadline(run) and not run.overdue:
-            log.warning("overdue run=%s status=%s", run.run_id, seen.status)
+            log.warning("overdue", status=seen.status)
             return await self._queue_notice(run, RunState.RUNNING, Notice.OVERDUE)
         changes = RunChanges(due_at=now + self._schedule.poll_s(run), tries=run.tries + 1)
         return await self._store.advance(run, run.state, now=now, changes=changes | _new_status(run, seen, now))
@@ -264,7 +262,7 @@ class Steps:
         if run.provider_status != MISSING:
             changes |= RunChanges(provider_status=MISSING, provider_status_at=now)
         elif run.state == RunState.RUNNING and self._clock.watched(run.provider_status_at or now) >= MISSING_S:
-            log.error("run=%s is unknown: Runflow does not know %s; its hold stays", run.run_id, run.provider_id)
+            log.error("record missing; the run is unknown and its money stays held", provider_id=run.provider_id)
             return await self._queue_notice(run, RunState.UNKNOWN, Notice.UNKNOWN)
         return await self._store.advance(run, run.state, now=now, changes=changes)
 
@@ -280,13 +278,7 @@ class Steps:
         )
         settled = await self._store.settle(run, end, now=self._clock.now())
         if settled is not None:
-            log.info(
-                "settled run=%s ending=%s price_u=%d charged_u=%d",
-                run.run_id,
-                ending,
-                run.price_u,
-                settled.charged_u,
-            )
+            log.info("settled", ending=ending, price_u=run.price_u, charged_u=settled.charged_u)
             _log_cost_difference(settled)
         return settled
 
@@ -307,11 +299,11 @@ class Steps:
         try:
             seen = await self._provider.read(_provider_id(run))
         except Unreadable as error:
-            log.warning("cost not readable run=%s: %s", run.run_id, error)
+            log.warning("cost not readable", reason=str(error))
             return run
         if seen is not None and seen.cost_u is not None:
             run = await self._store.correct(run, seen.cost_u, now=self._clock.now())
-            log.info("cost named late run=%s charged_u=%d", run.run_id, run.charged_u)
+            log.info("cost named late", charged_u=run.charged_u)
             _log_cost_difference(run)
         now = self._clock.now()
         changes = RunChanges(cost_checks=run.cost_checks + 1, cost_checked_at=now, tries=0)
@@ -370,11 +362,9 @@ def _provider_id(run: Run) -> str:
 
 def _log_cost_difference(run: Run) -> None:
     """Tell the operator that the price table is not what the provider bills; a cost above its quote passes limits."""
-    if run.cost_u is not None and run.cost_u > run.price_u:
-        log.error("run=%s cost_u=%d is above its quote of %d: mend PRICE_USD_PER_SECOND", *_off_quote(run))
-    elif run.cost_u is not None and 0 < run.cost_u < run.price_u:
-        log.warning("run=%s cost_u=%d is below its quote of %d: PRICE_USD_PER_SECOND is too high", *_off_quote(run))
-
-
-def _off_quote(run: Run) -> tuple[str, int | None, int]:
-    return run.run_id, run.cost_u, run.price_u
+    if run.cost_u is None or run.cost_u in (0, run.price_u):
+        return
+    if run.cost_u > run.price_u:
+        log.error("cost above its quote: PRICE_USD_PER_SECOND is too low", cost_u=run.cost_u, price_u=run.price_u)
+    else:
+        log.warning("cost below its quote: PRICE_USD_PER_SECOND is too high", cost_u=run.cost_u, price_u=run.price_u)
