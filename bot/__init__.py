@@ -22,7 +22,7 @@ Where things are:
     app          builds every part from the settings; the one place that knows all of them
     web          what the public may ask for (callbacks, links to clips), and the operator (health, figures)
     runflow      speaks Runflow
-    telemetry    logs without secrets
+    telemetry    what the log looks like, without secrets; the metrics
     media        clips on disk and the links to them
     clock        what time it is, and how much of it surely passed
     services     use cases: admission, administration, the engine that moves runs, their delivery
@@ -31,6 +31,7 @@ Where things are:
     settings     every knob
     environment  how the knobs are written around the process; the only reader of it
     errors       every error with the sentence that its reader sees
+    log          how the program tells what it does: events with fields
 
 Beside it stand `cogs` (the Discord front), `storage` (the database) and `sandbox` (a Discord and a Runflow that
 need no token). Imports point down this list only; `make test` checks it.
