@@ -1,4 +1,4 @@
-"""Builds every part from the settings, in order, and takes them down again: the one place that knows them all."""
+"""Builds every part from the settings, runs them, and takes them down again: the one place that knows them all."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ log = get_logger("veo.app")
 DISCORD_URL = "https://discord.com"
 BYTES_PER_MB = 1_000_000
 DAY_S = 86400.0
-SWEEP_S = 3600.0
+SWEEP_S = 3600.0  # between two sweeps of old clips
 OPEN_FILES = 65_536
 CONNECTIONS_MAX = 1000  # on each listener
 
@@ -151,7 +151,10 @@ async def _listen(settings: Settings, kept: _Kept, outside: _Outside, engine: En
     bounds = Bounds(connections=min(CONNECTIONS_MAX, _allow_open_files(OPEN_FILES) // 4))
     ready = Readiness(
         gateway=outside.client.hears_discord,
-        checks={"database": partial(_keeps, kept.store), "media": partial(asyncio.to_thread, kept.media.takes_clips)},
+        checks={
+            "database": partial(_can_write, kept.store),
+            "media": partial(asyncio.to_thread, kept.media.takes_clips),
+        },
     )
     operator = OperatorServer(ready=ready, metrics=Metrics(kept.store.figures), bounds=bounds)
     port = await stack.enter_async_context(operator.listening(settings.operator_host, settings.operator_port))
@@ -234,9 +237,9 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _allow_open_files(wanted: int) -> int:
-    """Raise this process's limit of open files up to that, where the system lets it; what it is then.
+    """Raise this process's limit on open files to `wanted`, as far as the system allows; the limit afterwards.
 
-    The usual 1024 are for programs that use select(2), and each connection of a stranger's takes one.
+    The usual 1024 is meant for programs that use select(2), and every connection from outside takes one.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -247,8 +250,8 @@ def _allow_open_files(wanted: int) -> int:
     return most if soft == resource.RLIM_INFINITY else soft
 
 
-async def _keeps(store: Store) -> bool:
-    """A read is not enough: on a full disk it works, and nothing is sold all the same."""
+async def _can_write(store: Store) -> bool:
+    """Whether the database takes anything: on a full disk reading still works, but no run could be booked."""
     try:
         await store.check()
     except StoreDown:
@@ -257,6 +260,7 @@ async def _keeps(store: Store) -> bool:
 
 
 async def _sweep(media: Media) -> None:
+    """Delete clips that nobody needs any longer, again and again."""
     while True:
         try:
             await asyncio.to_thread(media.sweep)
