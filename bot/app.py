@@ -1,28 +1,34 @@
-"""Builds every part from the settings, in order, and takes them down again: the one place that knows them all."""
+"""Builds every part from the settings, runs them, and takes them down again: the one place that knows them all."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import resource
 import signal
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from bot.clock import SystemClock
 from bot.domain.limits import Policy
 from bot.domain.money import PriceTable, to_micro
 from bot.environment import proxy_for
-from bot.errors import DatabaseError, StoreDown
+from bot.errors import DatabaseError, InvariantError, StoreDown
+from bot.log import get_logger
 from bot.media import Media
-from bot.ports import Store
+from bot.ports import Clock, Store
 from bot.runflow import connect as connect_runflow
+from bot.runflow.client import Runflow
 from bot.services import Terms, compose
-from bot.services.engine import Limits
+from bot.services.engine import Engine
+from bot.services.pace import Limits
 from bot.settings import Settings, environment_warnings
 from bot.telemetry.logs import start_logging
+from bot.telemetry.metrics import Metrics
 from bot.texts import Languages
 from bot.web.listener import Bounds
 from bot.web.operator import OperatorServer, Readiness
@@ -32,12 +38,12 @@ from cogs.context import Speaker
 from cogs.front import DiscordFront
 from storage import Archive, open_store
 
-log = logging.getLogger("veo.app")
+log = get_logger("veo.app")
 
 DISCORD_URL = "https://discord.com"
 BYTES_PER_MB = 1_000_000
 DAY_S = 86400.0
-SWEEP_S = 3600.0
+SWEEP_S = 3600.0  # between two sweeps of old clips
 OPEN_FILES = 65_536
 CONNECTIONS_MAX = 1000  # on each listener
 
@@ -49,7 +55,8 @@ async def run(settings: Settings) -> None:
             asyncio.get_running_loop().add_signal_handler(signal_number, main.cancel)
     start_logging(_secrets_of(settings))
     try:
-        await _serve(settings)
+        async with AsyncExitStack() as stack:
+            await _serve(settings, stack)
     except StoreDown as error:
         raise DatabaseError(
             f"The database {settings.database_url} cannot be used ({error.__cause__}); "
@@ -59,87 +66,141 @@ async def run(settings: Settings) -> None:
         log.info("stopped")
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, stack: AsyncExitStack) -> None:
+    """Start in this order and serve; the stack takes everything down again in the opposite order."""
     clock = SystemClock()
-    bounds = Bounds(connections=min(CONNECTIONS_MAX, _allow_open_files(OPEN_FILES) // 4))
-    async with AsyncExitStack() as stack:
-        store = open_store(settings.database_url)
-        stack.push_async_callback(store.close)
-        archive = Archive(settings.database_url)
-        stack.callback(archive.close)
-        media = Media(
-            settings.media_dir,
-            key=await store.media_key(),
-            keep_s=settings.media_keep_days * DAY_S,
-            public_url=settings.public_url,
-            now=clock.now,
-        )
-        media.prepare()
-        provider = await stack.enter_async_context(
-            connect_runflow(
-                api_url=settings.runflow_api_url,
-                api_key=settings.runflow_api_key.get_secret_value(),
-                public_url=settings.public_url,
-                clip_bytes_max=settings.clip_max_mb * BYTES_PER_MB,
-                proxy_for=proxy_for,
-            )
-        )
-        services = compose(
-            terms=_terms(settings),
-            store=store,
-            archive=archive,
-            provider=provider,
-            clips=media,
-            clock=clock,
-            chance=random.SystemRandom(),
-        )
-        engine = services.engine
-        speaker = Speaker(Languages())
-        client = await stack.enter_async_context(
-            discord_front.new_client(
-                settings.discord_api_url,
-                settings.discord_gateway_url,
-                proxy=proxy_for(settings.discord_api_url or DISCORD_URL),
-                speaker=speaker,
-            )
-        )
+    kept = await _open(settings, clock, stack)
+    speaker = Speaker(Languages())
+    outside = await _connect(settings, speaker, stack)
+    services = compose(
+        terms=_terms(settings),
+        store=kept.store,
+        archive=kept.archive,
+        provider=outside.provider,
+        clips=kept.media,
+        clock=clock,
+        chance=random.SystemRandom(),
+    )
+    await _listen(settings, kept, outside, services.engine, stack)
+    await outside.provider.check_key()
+    await discord_front.log_in(outside.client, settings.discord_token.get_secret_value())
+    _warn(settings)  # only now: what keeps the bot from starting should be the only thing that is said
+    await services.engine.recover()
+    front = DiscordFront(outside.client, speaker)
+    await supervise(
+        engine=services.engine.run(front),
+        sweep=_sweep(kept.media),
+        gateway=discord_front.serve(
+            outside.client, services=services, front=front, speaker=speaker, servers=settings.discord_servers
+        ),
+    )
 
-        ready = Readiness(
-            gateway=client.hears_discord,
-            checks={"database": partial(_keeps, store), "media": partial(asyncio.to_thread, media.has_room)},
+
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """What survives a restart."""
+
+    store: Store
+    archive: Archive
+    media: Media
+
+
+async def _open(settings: Settings, clock: Clock, stack: AsyncExitStack) -> _Kept:
+    """Open the database and the folder for clips. The store is closed last of all."""
+    store = open_store(settings.database_url)
+    stack.push_async_callback(store.close)
+    archive = Archive(settings.database_url)
+    stack.callback(archive.close)
+    media = Media(
+        settings.media_dir,
+        key=await store.media_key(),
+        keep_s=settings.media_keep_days * DAY_S,
+        public_url=settings.public_url,
+        now=clock.now,
+    )
+    media.prepare()
+    return _Kept(store=store, archive=archive, media=media)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outside:
+    """Those that the bot speaks to."""
+
+    provider: Runflow
+    client: discord_front.VeoClient
+
+
+async def _connect(settings: Settings, speaker: Speaker, stack: AsyncExitStack) -> _Outside:
+    """Make the clients for Runflow and Discord. Neither is asked anything yet."""
+    provider = await stack.enter_async_context(
+        connect_runflow(
+            api_url=settings.runflow_api_url,
+            api_key=settings.runflow_api_key.get_secret_value(),
+            public_url=settings.public_url,
+            clip_bytes_max=settings.clip_max_mb * BYTES_PER_MB,
+            proxy_for=proxy_for,
         )
-        operator = OperatorServer(ready=ready, figures=store.figures, bounds=bounds)
-        port = await stack.enter_async_context(operator.listening(settings.operator_host, settings.operator_port))
-        log.info("health and figures for the operator on %s:%d", settings.operator_host, port)
-        keys = [secret.get_secret_value() for secret in settings.runflow_callback_secrets]
-        web = WebServer(engine=engine, media=media, secrets=keys, bounds=bounds)
-        port = await stack.enter_async_context(web.listening(settings.web_host, settings.web_port))
-        log.info("web server listens on %s:%d", settings.web_host, port)
-        await provider.check_key()
-        await discord_front.log_in(client, settings.discord_token.get_secret_value())
-        _warn(settings)  # here, for what keeps the bot from starting is to be the only thing that is said
-        front = DiscordFront(client, speaker)
-        await stack.enter_async_context(engine.running(front))
-        sweeping = asyncio.create_task(_sweep(media))
-        stack.callback(sweeping.cancel)
-        await discord_front.serve(
-            client,
-            services=services,
-            front=front,
+    )
+    client = await stack.enter_async_context(
+        discord_front.new_client(
+            settings.discord_api_url,
+            settings.discord_gateway_url,
+            proxy=proxy_for(settings.discord_api_url or DISCORD_URL),
             speaker=speaker,
-            servers=settings.discord_servers,
         )
+    )
+    return _Outside(provider=provider, client=client)
+
+
+async def _listen(settings: Settings, kept: _Kept, outside: _Outside, engine: Engine, stack: AsyncExitStack) -> None:
+    """Open both ports. Raises PortError where one is taken."""
+    bounds = Bounds(connections=min(CONNECTIONS_MAX, _allow_open_files(OPEN_FILES) // 4))
+    ready = Readiness(
+        gateway=outside.client.hears_discord,
+        checks={
+            "database": partial(_can_write, kept.store),
+            "media": partial(asyncio.to_thread, kept.media.has_room),
+        },
+    )
+    operator = OperatorServer(ready=ready, metrics=Metrics(kept.store.figures), bounds=bounds)
+    port = await stack.enter_async_context(operator.listening(settings.operator_host, settings.operator_port))
+    log.info("health and metrics for the operator", host=settings.operator_host, port=port)
+    keys = [secret.get_secret_value() for secret in settings.runflow_callback_secrets]
+    web = WebServer(engine=engine, media=kept.media, secrets=keys, bounds=bounds)
+    port = await stack.enter_async_context(web.listening(settings.web_host, settings.web_port))
+    log.info("web server listens", host=settings.web_host, port=port)
+
+
+async def supervise(**loops: Coroutine[Any, Any, None]) -> None:
+    """Run these until this is cancelled or one of them ends; then all are ended, and the error of the first is raised.
+
+    None is meant to end by itself, so one that does is an error too: no loop can stop without being noticed.
+    """
+
+    async def endless(name: str, loop: Coroutine[Any, Any, None]) -> None:
+        await loop
+        raise InvariantError(f"the {name} loop has ended by itself")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for name, loop in loops.items():
+                group.create_task(endless(name, loop), name=name)
+    except ExceptionGroup as failed:
+        first, *others = failed.exceptions
+        for other in others:
+            log.error("another loop failed while the bot ended", exc_info=other)
+        raise first from first.__cause__
 
 
 def _warn(settings: Settings) -> None:
     for warning in environment_warnings():
-        log.warning("%s", warning)
+        log.warning(warning)
     if settings.public_url is not None and not settings.runflow_callback_secrets:
-        log.warning("RUNFLOW_CALLBACK_SECRETS is empty: callbacks are guarded by their addresses alone")
+        log.warning("RUNFLOW_CALLBACK_SECRETS is empty: who knows the address of a callback can send one")
     if settings.quota_guild_usd is None and settings.quota_total_usd is None:
         log.warning(
-            "neither QUOTA_GUILD_USD nor QUOTA_TOTAL_USD is set, so there is no ceiling: in each server that is "
-            "switched on, everybody who manages it can lift every limit and spend without end; set one of them"
+            "neither QUOTA_GUILD_USD nor QUOTA_TOTAL_USD is set, so there is no ceiling: anyone who manages a server "
+            "where the bot is enabled can lift every limit there and spend without end; set one of them"
         )
 
 
@@ -182,9 +243,9 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _allow_open_files(wanted: int) -> int:
-    """Raise this process's limit of open files up to that, where the system lets it; what it is then.
+    """Raise this process's limit on open files to `wanted`, as far as the system allows; the limit afterwards.
 
-    The usual 1024 are for programs that use select(2), and each connection of a stranger's takes one.
+    The usual 1024 is meant for programs that use select(2), and every connection from outside takes one.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -195,8 +256,8 @@ def _allow_open_files(wanted: int) -> int:
     return most if soft == resource.RLIM_INFINITY else soft
 
 
-async def _keeps(store: Store) -> bool:
-    """A read is not enough: on a full disk it works, and nothing is sold all the same."""
+async def _can_write(store: Store) -> bool:
+    """Whether the database takes anything: on a full disk reading still works, but no run could be booked."""
     try:
         await store.check()
     except StoreDown:
@@ -205,9 +266,10 @@ async def _keeps(store: Store) -> bool:
 
 
 async def _sweep(media: Media) -> None:
+    """Delete clips that nobody needs any longer, again and again."""
     while True:
         try:
             await asyncio.to_thread(media.sweep)
         except Exception:
-            log.exception("old clips could not be thrown away; it is tried again")
+            log.exception("old clips not deleted; it is tried again")
         await asyncio.sleep(SWEEP_S)

@@ -1,22 +1,23 @@
-"""Code without one of its guards: what notices that has teeth.
+"""Code without one of its guards: a test that passes with all of them and fails without one proves something.
 
-Money and delivery are tried on copies, each with a text cut out. Where the bot as a whole is tried, the guard is a
-function that is replaced in the process before it starts.
+A guard is a function, also a private one, or a constant. It is named by where it is, and replaced in a process before
+the program starts; how its code is written does not matter. What guards the money inside of a statement is cut out of a
+copy of the code.
 """
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
+import re
 import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 from tests.forks import Nursery
 
@@ -26,7 +27,7 @@ Cut = tuple[str, str, str]  # file, old text, new text
 
 @dataclass(frozen=True)
 class Guard:
-    """One thing that keeps money or delivery right, and how the code reads without it."""
+    """One thing that keeps the money right, and how the code reads without it."""
 
     name: str
     cuts: tuple[Cut, ...]
@@ -55,23 +56,31 @@ def copy_of_the_code(folder: Path, cuts: Sequence[Cut], tests: Sequence[str]) ->
 
 
 @cache
-def nursery() -> Nursery:
-    """Of the copies: it has imported what they need and is no part of them."""
-    return Nursery("hypothesis.stateful", "pytest", "sqlite_utils", "zoneinfo", environment=os.environ)
+def nursery(*modules: str) -> Nursery:
+    """A process that has imported these, and forks."""
+    return Nursery(*modules, environment={**os.environ, "PYTHONPATH": str(HERE)})
 
 
 async def run_copy(folder: Path, module: str, *arguments: str) -> tuple[int, str, str]:
     """A module of a copy, run on that copy alone: exit code, standard output and standard error."""
-    return await nursery().run(module, *arguments, folder=folder, environment=os.environ)
+    libraries = nursery("hypothesis.stateful", "pytest", "sqlite_utils", "zoneinfo")  # none of the copy's own modules
+    return await libraries.run(module, *arguments, folder=folder, environment=os.environ)
+
+
+async def run_without(guard: Replaced | None, module: str, *arguments: str) -> tuple[int, str, str]:
+    """A module of ours, run in a process without the guard: exit code, standard output and standard error."""
+    ours = nursery("tests.outside", "tests.parts", "tests.virtual")
+    before = "" if guard is None else guard.code
+    return await ours.run(module, *arguments, folder=HERE, environment=os.environ, before=before)
 
 
 @dataclass(frozen=True)
 class Replaced:
-    """A guard by its name, the function that it is, as `module:Class.function`, and another in its place."""
+    """A guard by its name, where it is, as `module:Class.function` or `module:CONSTANT`, and what stands in for it."""
 
     name: str
     of: str
-    by: str  # the whole function, as source
+    by: str  # as source: an expression, or one function of any name; `original` is what it stands in for
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -82,17 +91,15 @@ class Replaced:
         return f"from tests.guards import replace\nreplace({self.of!r}, {self.by!r})\n"
 
 
-def without(name: str, of: str, old: str, new: str) -> Replaced:
-    """A guard inside a function, by the text that is to be another there, and is there exactly once."""
-    module, _, path = of.partition(":")
-    function = reduce(getattr, path.split("."), importlib.import_module(module))
-    source = textwrap.dedent(inspect.getsource(function))
-    assert source.count(old) == 1, f"{of} has {source.count(old)} times {old!r}: name the guard as it reads now"
-    return Replaced(name, of, source.replace(old, new))
+# What the story of a process says where the stand-in itself does not fit the code any more.
+BROKEN = re.compile(
+    r"NameError|AttributeError|UnboundLocalError|unexpected keyword argument"
+    r"|required (positional|keyword-only) argument|takes \d+ positional arguments?"
+)
 
 
 def replace(of: str, by: str) -> list[tuple[object, str, object]]:
-    """Put another function in the place of one, also where it was imported by name; what was there before."""
+    """Put another function or value in the place of one, also where it was imported by name; what was there before."""
     module_name, _, path = of.partition(":")
     module = importlib.import_module(module_name)
     *way, name = path.split(".")
@@ -100,16 +107,29 @@ def replace(of: str, by: str) -> list[tuple[object, str, object]]:
     for each in way:
         holder = getattr(holder, each)
     old = getattr(holder, name)
-    made: dict[str, object] = {}
-    exec(f"from __future__ import annotations\n{by}", {**vars(module)}, made)  # noqa: S102 - of our own tests
-    assert name in made, f"{by!r} is no {name}"
-    ours = [
-        each for each in sys.modules.values() if getattr(each, "__name__", "").startswith(("bot", "cogs", "storage"))
-    ]
-    places = [holder] if way else [each for each in ours if getattr(each, name, None) is old]
+    new = _stand_in(module, by, old)
+    places = [holder]
+    if not way:
+        ours = ("bot", "cogs", "storage")
+        modules = [each for each in sys.modules.values() if getattr(each, "__name__", "").startswith(ours)]
+        places = [each for each in modules if getattr(each, name, None) is old]
     for place in places:
-        setattr(place, name, made[name])
+        setattr(place, name, new)
     return [(place, name, old) for place in places]
+
+
+def _stand_in(module: ModuleType, by: str, original: object) -> object:
+    """What the source says, with everything at hand that the module's own code has."""
+    scope: dict[str, object] = {**vars(module), "original": original}
+    try:
+        expression = compile(by.strip(), "<guard>", "eval")
+    except SyntaxError:
+        made: dict[str, object] = {}
+        exec(f"from __future__ import annotations\n{by}", scope, made)  # noqa: S102 - of our own tests
+        made.pop("annotations", None)
+        assert len(made) == 1, f"{by!r} is not one function"
+        return next(iter(made.values()))
+    return eval(expression, scope)  # noqa: S307 - the same
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -102,12 +103,18 @@ class Scene:
     @property
     def operator_url(self) -> str:
         """Where the bot that runs now tells its health and its figures: a free port, which its log names."""
-        places: list[str] = re.findall(r"for the operator on (127\.0\.0\.1:\d+)$", self.log, re.MULTILINE)
-        return f"http://{places[-1]}"
+        listening = self.logged("health and metrics for the operator")[-1]
+        return f"http://{listening['host']}:{listening['port']}"
 
     @property
     def log(self) -> str:
         return (self.folder / "bot.log").read_text()
+
+    def logged(self, event: str, **fields: object) -> list[Json]:
+        """The lines of the bot's log whose event begins so, oldest first, with all that they say; of these fields."""
+        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{") and line.endswith("}")]
+        wanted = [line for line in lines if line["event"].startswith(event)]
+        return [line for line in wanted if all(line.get(name) == value for name, value in fields.items())]
 
     async def start(self, **changes: str) -> None:
         """Start the bot, with settings changed, and wait until it answers members."""

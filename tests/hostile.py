@@ -16,7 +16,7 @@ import aiohttp
 from hypothesis import strategies as st
 
 from bot.domain.runs import SEED_MAX
-from bot.telemetry.logs import MaskingFormatter
+from bot.telemetry.logs import formatter
 from sandbox.discord import Interaction
 from tests.harness import API_KEY, SECRET, WAIT_S, Scene, scene
 
@@ -76,7 +76,7 @@ def bot_log() -> Iterator[io.StringIO]:
     """What the log holds meanwhile, formatted like the bot's own."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
-    handler.setFormatter(MaskingFormatter([API_KEY, SECRET]))
+    handler.setFormatter(formatter([API_KEY, SECRET], terminal=False))
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bot.clock import SystemClock
@@ -12,9 +15,10 @@ from bot.domain.records import NotSent
 from bot.domain.runs import Observation, Run
 from bot.errors import Unreadable
 from bot.media import Media
-from bot.ports import Archive, Clips, Clock, Provider, Store
+from bot.ports import Archive, Clips, Clock, Front, Provider, Store
 from bot.services import Services, Terms, compose
-from bot.services.engine import Limits
+from bot.services.engine import Engine
+from bot.services.pace import Limits
 from bot.settings import Settings
 from storage import Archive as SqliteArchive
 
@@ -35,6 +39,18 @@ class HandClock(SystemClock):
     def __init__(self, at: float) -> None:
         self.at = at
         super().__init__(wall=lambda: self.at, steady=lambda: self.at)
+
+
+@asynccontextmanager
+async def running(engine: Engine, front: Front) -> AsyncIterator[None]:
+    """The engine at work until the block is left, then stopped as the bot stops it. Raises StoreDown at its start."""
+    await engine.recover()
+    loop = asyncio.create_task(engine.run(front), name="engine")
+    try:
+        yield
+    finally:
+        loop.cancel()
+        await asyncio.wait({loop})
 
 
 class Unreachable:

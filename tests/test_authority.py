@@ -1175,10 +1175,10 @@ def _ask(db, offer_id, now, pause_s):
     (
         Replaced(
             "what a callback says of an order",
-            "bot.services.engine:Engine._may_be_sent_again",
+            "bot.services.search:Search.may_resend",
             """
-def _may_be_sent_again(self, run):
-    return run.unclear_posts < UNCLEAR_POSTS_MAX and not self._is_late(run)
+def may_resend(self, run):
+    return run.unclear_posts < UNCLEAR_POSTS_MAX and not self._schedule.past_deadline(run)
 """,
         ),
         test_delivery.test_an_order_of_which_a_callback_says_that_it_arrived_is_not_sent_again,
@@ -1198,7 +1198,7 @@ def _extras_u(db, server, levels):
 ]
 
 
-BROKEN = re.compile(r"^(?:sqlite3\.Operational|Attribute|Name|Type|Import)Error", re.M)
+BROKEN = re.compile(r"(?:^|\\n)(?:sqlite3\.Operational|Attribute|Name|Type|Import)Error", re.M)
 NOTICED = (AssertionError, TimeoutError, CommandRefused, IntegrityError, pytest.fail.Exception)
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bot.domain.lookup import ABSENT_S, EMPTY_COUNTS_SHARE
 from bot.domain.records import Unclear
-from bot.domain.runs import LOOKUP_SAMPLE, RunState
+from bot.domain.runs import LOOKUP_SAMPLE, Run, RunState
 from bot.ports import NONCE_S
 from bot.services.delivery import CLOSED_S
 from sandbox.discord import Channel, Interaction
 from tests.harness import WAIT_S, Scene, scene, status_of
+from tests.parts import LIMITS
 from tests.test_engine import seen, started
 
 FOX = "a red fox"
@@ -303,7 +303,7 @@ async def test_an_order_of_which_a_callback_says_that_it_arrived_is_not_sent_aga
         await bench.until(run, lambda row: row.state == RunState.AMBIGUOUS)
         assert await bench.engine.wake(run.callback_token, "rf-named")
         for _ in range(2):
-            bench.time.at += EMPTY_COUNTS_SHARE * bench.engine._limits.settle_s
+            bench.time.at += EMPTY_COUNTS_SHARE * LIMITS.settle_s
             await bench.until(run, lambda row: row.empty_since is not None)
         given_up = await bench.until(run, lambda row: row.state in (RunState.UNKNOWN, RunState.RUNNING))
         assert (given_up.state, given_up.posts, bench.script.submitted) == (RunState.UNKNOWN, 1, 4)
@@ -320,13 +320,17 @@ async def test_a_run_that_turns_up_while_its_order_waits_to_be_sent_again_is_ado
         bench.script.answers = [Unclear(reason="HTTP 500")]
         run = await bench.admit("lost")
         await bench.until(run, lambda row: row.state == RunState.AMBIGUOUS)
-        limits = bench.engine._limits
-        bench.engine._limits = replace(limits, runs_total=0)  # so it waits for its turn when it is to be sent again
-        bench.time.at += EMPTY_COUNTS_SHARE * limits.settle_s
+        begin_submit = bench.store.begin_submit
+
+        async def no_place(run: Run, *, now: float, total_max: int) -> Run | None:
+            return await begin_submit(run, now=now, total_max=0)
+
+        bench.store.begin_submit = no_place  # type: ignore[method-assign] # it waits when it is to be sent again
+        bench.time.at += EMPTY_COUNTS_SHARE * LIMITS.settle_s
         await bench.until(run, lambda row: row.empty_since is not None)
-        bench.time.at += limits.settle_s
+        bench.time.at += LIMITS.settle_s
         await bench.until(run, lambda row: row.state == RunState.RESERVED and row.tries > 0)
         assert await bench.engine.wake(run.callback_token, f"rf-{run.run_id}")
-        bench.engine._limits = limits
+        bench.store.begin_submit = begin_submit  # type: ignore[method-assign] # the same
         adopted = await bench.until(run, lambda row: row.state == RunState.RUNNING)
         assert (adopted.provider_id, adopted.posts, bench.script.submitted) == (f"rf-{run.run_id}", 1, 4)

@@ -22,7 +22,7 @@ from bot.services.delivery import GIVE_UP_TRIES
 from bot.services.engine import Engine
 from storage import SqliteStore, check_books
 from tests.money import store_at
-from tests.parts import LIMITS, HandClock, core
+from tests.parts import LIMITS, HandClock, core, running
 
 DAY_S = 86400.0
 
@@ -166,7 +166,7 @@ async def started(folder: Path) -> AsyncIterator[Bench]:
         chance=chance,
         clips=Media(folder / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=time.now),
     )
-    async with services.engine.running(Front(script)):
+    async with running(services.engine, Front(script)):
         yield Bench(services.engine, services.admission, store, script, time, url)
     await store.close()
     assert check_books(url) == []
@@ -201,7 +201,7 @@ async def test_a_store_that_is_down_is_told_with_growing_pauses(
         async with asyncio.timeout(5):
             while down < 100:  # noqa: ASYNC110 - counted by the engine's own tries
                 await asyncio.sleep(0.005)
-    told = [record for record in caplog.records if "the store is down" in record.getMessage()]
+    told = [record for record in caplog.records if "store down" in str(record.msg)]
     assert len(told) == down.bit_length()
     await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
 

@@ -47,6 +47,7 @@ from bot.media import Media
 from bot.ports import Provider
 from bot.services.administration import Administration
 from bot.services.admission import Admission, Answer, AskFirst
+from bot.services.delivery import Deliverer
 from bot.services.engine import Engine
 from bot.settings import PRICES_USD_PER_SECOND as PRICES
 from bot.views.runs import charge, history, left_text, notice, receipt, status
@@ -55,6 +56,7 @@ from sandbox.runflow import Switches as RunflowSwitches
 from sandbox.runflow.switches import Fault
 from storage import Archive, SqliteStore, check_books
 from storage.verbs import books
+from tests import parts
 from tests.harness import API_KEY, ROOT, RUN, Scene, scene
 from tests.money import Inline, Result, dump, store_at, wish
 from tests.parts import HandClock, core
@@ -260,6 +262,7 @@ class Till:
     admission: Admission
     administration: Administration
     engine: Engine
+    deliverer: Deliverer
     store: SqliteStore
     policy: Policy
     script: Script
@@ -359,10 +362,12 @@ async def till(
         confirm_above_u=confirm_above_u,
     )
     engine = services.engine
-    made = Till(services.admission, services.administration, engine, store, rules, script, wall, time, path)
+    made = Till(
+        services.admission, services.administration, engine, services.deliverer, store, rules, script, wall, time, path
+    )
     try:
         if running:
-            async with engine.running(wall):
+            async with parts.running(engine, wall):
                 yield made
         else:
             yield made
@@ -1156,7 +1161,7 @@ async def test_a_video_without_a_place_is_kept(tmp_path: Path) -> None:
         run = await bench.live("1", BILLED["finished"])
         assert (run.delivery, run.charged_u) == (Delivery.UNDELIVERABLE, PRICE_U)
         assert "`/veo-show` tries again" in "\n".join(map(said, status(run)))
-        async with bench.engine._deliverer.shown(run, None) as path:
+        async with bench.deliverer.shown(run, None) as path:
             assert path is not None
             assert path.read_bytes() == b"clip"
         bench.wall.refusing = TooLarge()

@@ -20,11 +20,12 @@ from bot.domain.records import Accepted, Link, NotSent, Refused, Unclear
 from bot.domain.runs import Ending, Notice, Observation, Run
 from bot.errors import PostFailed, Unreadable
 from bot.media import Media
-from bot.services.engine import STEPS_AT_ONCE, Engine
+from bot.services.engine import Engine
+from bot.services.pace import STEPS_AT_ONCE
 from storage import check_books, open_store
 from tests.long_runs import EPOCH, HOUR_S, POLICY, in_flight
 from tests.money import PRICE_U, Inline, empty_books, home, new_run
-from tests.parts import LIMITS, core
+from tests.parts import LIMITS, core, running
 from tests.virtual import Timeline, VirtualLoop
 
 IN_FLIGHT = 10_000
@@ -47,13 +48,13 @@ class Outside:
     def now(self) -> float:
         return EPOCH + self.timeline.now
 
-    async def _reached(self, whom: str) -> bool:
+    async def reached(self, whom: str) -> bool:
         self.asked[whom].append(self.timeline.now)
         await asyncio.sleep(0.2)
         return not self.outage[0] <= self.timeline.now < self.outage[1]
 
     async def submit(self, run: Run) -> Accepted | Refused | NotSent | Unclear:
-        if not await self._reached("runflow"):
+        if not await self.reached("runflow"):
             return NotSent(reason="refused")
         self.ends_at[f"job-{run.run_id}"] = self.timeline.now + self.takes_s(run.run_id)
         return Accepted(observation=self._observation(f"job-{run.run_id}"))
@@ -65,17 +66,17 @@ class Outside:
         return Observation(provider_id=job, client_ref=f"veo-{job[4:]}", status="running", ending=ending, cost_u=cost_u)
 
     async def read(self, provider_id: str) -> Observation | None:
-        if not await self._reached("runflow"):
+        if not await self.reached("runflow"):
             raise Unreadable("no answer")
         return self._observation(provider_id)
 
     async def find(self, client_ref: str) -> list[Observation]:
-        if not await self._reached("runflow"):
+        if not await self.reached("runflow"):
             raise Unreadable("no answer")
         return [self._observation(job) for job in (f"job-{client_ref[4:]}",) if job in self.ends_at]
 
     async def fetch(self, provider_id: str, path: Path) -> None:
-        if not await self._reached("runflow"):
+        if not await self.reached("runflow"):
             raise Unreadable("no answer")
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"clip")
@@ -84,10 +85,10 @@ class Outside:
         return "https://files.example/clip"
 
     async def show_progress(self, run: Run, standings: list[Standing]) -> None:
-        await self._reached("discord")
+        await self.reached("discord")
 
     async def post(self, run: Run, clip: Path | Link | None) -> str:
-        if not await self._reached("discord"):
+        if not await self.reached("discord"):
             raise PostFailed("no answer")
         if run.notice == Notice.RESULT:
             self.posts.append(run.run_id)
@@ -103,7 +104,7 @@ class Front:
         self.post = outside.post
 
     async def find(self, run: Run) -> str | None:
-        await self._outside._reached("discord")
+        await self._outside.reached("discord")
         return None
 
 
@@ -129,7 +130,7 @@ class Process:
 
     async def watched(self, seconds: float, every_s: float, look: Callable[[], None]) -> None:
         """Run for so long, and look at it now and then."""
-        async with self.engine.running(Front(self.outside)):
+        async with running(self.engine, Front(self.outside)):
             for _ in range(round(seconds / every_s)):
                 await asyncio.sleep(every_s)
                 look()

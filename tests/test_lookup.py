@@ -1,4 +1,4 @@
-"""What an order is worth that is not found (`bot.domain.lookup`): every case, and what must never be."""
+"""What it means that an order is not found (`bot.domain.lookup`): every case, and what must never happen."""
 
 from __future__ import annotations
 
@@ -14,46 +14,44 @@ from bot.domain.lookup import (
     EMPTY_COUNTS_SHARE,
     FRESH_SHARE,
     LOOKUP_SHARES,
-    Silence,
-    Verdict,
-    judge,
+    Decision,
+    EmptyLookup,
+    decide,
     next_look_s,
 )
 
 SETTLE_S = 120.0
 COUNTS_S, APART_S = EMPTY_COUNTS_SHARE * SETTLE_S, EMPTY_APART_SHARE * SETTLE_S
 SECONDS = st.floats(0, 1e7, allow_nan=False)
-WAIT, AGAIN, UNKNOWN, NEVER = Verdict.WAIT, Verdict.SEND_AGAIN, Verdict.UNKNOWN, Verdict.NEVER_ARRIVED
+WAIT, AGAIN, UNKNOWN, NEVER = Decision.WAIT, Decision.SEND_AGAIN, Decision.UNKNOWN, Decision.NEVER_ARRIVED
 
-SILENCES = st.builds(
-    Silence,
-    held=st.booleans(),
+LOOKUPS = st.builds(
+    EmptyLookup,
+    is_unknown=st.booleans(),
     settle_s=st.floats(0.01, 1e6),
-    waited_s=SECONDS,
-    passed_s=SECONDS,
-    empty_s=st.none() | SECONDS,
-    repeatable=st.booleans(),
-    proven=st.booleans(),
+    watched_s=SECONDS,
+    elapsed_s=SECONDS,
+    since_empty_s=st.none() | SECONDS,
+    may_resend=st.booleans(),
+    list_is_proven=st.booleans(),
 )
 
 
-def silence(*, held: bool, confirmed: bool, long_ago: bool, repeatable: bool, proven: bool) -> Silence:
-    passed_s = ABSENT_S if long_ago else ABSENT_S - 1
-    empty_s = APART_S if confirmed else APART_S - 0.01
-    return Silence(
-        held=held,
+def empty_lookup(*, unknown: bool, confirmed: bool, long_ago: bool, may_resend: bool, proven: bool) -> EmptyLookup:
+    return EmptyLookup(
+        is_unknown=unknown,
         settle_s=SETTLE_S,
-        waited_s=COUNTS_S,
-        passed_s=passed_s,
-        empty_s=empty_s,
-        repeatable=repeatable,
-        proven=proven,
+        watched_s=COUNTS_S,
+        elapsed_s=ABSENT_S if long_ago else ABSENT_S - 1,
+        since_empty_s=APART_S if confirmed else APART_S - 0.01,
+        may_resend=may_resend,
+        list_is_proven=proven,
     )
 
 
 NO, YES = False, True
-# Held, confirmed, long ago, repeatable, proven; None: either.
-ROWS: list[tuple[tuple[bool | None, ...], Verdict]] = [
+# Unknown already, confirmed, long ago, may be sent again, list is proven; None: either.
+ROWS: list[tuple[tuple[bool | None, ...], Decision]] = [
     ((None, NO, None, None, None), WAIT),
     ((YES, YES, NO, None, None), WAIT),
     ((YES, YES, YES, None, NO), WAIT),
@@ -65,36 +63,36 @@ ROWS: list[tuple[tuple[bool | None, ...], Verdict]] = [
 
 
 @pytest.mark.parametrize("case", list(product((NO, YES), repeat=5)), ids=str)
-def test_every_case_has_its_one_verdict(case: tuple[bool, bool, bool, bool, bool]) -> None:
+def test_every_case_has_one_decision(case: tuple[bool, bool, bool, bool, bool]) -> None:
     """Nothing before a second answer, nothing final without a proof."""
-    held, confirmed, long_ago, repeatable, proven = case
-    (verdict,) = [
-        verdict for row, verdict in ROWS if all(told in (None, is_) for told, is_ in zip(row, case, strict=True))
+    unknown, confirmed, long_ago, may_resend, proven = case
+    (expected,) = [
+        decision for row, decision in ROWS if all(cell in (None, value) for cell, value in zip(row, case, strict=True))
     ]
-    asked = silence(held=held, confirmed=confirmed, long_ago=long_ago, repeatable=repeatable, proven=proven)
-    assert judge(asked) == verdict
+    lookup = empty_lookup(unknown=unknown, confirmed=confirmed, long_ago=long_ago, may_resend=may_resend, proven=proven)
+    assert decide(lookup) == expected
 
 
-@given(SILENCES)
-def test_without_a_proof_nothing_is_bought_again_or_given_back(asked: Silence) -> None:
+@given(LOOKUPS)
+def test_without_a_proof_nothing_is_bought_again_or_given_back(lookup: EmptyLookup) -> None:
     """Whatever the times."""
-    assert asked.proven or judge(asked) in (WAIT, UNKNOWN)
+    assert lookup.list_is_proven or decide(lookup) in (WAIT, UNKNOWN)
 
 
-@given(SILENCES)
-def test_one_empty_answer_decides_nothing(asked: Silence) -> None:
+@given(LOOKUPS)
+def test_one_empty_answer_decides_nothing(lookup: EmptyLookup) -> None:
     """The first that counts, and any that follows it too closely, only make us look again."""
-    assert judge(asked) == WAIT or (asked.empty_s or 0.0) >= EMPTY_APART_SHARE * asked.settle_s > 0
+    assert decide(lookup) == WAIT or (lookup.since_empty_s or 0.0) >= EMPTY_APART_SHARE * lookup.settle_s > 0
 
 
-@given(SILENCES)
-def test_there_is_always_a_next_look(asked: Silence) -> None:
-    """In the future, and for an order in doubt within half a settle delay behind the first answer that counts."""
-    look_s = next_look_s(asked)
-    assert (look_s is None) == asked.held
-    if look_s is not None and judge(asked) == WAIT:
+@given(LOOKUPS)
+def test_there_is_always_a_next_look(lookup: EmptyLookup) -> None:
+    """In the future, and for an order in doubt within half a settle delay after the first answer that counts."""
+    look_s = next_look_s(lookup)
+    assert (look_s is None) == lookup.is_unknown
+    if look_s is not None and decide(lookup) == WAIT:
         assert look_s > 0
-        assert look_s <= max(LOOKUP_SHARES) * asked.settle_s
+        assert look_s <= max(LOOKUP_SHARES) * lookup.settle_s
 
 
 def test_looks_come_in_order_and_the_last_two_are_apart() -> None:

@@ -446,7 +446,7 @@ async def test_an_order_whose_answer_cannot_be_kept_is_not_repeated(tmp_path: Pa
                 await asyncio.sleep(0.01)
         with full_disk(world):
             async with asyncio.timeout(20):
-                while "adopted run=" not in world.log:  # noqa: ASYNC110 - another process writes it
+                while not world.logged("running at the provider"):  # noqa: ASYNC110 - another process writes it
                     await asyncio.sleep(0.01)
             assert world.rows("SELECT state, provider_id FROM run") == [{"state": "submitting", "provider_id": None}]
             (run,) = world.runflow.runs

@@ -79,14 +79,14 @@ async def test_metrics_are_gauges(site: Site) -> None:
             assert run is not None
         run = await site.store.advance(run, state, now=site.clock.now(), changes=RunChanges())
     status, headers, body = await site.ask("/metrics")
-    assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4")
+    assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     gauges = [line for line in body.decode().splitlines() if not line.startswith("#")]
     assert gauges == [
-        "veo_runs_open 1",
-        "veo_runs_unknown 1",
-        "veo_runs_overdue 0",
-        "veo_runs_unreadable 0",
-        "veo_lookup_proven 0",
+        "veo_runs_open 1.0",
+        "veo_runs_unknown 1.0",
+        "veo_runs_overdue 0.0",
+        "veo_runs_unreadable 0.0",
+        "veo_lookup_proven 0.0",
     ]
     with store_down(site.folder):
         assert (await site.ask("/metrics"))[0] == 503

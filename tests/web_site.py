@@ -24,6 +24,7 @@ from bot.media import Media
 from bot.runflow import connect
 from bot.services.admission import Admission
 from bot.services.engine import Engine
+from bot.telemetry.metrics import Metrics
 from bot.web.listener import Bounds
 from bot.web.operator import OperatorServer
 from bot.web.public import WebServer
@@ -161,7 +162,7 @@ async def web_site(folder: Path, secrets: list[str], bounds: Bounds = USUAL) -> 
                 WebServer(engine=engine, media=media, secrets=secrets, bounds=bounds).listening(
                     "127.0.0.1", 0
                 ) as made.port,
-                OperatorServer(ready=ready, figures=store.figures, bounds=bounds).listening(
+                OperatorServer(ready=ready, metrics=Metrics(store.figures), bounds=bounds).listening(
                     "127.0.0.1", 0
                 ) as made.operator_port,
             ):

@@ -40,12 +40,12 @@ from bot.errors import Refusal, StoreDown
 from bot.media import Media
 from bot.ports import NONCE_S
 from bot.services.admission import Answer
-from bot.services.engine import Limits
+from bot.services.pace import Limits
 from storage import SqliteStore, check_books, open_store
 from storage.sqlite.store import UnreadableRow
 from tests.money import Inline, home, new_run
 from tests.outside import NEVER, SETTLE_S, UNEXPECTED, Broken, Front, Job, Message, NeverSent, Runflow
-from tests.parts import core
+from tests.parts import core, running
 from tests.virtual import Died, Timeline, VirtualLoop
 
 Result = TypeVar("Result")
@@ -79,7 +79,16 @@ class Disk(Executor):
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
         if self._loop.dying:
             raise RuntimeError("the process is gone")
-        return self._inline.submit(fn, *args, **kwargs)
+        done = self._inline.submit(fn, *args, **kwargs)
+        if self.connection is None:  # the first job opens the file
+            db: Any = done.result()
+            self.connection, db.conn = db.conn, self
+        return done
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if self.connection is not None:
+            self.connection.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.connection, name)
@@ -123,6 +132,7 @@ class World:
         self.jobs: dict[str, Job] = {}
         self.messages: list[Message] = []
         self.posts_of: Counter[str] = Counter()  # POSTs without a clear answer, by run
+        self.runs_of: dict[str, set[str]] = {}  # by wish
         self.lives = 0
         self.life: Life | None = None
         self.path = folder / "veo.db"
@@ -361,6 +371,7 @@ class World:
                 answer = Answer(offer_id=made.offer_id, choice=life.chance.randrange(len(made.choices)))
                 made = await life.admission.confirm(answer, wish.member)
             self.tell(f"{wish.origin} of {wish.member} is run {made.run_id} at {made.price_u}")
+            self.runs_of.setdefault(wish.origin, set()).add(made.run_id)
         except UnreadableRow:
             self.tell(f"{wish.origin} of {wish.member} is a run that cannot be read")
         except Refusal as refusal:
@@ -428,6 +439,9 @@ class World:
 
     def _check_runs(self) -> None:
         """What holds in the end."""
+        for wish, runs in self.runs_of.items():
+            if len(runs) > 1:
+                self.breach(f"{wish} made the runs {', '.join(sorted(runs))}")
         for row in self.rows():
             run_id, state = row["run_id"], RunState(row["state"])
             job = next((each for each in self.jobs.values() if each.run.run_id == run_id), None)
@@ -491,8 +505,6 @@ class Life:
         self.quiet = False
         self.over: asyncio.Future[None] = self.loop.create_future()
         self.store: SqliteStore = open_store(world.url, executor=self.disk)
-        self.disk.connection = self.store._writer.db.conn
-        self.store._writer.db.conn = cast("sqlite3.Connection", self.disk)
         self.clock = SystemClock(wall=lambda: world.wall, steady=lambda: world.now)
         media = Media(
             world.folder / "media",
@@ -533,7 +545,7 @@ class Life:
     async def _main(self) -> None:
         while True:
             try:
-                async with self.engine.running(Front(self.world)):
+                async with running(self.engine, Front(self.world)):
                     await self.over
                 return
             except StoreDown:  # the start needs its store; an operator starts it again
@@ -596,10 +608,12 @@ class Life:
     def bury(self) -> None:
         """What the system does with a process that is gone."""
         self.loop.bury()
-        assert self.disk.connection is not None
-        self.disk.connection.close()
-        with suppress(OSError):  # it may have died while it closed it
-            os.close(self.store._writer._lock)
+        self.disk.close()
+        lock = Path(f"{self.world.path}.lock").stat()
+        for descriptor in (int(each.name) for each in Path("/dev/fd").iterdir()):
+            with suppress(OSError):  # closed by now: it was the listing's own
+                if os.path.samestat(os.fstat(descriptor), lock):
+                    os.close(descriptor)
 
 
 @cache
@@ -643,14 +657,19 @@ class Witness(logging.Handler):
         self._world = world
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._world.tell(f"  {record.getMessage()}")
-        error = record.exc_info[1] if record.exc_info else None
+        fields = dict(record.msg) if isinstance(record.msg, dict) else {"event": record.getMessage()}
+        error = fields.pop("exc_info", record.exc_info[1] if record.exc_info else None)
+        if error is True:
+            error = sys.exception()
+        told = {name: value for name, value in fields.items() if name not in ("event", "member", "server")}
+        line = " ".join([str(fields["event"]), *(f"{name}={value}" for name, value in told.items())])
+        self._world.tell(f"  {line}")
         if isinstance(error, ExceptionGroup):
             (error,) = error.exceptions
         dying = self._world.life is None or self._world.life.loop.dying
         expected = isinstance(error, StoreDown | UnreadableRow) or str(error) == UNEXPECTED
         if error is not None and not expected and not dying:
-            self._world.breach(f"{record.getMessage()}: {error!r}")
+            self._world.breach(f"{line}: {error!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,12 +23,12 @@ SafetyTolerance = Literal["1", "2", "3", "4", "5", "6"]
 DURATIONS: tuple[Duration, ...] = get_args(Duration)
 RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
 SEED_MAX = 2**53 - 1  # the largest integer that a Discord option can hold
-COST_CHECKS_S = (60.0, 600.0, 3600.0, 86400.0)  # after the end of a run whose cost was not given yet
-LOOKUP_SAMPLE = 20  # of so many runs one goes on asking whether a look-up that has proven itself still shows runs
-MISSING = "missing"  # our word for the status of a run whose id Runflow answers with 404
-MISSING_S = 60.0  # so long it may do that, above all for a run that it has just accepted
-EMPTY_S = 4.0  # so long a success without a clip is read again before it is believed: its clip may come a moment later
-PAUSE_MAX_S = 3600.0  # the longest pause between two looks at a run that has no end yet
+COST_CHECKS_S = (60.0, 600.0, 3600.0, 86400.0)  # when to ask again after an end whose cost was not named
+LOOKUP_SAMPLE = 20  # one run in this many checks the provider's list even while the list is proven
+MISSING = "missing"  # our word for the status of a run whose id the provider answers with 404
+MISSING_S = 60.0  # for this long it may do that, above all for a run that it has just accepted
+EMPTY_S = 4.0  # a success without a clip is read again for this long before it is believed: the clip may follow
+PAUSE_MAX_S = 3600.0  # the longest pause between two looks at a run without an end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +192,7 @@ class Run:
 
     @property
     def in_sample(self) -> bool:
-        """Whether this run asks for itself also where the look-up has proven itself."""
+        """Whether this run checks the provider's list even while the list is proven."""
         return zlib.crc32(self.run_id.encode()) % LOOKUP_SAMPLE == 0
 
     @property
@@ -265,20 +265,20 @@ def blocked_by_policy(code: str | None, message: str | None) -> bool:
 
 
 def jittered(chance: random.Random, pause_s: float) -> float:
-    """Within ten per cent, so that many runs do not ask at the same moment."""
+    """The pause, give or take ten per cent, so that many runs do not ask at the same moment."""
     return pause_s * chance.uniform(0.9, 1.1)
 
 
 def growing_pause(first_s: float, tries: int, longest_s: float) -> float:
-    """Seconds to wait after `tries` fruitless tries: doubling, never above `longest_s`."""
+    """Seconds to wait after this many failed tries: doubling each time, never above `longest_s`."""
     return min(first_s * 2.0 ** min(tries, 40), longest_s)
 
 
 def polling_pause(*, age_s: float, tries: int, first_s: float, longest_s: float, deadline_s: float) -> float:
-    """Seconds until the next look at a run that is under way.
+    """Seconds until the next look at a run without an end.
 
-    Grows from `first_s` to `longest_s`; once `deadline_s` is passed the pauses double up to an hour,
-    for ever, because only Runflow's own record ends a run.
+    They grow from `first_s` to `longest_s`. Past `deadline_s` they double up to an hour, and it is looked at for ever,
+    because only the provider's own record ends a run.
     """
     if age_s < deadline_s:
         return min(first_s * 1.3 ** min(tries, 40), longest_s)

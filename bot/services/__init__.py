@@ -11,7 +11,10 @@ from bot.ports import Archive, Clips, Clock, Provider, Store
 from bot.services.administration import Administration
 from bot.services.admission import Admission
 from bot.services.delivery import Deliverer
-from bot.services.engine import Engine, Limits
+from bot.services.engine import Engine
+from bot.services.pace import Limits, Schedule
+from bot.services.search import Search
+from bot.services.steps import Steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +57,19 @@ def compose(
         chance=chance,
         first_pause_s=terms.limits.poll_first_s,
     )
-    engine = Engine(
+    schedule = Schedule(terms.limits, clock, chance)
+    search = Search(store=store, provider=provider, limits=terms.limits, schedule=schedule, clock=clock)
+    steps = Steps(
         store=store,
         provider=provider,
         policy=terms.policy,
         limits=terms.limits,
+        schedule=schedule,
+        search=search,
         clock=clock,
-        chance=chance,
         deliverer=deliverer,
     )
+    engine = Engine(store=store, limits=terms.limits, clock=clock, steps=steps)
     admission = Admission(
         books=store,
         prices=terms.prices,

@@ -1,11 +1,14 @@
-"""Logs: one line an event, `key=value`, with every secret masked whoever wrote it."""
+"""The log: one line for each event, without secrets. For people at a terminal, as JSON where it is piped or kept."""
 
 from __future__ import annotations
 
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bot.domain.untrusted import strip_controls
 
@@ -15,32 +18,64 @@ _MASKED = (
     (re.compile(r"(https?://(?!discord\.com/oauth2/)[^\s?'\"]+)\?[^\s'\"]+"), r"\1?***"),
     (re.compile(r"(/callbacks/runflow/|/media/|/interactions/\d+/|/webhooks/\d+/)[^\s/'\"]+"), r"\1***"),
 )
+_FIRST = ("timestamp", "level", "logger", "event")
+_MULTILINE = "exception"  # the one field that may have several lines
 
 
-class MaskingFormatter(logging.Formatter):
-    """Formats a record, then masks the given secrets and whatever an address may carry."""
+def start_logging(secrets: Iterable[str]) -> None:
+    """Send everything of ours from INFO on to standard error, and what the libraries log from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(secrets, terminal=sys.stderr.isatty()))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("veo").setLevel(logging.INFO)
+    logging.getLogger("discord.client").setLevel(logging.ERROR)  # it warns that voice, which is not used, is missing
+
+
+def formatter(secrets: Iterable[str], *, terminal: bool) -> logging.Formatter:
+    """Makes a line of each record, of ours and of the libraries alike."""
+    renderer: Processor = structlog.processors.JSONRenderer()
+    if terminal:
+        renderer = structlog.dev.ConsoleRenderer(
+            exception_formatter=structlog.dev.plain_traceback,  # others show the values of variables
+            sort_keys=False,
+        )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.contextvars.merge_contextvars],
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            Mask(secrets),
+            renderer,
+        ],
+    )
+
+
+class Mask:
+    """Leaves none of the secrets, nothing that an address may carry, and nothing that talks to a terminal."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
         self._secrets = sorted(filter(None, secrets), key=len, reverse=True)  # a longer one may begin like a shorter
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        """The line of an event: one, whatever outside text is in it; a trace comes below it."""
-        return " ".join(super().formatMessage(record).splitlines())
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """The fields in the order of reading."""
+        names = dict.fromkeys([*(name for name in _FIRST if name in event), *event])
+        return {name: self._masked(event[name], lines=name == _MULTILINE) for name in names}
 
-    def format(self, record: logging.LogRecord) -> str:
-        text = strip_controls(super().format(record))
+    def _masked(self, value: object, *, lines: bool = False) -> object:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, Mapping):
+            return {str(self._masked(key)): self._masked(each) for key, each in value.items()}
+        if isinstance(value, list | tuple | Set):
+            return [self._masked(each) for each in value]
+        text = strip_controls(str(value))
+        if not lines:  # outside text cannot begin a line of its own
+            text = " ".join(text.splitlines())
         for secret in self._secrets:
             text = text.replace(secret, "***")
         for pattern, replacement in _MASKED:
             text = pattern.sub(replacement, text)
         return text
-
-
-def start_logging(secrets: Iterable[str]) -> None:
-    """Send everything from INFO on to standard error; the libraries from WARNING on."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(MaskingFormatter(secrets))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("veo").setLevel(logging.INFO)
-    logging.getLogger("discord.client").setLevel(logging.ERROR)  # it warns that voice, which is not used, is missing

@@ -12,8 +12,8 @@ from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
-from bot.domain.records import Figures
 from bot.errors import StoreDown
+from bot.telemetry.metrics import Metrics
 from bot.web.listener import BadRequestLog, Bounds, listening
 
 RESULTS_KEPT_S = 2.0  # checks write to the disk, and anybody who reaches this port may ask often
@@ -65,11 +65,11 @@ class OperatorServer:
         self,
         *,
         ready: Callable[[], Awaitable[dict[str, bool]]],
-        figures: Callable[[], Awaitable[Figures]],
+        metrics: Metrics,
         bounds: Bounds,
     ) -> None:
         self._ready = ready
-        self._figures = figures
+        self._metrics = metrics
         self._bounds = bounds
 
     def listening(self, host: str, port: int) -> AbstractAsyncContextManager[int]:
@@ -77,7 +77,7 @@ class OperatorServer:
         routes = [
             web.get("/healthz", self._healthz),
             web.get("/readyz", self._readyz),
-            web.get("/metrics", self._metrics),
+            web.get("/metrics", self._scrape),
         ]
         return listening(routes, host, port, settings="OPERATOR", bounds=self._bounds, bad_requests=BadRequestLog())
 
@@ -88,21 +88,9 @@ class OperatorServer:
         parts = await self._ready()
         return web.json_response(parts, status=200 if all(parts.values()) else 503)
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        """Gauges in Prometheus' text format (its docs, Exposition formats)."""
+    async def _scrape(self, request: web.Request) -> web.Response:
         try:
-            figures = await self._figures()
+            page, content_type = await self._metrics.scrape(request.headers.get("Accept", ""))
         except StoreDown:
             return web.Response(status=503)
-        lines = [f"# TYPE veo_{name} gauge\nveo_{name} {int(value)}\n" for name, value in _gauges(figures)]
-        return web.Response(body="".join(lines).encode(), headers={"Content-Type": "text/plain; version=0.0.4"})
-
-
-def _gauges(figures: Figures) -> list[tuple[str, int]]:
-    return [
-        ("runs_open", figures.open),
-        ("runs_unknown", figures.unknown),
-        ("runs_overdue", figures.overdue),
-        ("runs_unreadable", figures.unreadable),
-        ("lookup_proven", figures.lookup_proven),
-    ]
+        return web.Response(body=page, headers={"Content-Type": content_type})

@@ -1,0 +1,98 @@
+"""Finds out what an order without a clear answer bought, and how soon the provider's list shows a new run."""
+
+from __future__ import annotations
+
+from bot.domain.lookup import FRESH_SHARE, UNCLEAR_POSTS_MAX, EmptyLookup
+from bot.domain.runs import Observation, Run, RunState
+from bot.errors import Unreadable
+from bot.log import get_logger
+from bot.ports import Clock, Provider, Runs
+from bot.services.pace import Limits, Schedule
+
+log = get_logger("veo.engine")
+
+
+class Search:
+    """Looks for runs under our reference. It moves none of them."""
+
+    def __init__(self, *, store: Runs, provider: Provider, limits: Limits, schedule: Schedule, clock: Clock) -> None:
+        self._store = store
+        self._provider = provider
+        self._limits = limits
+        self._schedule = schedule
+        self._clock = clock
+
+    async def find(self, run: Run) -> list[Observation]:
+        """What the provider has under our reference. Raises Unreadable where an empty answer would prove nothing."""
+        unread: Unreadable | None = None
+        try:
+            if (named := await self.named_by_callback(run)) is not None:
+                return [named]
+        except Unreadable as error:  # only a hint, perhaps a forged one: the list may show the run all the same
+            unread = error
+        found = await self._provider.find(run.client_ref)
+        if found and run.lookup_fresh is None and run.unclear_posts == 1:  # of several POSTs nobody knows which it was
+            in_time = self._shows_in_time(run)
+            if in_time or run.tries > 0:  # a first look may have come too late to tell
+                await self._store.looked_up(run.run_id, fresh=in_time)
+        if not found and unread is not None:
+            raise unread
+        return found
+
+    async def named_by_callback(self, run: Run) -> Observation | None:
+        """The run that a callback named, if it carries our reference. Raises Unreadable."""
+        if run.candidate_id is None:
+            return None
+        seen = await self._provider.read(run.candidate_id)
+        return seen if seen is not None and is_ours(seen, run) else None
+
+    async def empty_lookup(self, run: Run) -> EmptyLookup:
+        """What is known about a run that was just not found."""
+        posted_at = run.posted_at or run.created_at
+        return EmptyLookup(
+            is_unknown=run.state == RunState.UNKNOWN,
+            settle_s=self._limits.settle_s,
+            watched_s=self._clock.watched(posted_at),
+            elapsed_s=self._clock.elapsed(posted_at),
+            since_empty_s=None if run.empty_since is None else self._clock.watched(run.empty_since),
+            may_resend=self.may_resend(run),
+            list_is_proven=await self._store.lookup_proven(),
+        )
+
+    def may_resend(self, run: Run) -> bool:
+        """Whether the order may be sent again: not too often, not too late, and not if a callback says it arrived."""
+        on_time = not self._schedule.past_deadline(run)
+        return run.unclear_posts < UNCLEAR_POSTS_MAX and on_time and run.candidate_id is None
+
+    async def measure_list_freshness(self, run: Run) -> None:
+        """Check that the provider's list shows a run that we know exists, and keep the result.
+
+        Only then may an empty list be taken as proof of absence. Each run is checked until the list is proven, and a
+        sample of them afterwards. A list that does not show the run yet is asked again at the next looks, as long as
+        that would still be in time.
+        """
+        if run.lookup_fresh is not None or not self._shows_in_time(run):
+            return
+        if not run.in_sample and await self._store.lookup_proven():
+            return
+        try:
+            shown = any(seen.provider_id == run.provider_id for seen in await self._provider.find(run.client_ref))
+        except Unreadable as error:  # no answer proves nothing
+            log.warning("list not readable, so its freshness is not measured", reason=str(error))
+            return
+        in_time = self._shows_in_time(run)
+        if shown and in_time:
+            await self._store.looked_up(run.run_id, fresh=True)
+        elif not in_time or not self._shows_in_time(run, later_s=self._limits.poll_longest_s):
+            log.warning("list did not show the run in time")
+            await self._store.looked_up(run.run_id, fresh=False)
+
+    def _shows_in_time(self, run: Run, later_s: float = 0.0) -> bool:
+        """Whether a list that shows the run now, or so many seconds later, shows it soon enough after its POST."""
+        posted_at = run.posted_at or run.created_at
+        return self._clock.within(posted_at, FRESH_SHARE * self._limits.settle_s - later_s)
+
+
+def is_ours(seen: Observation, run: Run) -> bool:
+    """Whether the provider's record carries our reference to this run. A callback may name any run."""
+    return seen.client_ref == run.client_ref
