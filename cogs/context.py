@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
 import aiohttp
@@ -10,11 +9,12 @@ import discord
 
 from bot.domain.limits import Spender
 from bot.errors import Refusal
+from bot.log import get_logger
 from bot.texts import Languages, Words
 from cogs.ids import Reply, name_of
 from cogs.render import MARKUP
 
-log = logging.getLogger("veo.discord")
+log = get_logger("veo.discord")
 
 TOKEN_LIFE_S = 900.0  # Discord docs, Receiving and Responding
 ALREADY_ACKNOWLEDGED = 40060
@@ -50,7 +50,7 @@ async def acknowledge(interaction: discord.Interaction, *, ephemeral: bool, upda
         reply = await _defer(interaction, ephemeral=ephemeral, update=update)
     except discord.NotFound:
         lag = (discord.utils.utcnow() - interaction.created_at).total_seconds()
-        log.warning("interaction came too late to be answered lag_s=%.1f by this machine's clock", lag)
+        log.warning("interaction came too late to be answered", lag_s=round(lag, 1), by="this machine's clock")
         return None
     except discord.HTTPException as error:
         if error.code != ALREADY_ACKNOWLEDGED:  # our own repeat of an answer that had arrived

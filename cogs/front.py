@@ -21,6 +21,7 @@ from bot.domain.runs import Notice, Run
 from bot.domain.video_files import MP4, VideoFormat
 from bot.errors import HistoryClosed, PlaceClosed, PlaceGone, PostFailed, PostRefused, TooLarge
 from bot.facts import Named, text
+from bot.log import get_logger
 from bot.media import format_of
 from bot.views import View
 from bot.views.runs import card, marker, notice, receipt_button
@@ -29,7 +30,7 @@ from cogs import render
 from cogs.context import Speaker
 from cogs.ids import Reply, message_ids, message_name, number_of
 
-log = logging.getLogger("veo.discord")
+log = get_logger("veo.discord")
 
 # Discord docs, Opcodes and Status Codes: unknown channel, server, user
 _GONE = frozenset({10003, 10004, 10013})
@@ -165,7 +166,7 @@ class DiscordFront:
                     notice(run, link=link, lost=False, video_format=video_format, link_fits=False), words
                 )
         except Exception:
-            log.exception("a fault of ours: there are no words for the message of run=%s", run.run_id)
+            log.exception("fault of ours: no words for the message", run=run.run_id)
         else:
             return content
         fault = text("notice.fault", member=Named(f"member:{run.member}"))
@@ -242,7 +243,7 @@ def is_too_large(error: discord.HTTPException) -> bool:
 def _trouble(error: BaseException) -> TooLarge | PlaceGone | PlaceClosed | PostRefused | PostFailed:
     """What a failed call means for the delivery."""
     if is_ours(error):  # nothing was sent, and the next try would end no other way
-        log.error("a fault of ours: a message cannot be made", exc_info=error)
+        log.error("fault of ours: a message cannot be made", exc_info=error)
         return PostRefused(f"a fault of ours ({_said(error)})")
     if isinstance(error, discord.HTTPException):
         if is_too_large(error):
@@ -270,9 +271,9 @@ def is_ours(error: BaseException) -> bool:
 def log_trouble(level: int, what: str, error: BaseException) -> None:
     """Log what has failed and needs no other answer; a fault of ours with its trace."""
     if is_ours(error):
-        log.error("%s: a fault of ours", what, exc_info=error)
+        log.error("fault of ours", what=what, exc_info=error)
     else:
-        log.log(level, "%s: %s", what, _said(error))
+        log.log(level, what, reason=_said(error))
 
 
 def _said(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -13,6 +12,7 @@ from discord.ext import commands
 from bot.domain.records import Offer, OfferState
 from bot.errors import NotAllowed, OfferGone, PostFailed, Refusal
 from bot.facts import Text, text
+from bot.log import get_logger
 from bot.services.admission import AddsMore, Admission, Answer
 from bot.texts import Words
 from bot.views import ActionVerb, View
@@ -25,7 +25,7 @@ from cogs.front import NETWORK_ERRORS, NOBODY, DiscordFront
 from cogs.ids import name_of, number_of
 from cogs.servers import CannotTell, NotHere, Servers
 
-log = logging.getLogger("veo.discord")
+log = get_logger("veo.discord")
 
 
 class Presses(commands.Cog):
@@ -61,7 +61,7 @@ class Presses(commands.Cog):
         except Refusal as refusal:
             await _reply_privately(interaction, refusal.text, words)
         except Exception:
-            log.exception("press failed interaction=%s", interaction.id)
+            log.exception("press failed", interaction=interaction.id)
             await _reply_privately(interaction, text("fault"), words)
 
     async def _yes(self, interaction: discord.Interaction, about: list[str]) -> None:
@@ -94,7 +94,7 @@ class Presses(commands.Cog):
             try:
                 message = await self._front.put_request(put.desk, put.offer, put.over)
             except PostFailed as error:
-                log.warning("request not put offer=%s: %s", put.offer.offer_id, error)
+                log.warning("request not posted", offer=put.offer.offer_id, error=str(error))
                 raise OfferGone("request.not_posted") from None
             for each in (*put.replaced, await self._admission.asked(put.offer, message)):
                 if each.state == OfferState.REPLACED:
@@ -123,7 +123,7 @@ class Presses(commands.Cog):
         except discord.NotFound:
             raise NotAllowed("request.member_left") from None
         except NETWORK_ERRORS as error:
-            log.warning("roles not read offer=%s: %s", offer.offer_id, type(error).__name__)
+            log.warning("roles not read", offer=offer.offer_id, error=type(error).__name__)
             raise NotAllowed("request.roles_unknown") from None
         return roles_of(interaction, member)
 
@@ -170,4 +170,4 @@ async def _reply_privately(interaction: discord.Interaction, sentence: Text, wor
     try:
         await interaction.followup.send(words.say(sentence), ephemeral=True)
     except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
-        log.warning("reply not sent to the member interaction=%s: %s", interaction.id, type(error).__name__)
+        log.warning("reply not sent to the member", interaction=interaction.id, error=type(error).__name__)

@@ -136,7 +136,7 @@ async def test_any_flag_but_false_and_null_withholds_the_clip(
         assert seen.ending == Ending.NSFW
         (line,) = caplog.records
         assert line.levelno == logging.ERROR
-        assert line.getMessage() == f"clip withheld: undocumented nsfw_detected provider_id={ID} value={told}"
+        assert line.msg == {"event": "clip withheld: undocumented nsfw_detected", "provider_id": ID, "value": told}
         with pytest.raises(ClipUnavailable):
             await client.link(ID)
 

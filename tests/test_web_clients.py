@@ -101,8 +101,8 @@ async def test_connections_above_the_limit_are_closed_at_once(tmp_path: Path, ca
             assert (await made.ask("/healthz"))[0] == 200  # the operator's listener has a bound of its own
             await asyncio.gather(*map(gone, silent))
         assert await made.call(run.callback_token) == 202
-    told = [each.getMessage() for each in caplog.records if each.name == "veo.web"]
-    assert told == ["refused: connections above the limit: 1"]
+    told = [each.msg for each in caplog.records if each.name == "veo.web"]
+    assert told == [{"event": "requests refused", "counts": {"connections above the limit": 1}}]
 
 
 async def test_bad_requests_are_one_log_line_a_minute(
@@ -116,7 +116,7 @@ async def test_bad_requests_are_one_log_line_a_minute(
             assert (await made.raw(b"GET / HTTP/9.9 \xff\r\n\r\n")).startswith(b"HTTP/1.0 400 ")
             assert await made.call(run.callback_token, signature="0" * 64) == 401
         await asyncio.sleep(0.4)
-    told = [each.getMessage() for each in caplog.records if each.name.startswith("veo.web")]
+    told = [str(each.msg) for each in caplog.records if each.name.startswith("veo.web")]
     assert 2 <= len(told) <= 4
     counted = [int(count) for line in told for count in re.findall(r": (\d+)", line)]
     assert sum(counted) == 60

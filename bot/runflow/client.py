@@ -5,7 +5,6 @@ It never logs the key or an address, and never sends the key to another host.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from yarl import URL
 from bot.domain.records import Accepted, NotSent, Refused, Unclear
 from bot.domain.runs import Observation, Run
 from bot.errors import ClipUnavailable, SettingsError, Unreadable
+from bot.log import get_logger
 from bot.runflow.clips import ClipDownloader
 from bot.runflow.public_net import PublicResolver
 from bot.runflow.records import (
@@ -43,7 +43,7 @@ from bot.runflow.replies import (
     submission_outcome,
 )
 
-log = logging.getLogger("veo.runflow")
+log = get_logger("veo.runflow")
 
 MODEL_PATH = "/v1/models/google/veo3.1/runs"
 SUBMIT_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
@@ -81,7 +81,7 @@ class Runflow:
         try:
             status, _, _ = await self._get("/v1/auth/me")
         except Unreadable as error:
-            log.warning("Runflow cannot be reached yet, so the key is not checked: %s", error)
+            log.warning("Runflow cannot be reached yet, so the key is not checked", reason=str(error))
             return
         if status in (401, 403):
             raise SettingsError(
@@ -129,7 +129,7 @@ class Runflow:
         if record is None:
             return None
         if (flag := undocumented_flag(record)) is not None:
-            log.error("clip withheld: undocumented nsfw_detected provider_id=%s value=%s", provider_id, flag)
+            log.error("clip withheld: undocumented nsfw_detected", provider_id=provider_id, value=flag)
         return observe(record)
 
     async def find(self, client_ref: str) -> list[Observation]:

@@ -6,7 +6,6 @@ Runflow's API key is never sent to a file host, and no address appears in an err
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable
@@ -19,10 +18,11 @@ from yarl import URL
 
 from bot.domain.video_files import MP4, NotAVideo, detect_format
 from bot.errors import ClipNotKept, ClipTooBig, ClipTooSlow, ClipUnavailable
+from bot.log import get_logger
 from bot.runflow.public_net import may_be_public
 from bot.runflow.replies import REPLY_ERRORS, retry_after_s
 
-log = logging.getLogger("veo.runflow")
+log = get_logger("veo.runflow")
 
 FILE_TIMEOUT = aiohttp.ClientTimeout(total=1800, sock_connect=10, sock_read=30)
 CHUNK_BYTES = 256 * 1024
@@ -156,5 +156,5 @@ def unsound_mp4(path: Path) -> str | None:
     except NotAVideo as error:
         return str(error)
     if video_format != MP4:
-        log.warning("clip is not a usual MP4 format=%s", video_format.name)
+        log.warning("clip is not a usual MP4", format=video_format.name)
     return None

@@ -7,7 +7,6 @@ reader here returns a value or raises Unreadable.
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping
 from decimal import Decimal, DecimalException
@@ -16,8 +15,9 @@ from typing import Any, TypeGuard
 from bot.domain.money import parse_cost
 from bot.domain.runs import Ending, Observation, VeoRequest
 from bot.errors import Unreadable
+from bot.log import get_logger
 
-log = logging.getLogger("veo.runflow")
+log = get_logger("veo.runflow")
 
 DURATION_MAX_MS = 7 * 86_400_000  # a longer duration comes from a wrong clock
 REASON_DEPTH_MAX = 6  # how deeply nested the text of a reason may be

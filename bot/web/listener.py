@@ -16,8 +16,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from bot.errors import PortError
+from bot.log import get_logger
 
-log = logging.getLogger("veo.web")
+log = get_logger("veo.web")
 
 REQUEST_BYTES_MAX = 64 * 1024
 LOG_EVERY_S = 60.0
@@ -56,7 +57,7 @@ class BadRequestLog:
     def _log(self) -> None:
         self._next_line = None
         if self._counts:
-            log.warning("refused: %s", ", ".join(f"{what}: {count}" for what, count in self._counts.items()))
+            log.warning("requests refused", counts=dict(self._counts))
             self._counts.clear()
             self._next_line = asyncio.get_running_loop().call_later(LOG_EVERY_S, self._log)
 
