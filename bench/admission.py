@@ -30,8 +30,8 @@ from zoneinfo import ZoneInfo
 from sqlite_utils import Database
 
 from bot.domain.limits import Level, Plan, Policy, Rule, RuleKind, Rules, check_access
+from bot.domain.models import VeoRequest
 from bot.domain.records import Act, Change, NewRun, Wish
-from bot.domain.runs import VeoRequest
 from storage import SqliteStore, check_books, open_store
 from storage.sqlite.store import _admit
 from storage.sqlite.writer import immediate

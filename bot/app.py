@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 
 from bot.clock import SystemClock
 from bot.domain.limits import Policy
-from bot.domain.money import PriceTable, to_micro
+from bot.domain.money import to_micro
+from bot.domain.prices import PriceTable
 from bot.environment import proxy_for
 from bot.errors import DatabaseError, InvariantError, StoreDown
 from bot.log import get_logger

@@ -18,7 +18,8 @@ from discord.ext import commands
 
 from bot.domain.acts import Verb
 from bot.domain.limits import TOTAL, RuleKind, Spender, Standing, channel_scope, member_scope, role_scope, server_scope
-from bot.domain.money import PeriodKind, parse_amount
+from bot.domain.money import parse_amount
+from bot.domain.periods import PeriodKind
 from bot.domain.records import Act, Admin
 from bot.domain.report import Report
 from bot.errors import BadRequest, Refusal, StoreDown

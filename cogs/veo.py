@@ -10,9 +10,9 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.domain.limits import OverLimit
-from bot.domain.money import PriceTable
+from bot.domain.models import DURATIONS, SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
+from bot.domain.prices import PriceTable
 from bot.domain.records import Offer, Wish
-from bot.domain.runs import DURATIONS, SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
 from bot.errors import BadRequest, Refusal
 from bot.facts import Usd, text
 from bot.services.admission import Admission, AskFirst

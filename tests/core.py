@@ -15,9 +15,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bot.domain.limits import Level, Policy, RuleKind, Rules, Standing
-from bot.domain.money import PeriodKind, PriceTable
+from bot.domain.models import RESOLUTIONS, Duration, VeoRequest
+from bot.domain.periods import PeriodKind
+from bot.domain.prices import PriceTable
 from bot.domain.records import Admin, End, Offer, RunChanges
-from bot.domain.runs import RESOLUTIONS, Duration, Ending, Run, RunState, VeoRequest
+from bot.domain.runs import Ending, Run, RunState
 from bot.services.admission import AskFirst
 from storage import Archive, check_books
 from tests.money import PRICE_U, store_at, wish

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 from hypothesis import strategies as st
 
-from bot.domain.runs import SEED_MAX
+from bot.domain.models import SEED_MAX
 from bot.telemetry.logs import formatter
 from sandbox.discord import Interaction
 from tests.harness import API_KEY, SECRET, WAIT_S, Scene, scene

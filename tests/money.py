@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from bot.domain.limits import Rule
+from bot.domain.models import VeoRequest
 from bot.domain.records import Act, Change, NewRun, Wish
-from bot.domain.runs import VeoRequest
 from bot.ports import Rulebook
 from storage import SqliteStore, open_store
 

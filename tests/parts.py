@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bot.clock import SystemClock
 from bot.domain.limits import Policy
-from bot.domain.money import PriceTable
+from bot.domain.prices import PriceTable
 from bot.domain.records import NotSent
 from bot.domain.runs import Observation, Run
 from bot.errors import Unreadable

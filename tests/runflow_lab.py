@@ -18,8 +18,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import strategies as st
 from yarl import URL
 
+from bot.domain.models import VeoRequest
 from bot.domain.records import Accepted, NotSent, Refused, Unclear
-from bot.domain.runs import Ending, Run, VeoRequest
+from bot.domain.runs import Ending, Run
 from bot.runflow import Runflow, connect
 from bot.runflow.clips import ClipDownloader
 from sandbox.clock import Clock

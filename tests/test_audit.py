@@ -19,7 +19,7 @@ import pytest
 from sqlite_utils import Database
 
 from bot.domain.limits import Level, Policy, Rule, RuleKind
-from bot.domain.money import Period, PeriodKind
+from bot.domain.periods import Period, PeriodKind
 from bot.domain.records import Act, Choice, End, Offer, OfferKind, RunChanges
 from bot.domain.runs import Ending, Run, RunState
 from bot.errors import DatabaseError

@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 
 from bot.domain.limits import Level
-from bot.domain.money import period_at
+from bot.domain.periods import period_at
 from storage import open_store
 from storage.audit import INVARIANTS
 from tests.harness import ROOT, Scene, nursery, scene

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.money import PriceTable, usd
-from bot.domain.runs import DURATIONS, Resolution, VeoRequest
+from bot.domain.models import DURATIONS, Resolution, VeoRequest
+from bot.domain.money import usd
+from bot.domain.prices import PriceTable
 from bot.settings import PRICES_USD_PER_SECOND, Settings
 from tests.harness import ROOT, Scene
 from tests.test_worlds import GUARDS

@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bot.domain.limits import Policy, Standing
+from bot.domain.models import VeoRequest
 from bot.domain.records import Accepted, Link, NotSent, Refused, Unclear, Wish
-from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState, VeoRequest
+from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState
 from bot.errors import ClipUnavailable, PlaceClosed, PostFailed, StoreDown, Unreadable
 from bot.media import Media
 from bot.services.admission import Admission

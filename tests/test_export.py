@@ -19,7 +19,7 @@ from typing import Any, Literal
 import pytest
 
 from bot.domain.limits import Level
-from bot.domain.money import Period
+from bot.domain.periods import Period
 from bot.domain.records import Act, End, RunChanges
 from bot.domain.runs import Ending, RunState
 from bot.errors import DatabaseError

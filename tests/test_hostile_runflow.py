@@ -13,8 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot import runflow
+from bot.domain.models import VeoRequest
 from bot.domain.records import Accepted, NotSent, Refused, Unclear
-from bot.domain.runs import Observation, Run, VeoRequest
+from bot.domain.runs import Observation, Run
 from bot.errors import ClipUnavailable, SettingsError, Unreadable
 from bot.runflow import Runflow
 from tests.harness import API_KEY

@@ -27,20 +27,12 @@ import pytest
 
 from bot import runflow
 from bot.domain.limits import OverLimit, Policy, RuleKind, Standing, TooManyInFlight
-from bot.domain.money import USD_U, PeriodKind, PriceTable, to_micro
+from bot.domain.models import DURATIONS, RESOLUTIONS, VeoRequest
+from bot.domain.money import USD_U, to_micro
+from bot.domain.periods import PeriodKind
+from bot.domain.prices import PriceTable
 from bot.domain.records import Accepted, Admin, End, Link, NotSent, Offer, Refused, RunChanges, Unclear
-from bot.domain.runs import (
-    DURATIONS,
-    EMPTY_S,
-    RESOLUTIONS,
-    Delivery,
-    Ending,
-    Notice,
-    Observation,
-    Run,
-    RunState,
-    VeoRequest,
-)
+from bot.domain.runs import EMPTY_S, Delivery, Ending, Notice, Observation, Run, RunState
 from bot.errors import BadRequest, InvariantError, OfferGone, PlaceGone, SettingsError, StoreDown, TooLarge, Unreadable
 from bot.facts import Usd
 from bot.media import Media

@@ -15,22 +15,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.domain.money import (
-    AMOUNT_MAX_U,
-    USD_U,
-    Kind,
-    Period,
-    PeriodKind,
-    PriceTable,
-    parse_amount,
-    parse_cost,
-    period_at,
-    plain_usd,
-    settle,
-    to_micro,
-    usd,
-)
-from bot.domain.runs import DURATIONS, RESOLUTIONS, Duration, Resolution, VeoRequest
+from bot.domain.models import DURATIONS, RESOLUTIONS, Duration, Resolution, VeoRequest
+from bot.domain.money import AMOUNT_MAX_U, USD_U, Kind, parse_amount, parse_cost, plain_usd, settle, to_micro, usd
+from bot.domain.periods import Period, PeriodKind, period_at
+from bot.domain.prices import PriceTable
 from bot.errors import BadAmount, SettingsError
 from bot.settings import PRICES_USD_PER_SECOND
 from tests.words import said

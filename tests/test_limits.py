@@ -21,9 +21,10 @@ import pytest
 
 from bot.domain.acts import Detail, Verb
 from bot.domain.limits import EVERYWHERE, TOTAL, Level, OverLimit, Plan, RuleKind, Spender, TooManyInFlight, most_u
-from bot.domain.money import PeriodKind, period_at
+from bot.domain.models import Duration, VeoRequest
+from bot.domain.periods import PeriodKind, period_at
 from bot.domain.records import Admin, End, Offer, OfferState
-from bot.domain.runs import Duration, Ending, Run, RunState, VeoRequest
+from bot.domain.runs import Ending, Run, RunState
 from bot.errors import AskLater, BadAmount, BadRequest, NotAllowed, OfferGone, OverQuota, Refusal
 from bot.services.admission import CONFIRM_LIFE_S, DENIAL_PAUSE_S, REQUEST_LIFE_S, AddsMore, Answer, AskFirst
 from storage import check_books

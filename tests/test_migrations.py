@@ -22,9 +22,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bot.domain.limits import Level, OverLimit, Policy, Rule, RuleKind, Spender
-from bot.domain.money import Period, period_at
+from bot.domain.models import VeoRequest
+from bot.domain.periods import Period, period_at
 from bot.domain.records import Act, End, RunChanges
-from bot.domain.runs import Delivery, Ending, Run, RunState, VeoRequest
+from bot.domain.runs import Delivery, Ending, Run, RunState
 from bot.errors import DatabaseError
 from storage import Archive, SqliteStore, check_books, open_store
 from storage.sqlite import migrations

@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 )
 
 from bot.domain.limits import EVERYWHERE, Level, OverLimit, Policy, Rule, RuleKind, Rules, Spender, TooManyInFlight
-from bot.domain.money import PeriodKind, period_at
+from bot.domain.periods import PeriodKind, period_at
 from bot.domain.records import Act, End, RunChanges
 from bot.domain.runs import MOVES, STATE_OF_ENDING, TERMINAL, Ending, Run, RunState
 from bot.errors import NotAllowed, OfferGone, Refusal

@@ -23,7 +23,7 @@ import aiohttp
 import pytest
 
 from bot.domain.limits import Level, Rules
-from bot.domain.money import period_at
+from bot.domain.periods import period_at
 from bot.errors import NotAllowed, StoreDown
 from storage import SqliteStore, check_books, open_store
 from tests.harness import ROOT, RUN, Scene, nursery, scene

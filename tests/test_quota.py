@@ -25,8 +25,9 @@ from bot.domain.limits import (
     TooManyInFlight,
     check_access,
 )
-from bot.domain.money import AMOUNT_MAX_U, USD_U, PeriodKind, period_at
-from bot.domain.runs import VeoRequest
+from bot.domain.models import VeoRequest
+from bot.domain.money import AMOUNT_MAX_U, USD_U
+from bot.domain.periods import PeriodKind, period_at
 from bot.errors import NotAllowed, OverQuota, TooManyRuns
 from bot.facts import Usd
 from bot.views.wishes import refused

@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from bot.domain.runs import Ending, VeoRequest
+from bot.domain.models import VeoRequest
+from bot.domain.runs import Ending
 from bot.errors import SettingsError, Unreadable
 from tests.runflow_lab import ID, KEY, REF, Json, Lab, a_run, connected, free_port, laboratory, serving
 

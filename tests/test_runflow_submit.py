@@ -13,8 +13,8 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.domain.models import AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
 from bot.domain.records import Accepted, NotSent, Refused, Unclear
-from bot.domain.runs import AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
 from bot.errors import SettingsError, Unreadable
 from bot.runflow.client import MODEL_PATH
 from tests.runflow_lab import (

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.domain.models import VeoRequest
+from bot.domain.pauses import PAUSE_MAX_S, growing_pause, polling_pause
 from bot.domain.runs import (
     COST_CHECKS_S,
     IN_FLIGHT,
     MOVES,
-    PAUSE_MAX_S,
     STATE_OF_ENDING,
     TERMINAL,
     Delivery,
@@ -22,10 +23,7 @@ from bot.domain.runs import (
     Notice,
     Run,
     RunState,
-    VeoRequest,
     blocked_by_policy,
-    growing_pause,
-    polling_pause,
 )
 
 S = RunState

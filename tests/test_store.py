@@ -36,23 +36,10 @@ from hypothesis.stateful import (
 )
 
 from bot.domain.limits import EVERYWHERE, Level, OverLimit, Rule, RuleKind, Rules, Spender, Standing, TooManyInFlight
-from bot.domain.money import Period
+from bot.domain.models import DURATIONS, RESOLUTIONS, SEED_MAX, VeoRequest
+from bot.domain.periods import Period
 from bot.domain.records import Act, Change, Choice, End, NewRun, Offer, OfferKind, RunChanges
-from bot.domain.runs import (
-    DURATIONS,
-    IN_FLIGHT,
-    MOVES,
-    RESOLUTIONS,
-    SEED_MAX,
-    STATE_OF_ENDING,
-    TERMINAL,
-    Delivery,
-    Ending,
-    Notice,
-    Run,
-    RunState,
-    VeoRequest,
-)
+from bot.domain.runs import IN_FLIGHT, MOVES, STATE_OF_ENDING, TERMINAL, Delivery, Ending, Notice, Run, RunState
 from bot.errors import InvariantError, NotAllowed, StoreDown
 from bot.ports import Store
 from storage import SqliteStore, check_books, open_store

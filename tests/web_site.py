@@ -18,8 +18,9 @@ from zoneinfo import ZoneInfo
 import aiohttp
 
 from bot.domain.limits import Policy
+from bot.domain.models import VeoRequest
 from bot.domain.records import Wish
-from bot.domain.runs import Run, VeoRequest
+from bot.domain.runs import Run
 from bot.media import Media
 from bot.runflow import connect
 from bot.services.admission import Admission

@@ -33,9 +33,11 @@ from zoneinfo import ZoneInfo
 
 from bot.clock import SystemClock
 from bot.domain.limits import Level, Policy
-from bot.domain.money import PriceTable, period_at
+from bot.domain.models import VeoRequest
+from bot.domain.periods import period_at
+from bot.domain.prices import PriceTable
 from bot.domain.records import End, Offer, RunChanges, Wish
-from bot.domain.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest
+from bot.domain.runs import Delivery, Ending, Notice, Run, RunState
 from bot.errors import Refusal, StoreDown
 from bot.media import Media
 from bot.ports import NONCE_S

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from bot.domain.limits import Rule, RuleKind
-from bot.domain.money import PeriodKind
+from bot.domain.periods import PeriodKind
 from bot.errors import BadRequest
 from bot.facts import Named
 

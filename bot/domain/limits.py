@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from bot.domain.money import Period, PeriodKind, period_at
+from bot.domain.periods import Period, PeriodKind, period_at
 from bot.domain.runs import Run
 from bot.errors import NotAllowed, OverQuota, TooManyRuns
 from bot.facts import Named, Text, Usd, text

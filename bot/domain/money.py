@@ -1,4 +1,4 @@
-"""What a run costs: amounts, prices, periods and settlement. What may be spent is in `bot.domain.limits`.
+"""Amounts of dollars, and how a run is settled. What may be spent is in `bot.domain.limits`.
 
 Pure and exact: integer micro-dollars (`*_u`, $1 = 1,000,000) everywhere, no float, no clock, no I/O.
 The store calls these decisions inside the transaction that acts on them.
@@ -7,23 +7,16 @@ The store calls these decisions inside the transaction that acts on them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, DecimalException
 from enum import StrEnum
-from functools import lru_cache
 from typing import Literal
-from zoneinfo import ZoneInfo
 
-from bot.domain.runs import DURATIONS, RESOLUTIONS, Resolution, VeoRequest
-from bot.errors import BadAmount, SettingsError
+from bot.errors import BadAmount
 from bot.facts import Code, Quote
 
 USD_U = 1_000_000
 AMOUNT_MAX_U = 10**9 * USD_U  # a billion dollars: beyond it an amount is a mistake, and sums stay within 64 bits
-
-PeriodKind = Literal["day", "week", "month"]
 
 
 class Kind(StrEnum):
@@ -103,94 +96,6 @@ def plain_usd(amount_u: int) -> str:
 def usd(amount_u: int) -> str:
     """`$3.20`, as people read it."""
     return f"-${plain_usd(-amount_u)}" if amount_u < 0 else f"${plain_usd(amount_u)}"
-
-
-class PriceTable:
-    """The upper bound of what a request may cost, known before it is sent.
-
-    `usd_per_second` maps each resolution to the prices `silent` and `audio`. Raises SettingsError
-    unless it names exactly the model's resolutions: an option without a price would be free.
-    """
-
-    def __init__(self, usd_per_second: Mapping[str, Mapping[str, Decimal]]) -> None:
-        self._per_second_u: dict[tuple[str, bool], int] = {}
-        if set(usd_per_second) != set(RESOLUTIONS):
-            raise SettingsError(
-                f"PRICE_USD_PER_SECOND must price exactly the resolutions {', '.join(RESOLUTIONS)}; "
-                f"it names {', '.join(usd_per_second) or 'none'}."
-            )
-        for resolution, prices in usd_per_second.items():
-            for name, audio in (("silent", False), ("audio", True)):
-                price = prices.get(name)
-                if price is None or len(prices) != 2 or not 0 < price <= 1000 or to_micro(price) == 0:
-                    raise SettingsError(
-                        f"PRICE_USD_PER_SECOND needs the prices silent and audio for {resolution}, "
-                        'each a decimal string above 0 such as "0.40".'
-                    )
-                self._per_second_u[resolution, audio] = to_micro(price)
-
-    def quote(self, request: VeoRequest) -> int:
-        """The price of one run in micro-dollars: what is shown is what is held."""
-        return self._per_second_u[request.resolution, request.generate_audio] * request.seconds
-
-    def variants(self, request: VeoRequest) -> Iterator[tuple[int, VeoRequest]]:
-        """Every way to film the same prompt, with its price, in no particular order."""
-        for duration in DURATIONS:
-            for resolution in RESOLUTIONS:
-                for audio in (True, False):
-                    variant = replace(request, duration=duration, resolution=resolution, generate_audio=audio)
-                    yield self.quote(variant), variant
-
-    def cheapest_that_fits(self, request: VeoRequest, left_u: int) -> tuple[int, VeoRequest] | None:
-        """The cheapest setting for the same prompt if it fits into `left_u`, else None.
-
-        Among equally cheap ones the closest to the wish: its resolution first, then more of a resolution.
-        """
-
-        def rank(item: tuple[int, VeoRequest]) -> tuple[int, bool, int]:
-            price_u, variant = item
-            resolution: Resolution = variant.resolution
-            return price_u, resolution != request.resolution, -RESOLUTIONS.index(resolution)
-
-        best = min(self.variants(request), key=rank)
-        return best if best[0] <= left_u else None
-
-    def cheaper(self, request: VeoRequest) -> list[tuple[int, VeoRequest]]:
-        """Settings that cost less, each one step away from the wish: silent, at a lower resolution, shorter."""
-        steps = [replace(request, generate_audio=False)]
-        if request.resolution == "4k":
-            steps.append(replace(request, resolution="1080p"))
-        steps += [replace(request, duration=duration) for duration in reversed(DURATIONS)]
-        price_u = self.quote(request)
-        return [(self.quote(step), step) for step in steps if self.quote(step) < price_u]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Period:
-    """One calendar period: a hold belongs to the period in which it was taken."""
-
-    kind: PeriodKind
-    key: str  # `2026-11`, `2026-W47`, `2026-11-22`
-    starts_at: float  # unix seconds
-    resets_at: float
-
-
-@lru_cache(maxsize=64)
-def period_at(now: float, kind: PeriodKind, zone: ZoneInfo) -> Period:
-    """The calendar day, week (from Monday) or month around `now`, as the clocks of `zone` show it."""
-    # By the whole second: a fraction just before midnight would be rounded into the next day.
-    today = datetime.fromtimestamp(now // 1, UTC).astimezone(zone).date()
-    if kind == "day":
-        key, first, following = today.isoformat(), today, today + timedelta(days=1)
-    elif kind == "week":
-        year, week, weekday = today.isocalendar()
-        first = today - timedelta(days=weekday - 1)
-        key, following = f"{year}-W{week:02d}", first + timedelta(days=7)
-    else:
-        key, first = f"{today.year}-{today.month:02d}", today.replace(day=1)
-        following = (first + timedelta(days=32)).replace(day=1)
-    starts_at, resets_at = (datetime.combine(day, time(), zone).timestamp() for day in (first, following))
-    return Period(kind=kind, key=key, starts_at=starts_at, resets_at=resets_at)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import TypedDict
 
 from bot.domain.limits import Rule, Spender, Standing
-from bot.domain.runs import Delivery, Ending, Notice, Observation, VeoRequest
+from bot.domain.models import VeoRequest
+from bot.domain.runs import Delivery, Ending, Notice, Observation
 from bot.domain.video_files import MP4, VideoFormat
 
 

@@ -18,7 +18,8 @@ from statistics import median
 from typing import TextIO
 from zoneinfo import ZoneInfo
 
-from bot.domain.money import period_at, plain_usd
+from bot.domain.money import plain_usd
+from bot.domain.periods import period_at
 from bot.domain.runs import TERMINAL, Ending, RunState
 from bot.domain.untrusted import as_cell
 

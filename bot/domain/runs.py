@@ -1,4 +1,4 @@
-"""What a run is: the wish, its states, the allowed moves, what Runflow says of it, and when to look again.
+"""What a run is: its states, the allowed moves, and what Runflow says of it.
 
 Pure: no clock, no I/O. Times are unix seconds, money is integer micro-dollars (`*_u`).
 People and places are opaque strings such as `discord:123`; only the front that made them reads them.
@@ -8,64 +8,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import random
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, get_args
 
-Duration = Literal["4s", "6s", "8s"]
-Resolution = Literal["720p", "1080p", "4k"]
-AspectRatio = Literal["16:9", "9:16"]
-SafetyTolerance = Literal["1", "2", "3", "4", "5", "6"]
+from bot.domain.models import VeoRequest
 
-DURATIONS: tuple[Duration, ...] = get_args(Duration)
-RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
-SEED_MAX = 2**53 - 1  # the largest integer that a Discord option can hold
 COST_CHECKS_S = (60.0, 600.0, 3600.0, 86400.0)  # when to ask again after an end whose cost was not named
 LOOKUP_SAMPLE = 20  # one run in this many checks the provider's list even while the list is proven
 MISSING = "missing"  # our word for the status of a run whose id the provider answers with 404
 MISSING_S = 60.0  # for this long it may do that, above all for a run that it has just accepted
 EMPTY_S = 4.0  # a success without a clip is read again for this long before it is believed: the clip may follow
-PAUSE_MAX_S = 3600.0  # the longest pause between two looks at a run without an end
-
-
-@dataclass(frozen=True, kw_only=True)
-class VeoRequest:
-    """One wish, field by field the input schema of `google/veo3.1` (docs.runflow.io /models/google/veo3.1).
-
-    The defaults are sent explicitly, because leaving out a field that has a price may buy it.
-    """
-
-    prompt: str
-    duration: Duration = "8s"
-    resolution: Resolution = "720p"
-    aspect_ratio: AspectRatio = "16:9"
-    generate_audio: bool = True
-    negative_prompt: str | None = None
-    seed: int | None = None
-    auto_fix: bool = True
-    safety_tolerance: SafetyTolerance = "4"
-    others: tuple[tuple[str, object], ...] = ()  # options that only a newer version of this program knows
-
-    @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> VeoRequest:
-        """The request of these options. Raises TypeError without a prompt."""
-        known = {name: stored[name] for name in _OPTIONS if name in stored}
-        return cls(**known, others=tuple((name, value) for name, value in stored.items() if name not in known))
-
-    @property
-    def options(self) -> dict[str, object]:
-        """Every option by its name, those that this program does not know as they were asked for."""
-        return {name: getattr(self, name) for name in _OPTIONS} | dict(self.others)
-
-    @property
-    def seconds(self) -> int:
-        return int(self.duration.removesuffix("s"))
-
-
-_OPTIONS = tuple(field.name for field in fields(VeoRequest) if field.name != "others")
 
 
 class RunState(StrEnum):
@@ -262,24 +215,3 @@ def blocked_by_policy(code: str | None, message: str | None) -> bool:
     """
     text = f"{code or ''} {message or ''}".lower()
     return any(word in text for word in _BLOCKED_WORDS)
-
-
-def jittered(chance: random.Random, pause_s: float) -> float:
-    """The pause, give or take ten per cent, so that many runs do not ask at the same moment."""
-    return pause_s * chance.uniform(0.9, 1.1)
-
-
-def growing_pause(first_s: float, tries: int, longest_s: float) -> float:
-    """Seconds to wait after this many failed tries: doubling each time, never above `longest_s`."""
-    return min(first_s * 2.0 ** min(tries, 40), longest_s)
-
-
-def polling_pause(*, age_s: float, tries: int, first_s: float, longest_s: float, deadline_s: float) -> float:
-    """Seconds until the next look at a run without an end.
-
-    They grow from `first_s` to `longest_s`. Past `deadline_s` they double up to an hour, and it is looked at for ever,
-    because only the provider's own record ends a run.
-    """
-    if age_s < deadline_s:
-        return min(first_s * 1.3 ** min(tries, 40), longest_s)
-    return min(max(longest_s, age_s - deadline_s), PAUSE_MAX_S)

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from decimal import Decimal, DecimalException
 from typing import Any, TypeGuard
 
+from bot.domain.models import VeoRequest
 from bot.domain.money import parse_cost
-from bot.domain.runs import Ending, Observation, VeoRequest
+from bot.domain.runs import Ending, Observation
 from bot.errors import Unreadable
 from bot.log import get_logger
 

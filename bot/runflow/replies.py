@@ -13,8 +13,8 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
+from bot.domain.pauses import growing_pause
 from bot.domain.records import Accepted, NotSent, Refused, Unclear
-from bot.domain.runs import growing_pause
 from bot.runflow.records import error_in, observe, parse_json, plain_text
 
 BODY_BYTES_MAX = 8 * 1024 * 1024

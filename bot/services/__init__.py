@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from bot.domain.limits import Policy
-from bot.domain.money import PriceTable
+from bot.domain.prices import PriceTable
 from bot.ports import Archive, Clips, Clock, Provider, Store
 from bot.services.administration import Administration
 from bot.services.admission import Admission

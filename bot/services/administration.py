@@ -27,7 +27,8 @@ from bot.domain.limits import (
     limit_text,
     server_scope,
 )
-from bot.domain.money import AMOUNT_MAX_U, PeriodKind, parse_amount
+from bot.domain.money import AMOUNT_MAX_U, parse_amount
+from bot.domain.periods import PeriodKind
 from bot.domain.records import Act, Admin, Change, End
 from bot.domain.report import Report, make_report, tabled
 from bot.domain.runs import Ending, Run

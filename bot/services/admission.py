@@ -26,9 +26,10 @@ from bot.domain.limits import (
     most_u,
     over_limits,
 )
-from bot.domain.money import PriceTable
+from bot.domain.models import VeoRequest
+from bot.domain.prices import PriceTable
 from bot.domain.records import Act, Admin, Approve, Choice, NewRun, Offer, OfferKind, Wish
-from bot.domain.runs import Run, VeoRequest
+from bot.domain.runs import Run
 from bot.domain.untrusted import is_blank
 from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, Refusal, TooManyRuns
 from bot.facts import Code, Usd

@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.domain.pauses import growing_pause, jittered
 from bot.domain.records import Link, RunChanges
-from bot.domain.runs import COST_CHECKS_S, Delivery, Notice, Run, growing_pause, jittered
+from bot.domain.runs import COST_CHECKS_S, Delivery, Notice, Run
 from bot.errors import (
     ClipNotKept,
     ClipTooBig,

@@ -6,7 +6,8 @@ import asyncio
 import random
 from dataclasses import dataclass
 
-from bot.domain.runs import EMPTY_S, PAUSE_MAX_S, Run, growing_pause, jittered, polling_pause
+from bot.domain.pauses import PAUSE_MAX_S, growing_pause, jittered, polling_pause
+from bot.domain.runs import EMPTY_S, Run
 from bot.ports import Clock
 
 RESEND_PAUSE_MAX_S = 60.0  # between two tries to send an order that surely did not arrive

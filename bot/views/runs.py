@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.domain.limits import Standing
+from bot.domain.models import VeoRequest
 from bot.domain.records import Link
-from bot.domain.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest, blocked_by_policy
+from bot.domain.runs import Delivery, Ending, Notice, Run, RunState, blocked_by_policy
 from bot.domain.video_files import MP4, VideoFormat
 from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
 from bot.views import Action, Figure, Tone, View

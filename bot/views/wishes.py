@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.domain.limits import Over, OverLimit, Standing, most_u
-from bot.domain.money import PriceTable
+from bot.domain.models import VeoRequest
+from bot.domain.prices import PriceTable
 from bot.domain.records import Choice, Offer
-from bot.domain.runs import VeoRequest
 from bot.errors import Refusal
 from bot.facts import Code, Fact, Moment, Named, Quote, Strong, Text, Usd, text
 from bot.views import Action, Figure, Tone, View

@@ -18,6 +18,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.domain.limits import EVERYWHERE, Level, Plan, Rule, RuleKind, Rules, Spender, Standing
+from bot.domain.models import VeoRequest
 from bot.domain.records import (
     Act,
     Approve,
@@ -43,7 +44,6 @@ from bot.domain.runs import (
     Notice,
     Run,
     RunState,
-    VeoRequest,
 )
 from bot.errors import AskLater, OfferGone, require
 from bot.log import get_logger

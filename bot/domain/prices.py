@@ -1,0 +1,71 @@
+"""What a video costs before it is made, and what would cost less. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+from bot.domain.models import DURATIONS, RESOLUTIONS, Resolution, VeoRequest
+from bot.domain.money import to_micro
+from bot.errors import SettingsError
+
+
+class PriceTable:
+    """The upper bound of what a request may cost, known before it is sent.
+
+    `usd_per_second` maps each resolution to the prices `silent` and `audio`. Raises SettingsError
+    unless it names exactly the model's resolutions: an option without a price would be free.
+    """
+
+    def __init__(self, usd_per_second: Mapping[str, Mapping[str, Decimal]]) -> None:
+        self._per_second_u: dict[tuple[str, bool], int] = {}
+        if set(usd_per_second) != set(RESOLUTIONS):
+            raise SettingsError(
+                f"PRICE_USD_PER_SECOND must price exactly the resolutions {', '.join(RESOLUTIONS)}; "
+                f"it names {', '.join(usd_per_second) or 'none'}."
+            )
+        for resolution, prices in usd_per_second.items():
+            for name, audio in (("silent", False), ("audio", True)):
+                price = prices.get(name)
+                if price is None or len(prices) != 2 or not 0 < price <= 1000 or to_micro(price) == 0:
+                    raise SettingsError(
+                        f"PRICE_USD_PER_SECOND needs the prices silent and audio for {resolution}, "
+                        'each a decimal string above 0 such as "0.40".'
+                    )
+                self._per_second_u[resolution, audio] = to_micro(price)
+
+    def quote(self, request: VeoRequest) -> int:
+        """The price of one run in micro-dollars: what is shown is what is held."""
+        return self._per_second_u[request.resolution, request.generate_audio] * request.seconds
+
+    def variants(self, request: VeoRequest) -> Iterator[tuple[int, VeoRequest]]:
+        """Every way to film the same prompt, with its price, in no particular order."""
+        for duration in DURATIONS:
+            for resolution in RESOLUTIONS:
+                for audio in (True, False):
+                    variant = replace(request, duration=duration, resolution=resolution, generate_audio=audio)
+                    yield self.quote(variant), variant
+
+    def cheapest_that_fits(self, request: VeoRequest, left_u: int) -> tuple[int, VeoRequest] | None:
+        """The cheapest setting for the same prompt if it fits into `left_u`, else None.
+
+        Among equally cheap ones the closest to the wish: its resolution first, then more of a resolution.
+        """
+
+        def rank(item: tuple[int, VeoRequest]) -> tuple[int, bool, int]:
+            price_u, variant = item
+            resolution: Resolution = variant.resolution
+            return price_u, resolution != request.resolution, -RESOLUTIONS.index(resolution)
+
+        best = min(self.variants(request), key=rank)
+        return best if best[0] <= left_u else None
+
+    def cheaper(self, request: VeoRequest) -> list[tuple[int, VeoRequest]]:
+        """Settings that cost less, each one step away from the wish: silent, at a lower resolution, shorter."""
+        steps = [replace(request, generate_audio=False)]
+        if request.resolution == "4k":
+            steps.append(replace(request, resolution="1080p"))
+        steps += [replace(request, duration=duration) for duration in reversed(DURATIONS)]
+        price_u = self.quote(request)
+        return [(self.quote(step), step) for step in steps if self.quote(step) < price_u]
