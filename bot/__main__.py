@@ -32,10 +32,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _sandbox(words)
         return _command(_parser().parse_args(words))
     except StartError as error:
-        print(error, file=sys.stderr)
+        print(_in_words(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 0 if words[:1] == ["run"] else 130  # a bot that is stopped while it starts has stopped as it should
+
+
+def _in_words(error: StartError) -> str:
+    from bot.texts import PLAIN, Languages  # noqa: PLC0415 - see _run
+
+    return Languages().words(None, PLAIN).say(error.text)
 
 
 def _parser() -> Parser:
@@ -85,7 +91,7 @@ def _run() -> int:
 def _sandbox(words: Sequence[str]) -> int:
     """The sandbox parses its own arguments, because it shares no code with the bot."""
     if importlib.util.find_spec("sandbox") is None:
-        raise SettingsError("This installation has no sandbox; run demo and sandbox from a checkout of the source.")
+        raise SettingsError("start.no_sandbox")
     from sandbox import demo  # noqa: PLC0415 - absent from the image
 
     return demo.main(words)
@@ -119,7 +125,7 @@ def _check_ledger() -> int:
 
 def _export_ledger(options: argparse.Namespace) -> int:
     if options.first and options.last and options.first > options.last:
-        raise SettingsError(f"--from {options.first} is after --to {options.last}; name the earlier day first.")
+        raise SettingsError("export.days", first=str(options.first), last=str(options.last))
     from bot import settings  # noqa: PLC0415 - see _run
     from storage import export_entries  # noqa: PLC0415 - see _run
 
@@ -130,7 +136,7 @@ def _export_ledger(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         pass  # the reader has seen enough
     except OSError as error:
-        raise StartError(f"The export is incomplete because it cannot be written ({error}).") from error
+        raise StartError("export.incomplete", why=str(error)) from error
     return 0
 
 
@@ -160,7 +166,7 @@ def _check_packages() -> None:
     for name in ("cogs", "storage"):
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None or Path(spec.origin).resolve().parent.parent != here:
-            raise SettingsError(f"Python finds another package {name} than the one beside bot/; run this from {here}.")
+            raise SettingsError("start.other_package", name=name, folder=str(here))
 
 
 if __name__ == "__main__":

@@ -59,10 +59,7 @@ async def run(settings: Settings) -> None:
         async with AsyncExitStack() as stack:
             await _serve(settings, stack)
     except StoreDown as error:
-        raise DatabaseError(
-            f"The database {settings.database_url} cannot be used ({error.__cause__}); "
-            "check the disk, and restore a backup where the file is damaged."
-        ) from error
+        raise DatabaseError("database.unusable", url=settings.database_url, why=str(error.__cause__)) from error
     except asyncio.CancelledError:
         log.info("stopped")
 

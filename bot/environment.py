@@ -79,9 +79,7 @@ def _lines(file: Path) -> Iterator[tuple[str, str]]:
     for binding in parse_stream(io.StringIO(file.read_text(encoding="utf-8-sig"))):
         if binding.error:
             line = binding.original.line
-            raise SettingsError(
-                f"Line {line} of {file} cannot be read, and it might set a limit; write NAME=VALUE, comments after #."
-            )
+            raise SettingsError("setting.line", line=str(line), file=str(file))
         if binding.key is not None:
             yield binding.key, binding.value or ""
 
@@ -102,9 +100,7 @@ def proxy_for(url: str) -> str | None:
     except ValueError:  # an invalid port
         usable = False
     if not usable:
-        raise SettingsError(
-            f"{parts.scheme.upper()}_PROXY must be the address of an HTTP proxy such as http://proxy.example:3128."
-        )
+        raise SettingsError("setting.proxy", name=f"{parts.scheme.upper()}_PROXY")
     return named
 
 

@@ -47,7 +47,7 @@ def require(holds: object, otherwise: str) -> None:
         raise InvariantError(otherwise)
 
 
-class StartError(Exception):
+class StartError(VeoError):
     """The program cannot start as configured."""
 
 

@@ -73,10 +73,7 @@ class Media:
                     "MEDIA_DIR is full; until it has room, members get links from Runflow", folder=str(self._folder)
                 )
                 return
-            raise MediaError(
-                f"MEDIA_DIR {self._folder} cannot be used ({error.strerror}); "
-                "set it to a folder that the bot can write to, on a disk with room for clips."
-            ) from error
+            raise MediaError("start.media", folder=str(self._folder), why=str(error.strerror)) from error
 
     def path(self, file_name: str) -> Path:
         """Where the clip of this name is, or will be."""

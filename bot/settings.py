@@ -308,12 +308,12 @@ def _load(model: type[Model]) -> Model:
     except ValidationError as error:
         missing = any(problem["type"] == "missing" for problem in error.errors(include_input=False))
         hints = [f"{warning}." for warning in environment_warnings() if missing and "did you mean" in warning]
-        raise SettingsError(" ".join([*_sentences(error), *hints])) from None
+        raise SettingsError("setting.wrong", problem=" ".join([*_sentences(error), *hints])) from None
     except (SourceError, RecursionError):  # drop the cause, whose text has the value
-        raise SettingsError(f"PRICE_USD_PER_SECOND must be JSON such as {json.dumps(PRICES_USD_PER_SECOND)}.") from None
+        raise SettingsError("setting.prices", example=json.dumps(PRICES_USD_PER_SECOND)) from None
     except (UnicodeDecodeError, OSError) as error:  # the text of the former has the value
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"{ENV_FILE} cannot be read ({why}); it must be UTF-8 text of NAME=VALUE lines.") from None
+        raise SettingsError("setting.file", file=str(ENV_FILE), why=str(why)) from None
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:

@@ -246,9 +246,7 @@ async def log_in(client: VeoClient, token: str) -> None:
     try:
         await _outlasting(lambda: client.login(token))
     except discord.LoginFailure:
-        raise SettingsError(
-            "DISCORD_TOKEN is refused by Discord; copy the bot's token from the Developer Portal again."
-        ) from None
+        raise SettingsError("start.discord_token") from None
 
 
 async def serve(
@@ -281,7 +279,7 @@ async def _outlasting(call: Callable[[], Awaitable[object]]) -> None:
         except (aiohttp.ClientError, OSError, discord.HTTPException, discord.RateLimited, *UNREADABLE) as error:
             if isinstance(error, discord.HTTPException) and error.status == 400:  # a verdict; repeating cannot help
                 said = " ".join(error.text.split())[:300]
-                raise StartError(f"Discord refuses what this version sends ({said}); update the bot.") from error
+                raise StartError("start.discord_refuses", why=said) from error
             trace = isinstance(error, UNREADABLE)
             said = type(error).__name__
             log.warning("Discord cannot be reached; trying again", error=said, in_s=pause_s, exc_info=trace)

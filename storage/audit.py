@@ -317,18 +317,16 @@ def snapshot(url: str, *, older: bool = False) -> Iterator[Database]:
     """
     path = database_path(url)
     if not Path(path).is_file():
-        raise DatabaseError(f"There is no database at {path} yet; it is made by the first start of the bot.")
+        raise DatabaseError("database.none", path=path)
     try:
         with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as connection:
             db = Database(connection, execute_plugins=False, recursive_triggers=False)
             connection.execute("BEGIN")
             migrations.refuse_what_is_not_ours(db, path)
             if not migrations.steps.applied(db):
-                raise DatabaseError(f"The database {path} cannot be read (there is nothing in it).")
+                raise DatabaseError("database.empty", path=path)
             if not older and migrations.steps.pending(db):
-                raise DatabaseError(
-                    f"{path} is as an older version left it; start the bot once to bring it up to date."
-                )
+                raise DatabaseError("database.older", path=path)
             yield db
     except sqlite3.Error as error:
-        raise DatabaseError(f"The database {path} cannot be read ({error}).") from error
+        raise DatabaseError("database.unreadable", path=path, why=str(error)) from error

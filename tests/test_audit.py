@@ -27,6 +27,7 @@ from storage import SqliteStore, check_books, open_store
 from storage.audit import INVARIANTS, MADE, POINTS, WHOLE, prove
 from storage.sqlite import migrations
 from tests.money import PRICE_U, lift_rule, new_run, put_rule, wish
+from tests.words import refuses
 
 MONTH = Period(kind="month", key="2026-11", starts_at=0.0, resets_at=30.0)
 DAY = Period(kind="day", key="2026-11-01", starts_at=0.0, resets_at=10.0)
@@ -648,7 +649,7 @@ def test_a_damaged_page_is_found(healthy: Path) -> None:
     with file.open("r+b") as damaged:
         damaged.seek((page - 1) * size + size - 40)
         damaged.write(b"\xff" * 40)
-    with pytest.raises(DatabaseError, match="malformed"):
+    with refuses(DatabaseError, "malformed"):
         check_books(copy)
 
 
@@ -746,7 +747,7 @@ async def test_what_a_dead_writer_left_is_read_and_stays(healthy: Path, tmp_path
 
 def test_there_is_nothing_to_audit_yet(tmp_path: Path) -> None:
     """Before the first start a sentence says so, and no file is made."""
-    with pytest.raises(DatabaseError, match="no database at"):
+    with refuses(DatabaseError, "no database at"):
         check_books(f"sqlite:///{tmp_path}/veo.db")
     assert list(tmp_path.iterdir()) == []
 
@@ -756,7 +757,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes) -> None:
     """An unreadable file is no healthy database: a sentence names it, and it stays as it is."""
     path = tmp_path / "veo.db"
     path.write_bytes(content)
-    with pytest.raises(DatabaseError, match=r"veo\.db cannot be read"):
+    with refuses(DatabaseError, r"veo\.db cannot be read"):
         check_books(f"sqlite:///{path}")
     assert path.read_bytes() == content
 
@@ -766,7 +767,7 @@ def test_foreign_books_are_not_audited(tmp_path: Path) -> None:
     path = tmp_path / "veo.db"
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE guestbook (name TEXT)")
-    with pytest.raises(DatabaseError, match="another program"):
+    with refuses(DatabaseError, "another program"):
         check_books(f"sqlite:///{path}")
 
 
@@ -775,5 +776,5 @@ def test_books_of_an_older_version_wait_for_its_first_start(tmp_path: Path) -> N
     path = tmp_path / "veo.db"
     with closing(sqlite3.connect(path)) as connection:
         migrations.steps.apply(Database(connection), stop_before="step_2_levels_rules_and_acts")
-    with pytest.raises(DatabaseError, match=r"as an older version left it; start the bot once"):
+    with refuses(DatabaseError, r"as an older version left it; start the bot once"):
         check_books(f"sqlite:///{path}")

@@ -26,6 +26,7 @@ from bot.errors import DatabaseError
 from storage import SqliteStore, check_books, export_entries, open_store
 from storage.export import COLUMNS
 from tests.money import PRICE_U, new_run
+from tests.words import refuses
 
 DAY = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
 NEXT = DAY + 86400.0
@@ -282,7 +283,7 @@ def test_there_are_no_secrets_in_it(ledger: Path, form: Form) -> None:
 def test_without_a_database_nothing_is_written(tmp_path: Path, form: Form) -> None:
     """A sentence says so, no file is made, and no line of an export that there is not is begun."""
     out = io.StringIO()
-    with pytest.raises(DatabaseError, match="There is no database at"):
+    with refuses(DatabaseError, "There is no database at"):
         export_entries(f"sqlite:///{tmp_path}/veo.db", out, form)
     assert out.getvalue() == ""
     assert list(tmp_path.iterdir()) == []

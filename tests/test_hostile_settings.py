@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bot.errors import SettingsError
 from bot.settings import Settings, load_settings
 from tests.harness import WAIT_S, nursery
+from tests.words import said as in_words
 
 SECRETS = ("DISCORD_TOKEN", "RUNFLOW_API_KEY", "RUNFLOW_CALLBACK_SECRETS")
 MARK = "h1dd3n"
@@ -46,7 +47,7 @@ def loaded(environment: dict[str, str]) -> Settings | str:
         try:
             return load_settings()
         except SettingsError as error:
-            return str(error)
+            return in_words(error)
 
 
 def test_any_environment_gives_settings_or_one_line_without_a_secret(

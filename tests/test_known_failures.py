@@ -52,7 +52,7 @@ from tests import parts
 from tests.harness import API_KEY, ROOT, RUN, Scene, scene
 from tests.money import Inline, Result, dump, store_at, wish
 from tests.parts import HandClock, core
-from tests.words import said, shown
+from tests.words import refuses, said, shown
 
 FAILURES: dict[str, tuple[str, ...]] = {
     "a limit looked at in one step and counted in another": (
@@ -731,7 +731,7 @@ def test_a_setting_without_a_price_is_not_sold(prices: dict[str, str]) -> None:
     table = {name: {sort: Decimal(text) for sort, text in each.items()} for name, each in PRICES.items()}
     assert PriceTable(table).quote(VeoRequest(prompt=FOX, resolution="4k")) > 0
     table["4k"] = {sort: Decimal(text) for sort, text in prices.items()}
-    with pytest.raises(SettingsError, match="PRICE_USD_PER_SECOND"):
+    with refuses(SettingsError, "PRICE_USD_PER_SECOND"):
         PriceTable(table)
 
 

@@ -21,7 +21,7 @@ from bot.domain.periods import Period, PeriodKind, period_at
 from bot.domain.prices import PriceTable
 from bot.errors import BadAmount, SettingsError
 from bot.settings import PRICES_USD_PER_SECOND
-from tests.words import said
+from tests.words import refuses, said
 
 # USD per run as published (docs.runflow.io /models/google/veo3.1 and fal.ai/models/fal-ai/veo3.1), written out.
 LADDER = {
@@ -172,12 +172,12 @@ class TestPrices:
     )
     def test_a_hole_in_the_price_table_is_refused(self, prices: dict[str, dict[str, Decimal]]) -> None:
         """An option without a sensible price would be free, so the program does not start with one."""
-        with pytest.raises(SettingsError, match="PRICE_USD_PER_SECOND"):
+        with refuses(SettingsError, "PRICE_USD_PER_SECOND"):
             PriceTable(prices)
 
     def test_a_price_that_rounds_to_nothing_is_refused(self) -> None:
         """Less than a micro-dollar a second would be held as nothing at all."""
-        with pytest.raises(SettingsError, match="PRICE_USD_PER_SECOND"):
+        with refuses(SettingsError, "PRICE_USD_PER_SECOND"):
             table(**{"4k": {"silent": Decimal("0.0000004"), "audio": Decimal(1)}})
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from bot.errors import InvariantError, MediaError
 from bot.media import Media
+from tests.words import said
 
 START = 1_800_000_000.0
 KEEP_S = 1000.0
@@ -203,7 +204,7 @@ def test_a_folder_that_cannot_be_used_stops_the_start(tmp_path: Path, place: str
     with pytest.raises(MediaError) as told:
         media.prepare()
     assert re.fullmatch(
-        r"MEDIA_DIR \S+ cannot be used \([^)]+\); set it to a folder that the bot can write to, .+\.", str(told.value)
+        r"MEDIA_DIR \S+ cannot be used \([^)]+\); set it to a folder that the bot can write to, .+\.", said(told.value)
     )
     assert not media.has_room()
     assert not media.holds(NAME)

@@ -30,6 +30,7 @@ from bot.errors import DatabaseError
 from storage import Archive, SqliteStore, check_books, open_store
 from storage.sqlite import migrations
 from tests.money import dump, lift_rule, new_run, put_rule, wish
+from tests.words import refuses, said
 
 NOBODY = 65534
 LEVEL = Level(
@@ -56,11 +57,11 @@ def schema(path: Path) -> list[tuple[str, str, str]]:
 def refused(path: Path, words: str) -> None:
     """The database is refused in one sentence with these words, and not a byte of it changes."""
     files = {each: each.read_bytes() for each in path.parent.iterdir() if each.is_file() and each.suffix != ".lock"}
-    with pytest.raises(DatabaseError, match=words) as refusal:
+    with refuses(DatabaseError, words) as refusal:
         open_store(url(path))
-    assert str(path) in str(refusal.value)
-    assert "\n" not in str(refusal.value)
-    assert str(refusal.value).endswith(".")
+    assert str(path) in said(refusal.value)
+    assert "\n" not in said(refusal.value)
+    assert said(refusal.value).endswith(".")
     after = {each: each.read_bytes() for each in path.parent.iterdir() if each.is_file() and each.suffix != ".lock"}
     assert after == files
 
@@ -176,7 +177,7 @@ class TestMaking:
         path = tmp_path / "veo.db"
         with monkeypatch.context() as patch:
             patch.setattr(migrations, "SCHEMA_1", f"{migrations.SCHEMA_1}; CREATE TABLE run (again TEXT);")
-            with pytest.raises(DatabaseError, match="cannot be opened"):
+            with refuses(DatabaseError, "cannot be opened"):
                 open_store(url(path))
         assert schema(path) == []
         await open_store(url(path)).close()
@@ -451,7 +452,7 @@ class TestMigrating:
         before, made = dump(old), schema(old)
         with monkeypatch.context() as patch:
             patch.setattr(migrations, "SCHEMA_2", f"{migrations.SCHEMA_2}; CREATE TABLE run (again TEXT);")
-            with pytest.raises(DatabaseError, match="cannot be opened"):
+            with refuses(DatabaseError, "cannot be opened"):
                 open_store(url(old))
         assert (dump(old), schema(old)) == (before, made)
         await open_store(url(old)).close()
@@ -565,7 +566,7 @@ class TestRefusing:
                 "VALUES ('veo-bot', 'step_9_time_travel', '2030-01-01')"
             )
         refused(path, "newer version.*step_9_time_travel")
-        with pytest.raises(DatabaseError, match="newer version"):
+        with refuses(DatabaseError, "newer version"):
             check_books(url(path))
 
     def test_a_corrupt_file_is_left_alone(self, tmp_path: Path) -> None:
@@ -584,7 +585,7 @@ class TestRefusing:
     def test_a_file_where_its_folder_should_be(self, tmp_path: Path) -> None:
         """A path through a file cannot be made, and a sentence says so."""
         (tmp_path / "data").write_text("a note")
-        with pytest.raises(DatabaseError, match="cannot be opened"):
+        with refuses(DatabaseError, "cannot be opened"):
             open_store(url(tmp_path / "data" / "veo.db"))
         assert (tmp_path / "data").read_text() == "a note"
 
@@ -595,9 +596,7 @@ class TestRefusing:
             folder.chmod(0o555)
             with unprivileged():
                 for path in (folder / "veo.db", folder / "data" / "veo.db"):
-                    with pytest.raises(
-                        DatabaseError, match=r"cannot be opened \(.*ermission denied.*\); check DATABASE_URL"
-                    ):
+                    with refuses(DatabaseError, r"cannot be opened \(.*ermission denied.*\); check DATABASE_URL"):
                         open_store(url(path))
             assert list(folder.iterdir()) == []
 
@@ -605,7 +604,7 @@ class TestRefusing:
         """A refusal keeps no lock: once the file is out of the way, the same program may start on it."""
         path = tmp_path / "veo.db"
         path.write_bytes(b"this was a database once" * 200)
-        with pytest.raises(DatabaseError, match="not a database"):
+        with refuses(DatabaseError, "not a database"):
             open_store(url(path))
         path.unlink()
         await open_store(url(path)).close()
@@ -618,7 +617,7 @@ class TestOneWriter:
         path.with_name("veo.db.lock").write_text("process 99999999999999")  # of one that died long ago
         store = open_store(url(path))
         for _ in range(2):
-            with pytest.raises(DatabaseError, match=rf"in use by process {os.getpid()};"):
+            with refuses(DatabaseError, rf"in use by process {os.getpid()};"):
                 open_store(url(path))
         await one_run(store)
         await store.close()
@@ -638,7 +637,7 @@ class TestOneWriter:
         )
         assert owner.stdout is not None
         assert await owner.stdout.readline() == b"open\n"
-        with pytest.raises(DatabaseError, match=rf"in use by process {owner.pid};"):
+        with refuses(DatabaseError, rf"in use by process {owner.pid};"):
             open_store(url(path))
         owner.kill()
         await owner.communicate()
@@ -653,7 +652,7 @@ class TestOneWriter:
         for first in names:
             store = open_store(url(first))
             for second in names:
-                with pytest.raises(DatabaseError, match=rf"in use by process {os.getpid()};"):
+                with refuses(DatabaseError, rf"in use by process {os.getpid()};"):
                     open_store(url(second))
             await store.close()
         assert [each.name for each in tmp_path.rglob("*.lock")] == ["veo.db.lock"]
@@ -670,8 +669,8 @@ class TestOneWriter:
         monkeypatch.setattr(fcntl, "flock", no_locks)
         with pytest.raises(DatabaseError) as told:
             open_store(url(tmp_path / "veo.db"))
-        assert str(told.value).startswith(f"The database {tmp_path / 'veo.db'} cannot be locked ({os.strerror(code)})")
-        assert str(told.value).endswith("name a file on a local disk in DATABASE_URL.")
+        assert said(told.value).startswith(f"The database {tmp_path / 'veo.db'} cannot be locked ({os.strerror(code)})")
+        assert said(told.value).endswith("name a file on a local disk in DATABASE_URL.")
         assert not (tmp_path / "veo.db").exists()
 
     async def test_two_databases_do_not_disturb_each_other(self, tmp_path: Path) -> None:

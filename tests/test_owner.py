@@ -247,10 +247,10 @@ async def test_a_database_of_an_older_version_is_copied_as_it_is(books: Path) ->
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        ("note.txt", "note.txt is there already and is not overwritten; name a new file, or move that away."),
-        ("veo.db", "veo.db is there already and is not overwritten; name a new file, or move that away."),
-        ("dangling", "dangling is there already and is not overwritten; name a new file, or move that away."),
-        ("old.db", "old.db-wal is there already and is not overwritten; name a new file, or move that away."),
+        ("note.txt", "note.txt already exists and is not overwritten; name a new file, or move that one away."),
+        ("veo.db", "veo.db already exists and is not overwritten; name a new file, or move that one away."),
+        ("dangling", "dangling already exists and is not overwritten; name a new file, or move that one away."),
+        ("old.db", "old.db-wal already exists and is not overwritten; name a new file, or move that one away."),
         ("folder", "folder is a folder; name a new file in it, such as folder/veo-backup.db."),
         ("no/copy.db", "There is no folder no for the backup; make it, or name a file in another one."),
         ("note.txt/copy.db", "There is no folder note.txt for the backup; make it, or name a file in another one."),

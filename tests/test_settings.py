@@ -17,6 +17,7 @@ from bot.errors import SettingsError
 from bot.settings import PRICES_USD_PER_SECOND, Settings, environment_warnings, load_settings
 from bot.settings_docs import describe_settings, env_example, settings_table
 from tests.harness import ROOT
+from tests.words import refuses, said
 
 GOOD = {"DISCORD_TOKEN": "abc.def.ghi", "RUNFLOW_API_KEY": "rf_live_1"}
 
@@ -110,7 +111,7 @@ def test_a_wrong_setting_is_named_and_its_value_never_shown(
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
         load_settings()
-    told = str(caught.value)
+    told = said(caught.value)
     assert name in told
     assert expected in told
     assert "hush" not in told
@@ -148,9 +149,9 @@ def test_a_missing_setting_is_told_with_its_misspelt_name(monkeypatch: pytest.Mo
     """A bot that cannot start has no later moment for the warning."""
     monkeypatch.delenv("DISCORD_TOKEN")
     monkeypatch.setenv("DISCORD_BOT_TOKEN", "hush")
-    with pytest.raises(SettingsError, match=r"DISCORD_TOKEN is not set .* did you mean DISCORD_TOKEN\?\.$") as told:
+    with refuses(SettingsError, r"DISCORD_TOKEN is not set .* did you mean DISCORD_TOKEN\?\.$") as told:
         load_settings()
-    assert "hush" not in str(told.value)
+    assert "hush" not in said(told.value)
 
 
 def test_variables_of_platforms_get_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +206,7 @@ def test_prices_are_read_with_quotes_around_them(monkeypatch: pytest.MonkeyPatch
 def test_half_a_pair_of_quotes_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """`copy it again` would not help."""
     monkeypatch.setenv("DISCORD_TOKEN", value)
-    with pytest.raises(SettingsError, match="must not have a quote at one end only"):
+    with refuses(SettingsError, "must not have a quote at one end only"):
         load_settings()
 
 
@@ -246,7 +247,7 @@ def test_variables_of_kubernetes_are_ignored_with_a_warning(monkeypatch: pytest.
 def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
     """In another encoding: which file, and why."""
     (tmp_path / ".env").write_text("DISCORD_TOKEN=hush\n", encoding="utf-16")
-    with pytest.raises(SettingsError, match=r"^\.env cannot be read \(it is not UTF-8\)"):
+    with refuses(SettingsError, r"^\.env cannot be read \(it is not UTF-8\)"):
         load_settings()
 
 
@@ -274,9 +275,9 @@ def test_the_proxy_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, u
 def test_a_proxy_that_cannot_be_used_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """At the start, rather than at each order."""
     monkeypatch.setenv("https_proxy", value)
-    with pytest.raises(SettingsError, match=r"^HTTPS_PROXY must be") as told:
+    with refuses(SettingsError, r"^HTTPS_PROXY must be") as told:
         proxy_for("https://discord.com")
-    assert "hush" not in str(told.value)
+    assert "hush" not in said(told.value)
 
 
 @given(name=st.sampled_from(sorted(Settings.model_fields)), value=st.text(st.characters(exclude_characters="\0")))

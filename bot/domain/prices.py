@@ -21,18 +21,12 @@ class PriceTable:
     def __init__(self, usd_per_second: Mapping[str, Mapping[str, Decimal]]) -> None:
         self._per_second_u: dict[tuple[str, bool], int] = {}
         if set(usd_per_second) != set(RESOLUTIONS):
-            raise SettingsError(
-                f"PRICE_USD_PER_SECOND must price exactly the resolutions {', '.join(RESOLUTIONS)}; "
-                f"it names {', '.join(usd_per_second) or 'none'}."
-            )
+            raise SettingsError("prices.resolutions", needed=RESOLUTIONS, named=tuple(usd_per_second))
         for resolution, prices in usd_per_second.items():
             for name, audio in (("silent", False), ("audio", True)):
                 price = prices.get(name)
                 if price is None or len(prices) != 2 or not 0 < price <= 1000 or to_micro(price) == 0:
-                    raise SettingsError(
-                        f"PRICE_USD_PER_SECOND needs the prices silent and audio for {resolution}, "
-                        'each a decimal string above 0 such as "0.40".'
-                    )
+                    raise SettingsError("prices.missing", resolution=resolution)
                 self._per_second_u[resolution, audio] = to_micro(price)
 
     def quote(self, request: VeoRequest) -> int:

@@ -84,10 +84,7 @@ class Runflow:
             log.warning("Runflow cannot be reached yet, so the key is not checked", reason=str(error))
             return
         if status in (401, 403):
-            raise SettingsError(
-                f"RUNFLOW_API_KEY is refused by {self._api_url} (HTTP {status}); "
-                "copy the key from Runflow's dashboard again."
-            )
+            raise SettingsError("start.runflow_key", url=self._api_url, status=str(status))
 
     async def submit(self, run: Run) -> Accepted | Refused | NotSent | Unclear:
         """POST the run once. It is never repeated here: Runflow documents no idempotency key."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gettext
 import io
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal
 
+from bot.domain.untrusted import strip_controls
 from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
 from bot.texts.messages import MESSAGES, Plural
 
@@ -43,6 +45,36 @@ class Markup(Protocol):
     def url(self, url: str) -> str: ...
 
     def strong(self, text: str) -> str: ...
+
+
+class PlainMarkup:
+    """No markup at all, for a terminal."""
+
+    def moment(self, moment: Moment) -> str:
+        """A moment in UTC."""
+        return f"{datetime.fromtimestamp(moment.at, UTC):%Y-%m-%d %H:%M} UTC"
+
+    def named(self, scope: str) -> str:
+        return scope
+
+    def quote(self, text: str, longest: int) -> str:
+        line = " ".join(strip_controls(text).split())
+        return repr(line if len(line) <= longest else f"{line[: longest - 1]}…")
+
+    def code(self, text: str) -> str:
+        return text
+
+    def command(self, name: str) -> str:
+        return name
+
+    def url(self, url: str) -> str:
+        return url
+
+    def strong(self, text: str) -> str:
+        return text
+
+
+PLAIN = PlainMarkup()
 
 
 class Words:

@@ -586,4 +586,63 @@ ADMINS: Mapping[str, str | Plural] = {
     "report.left_out.both": _("The chart and the table are too large for Discord here. Try fewer days."),
 }
 
-MESSAGES: Mapping[str, str | Plural] = {**COMMANDS, **SHARED, **RUNS, **WISHES, **ADMINS}
+OPERATOR: Mapping[str, str | Plural] = {
+    "setting.wrong": "{problem}",
+    "setting.prices": _("PRICE_USD_PER_SECOND must be JSON such as {example}."),
+    "setting.file": _("{file} cannot be read ({why}); it must be UTF-8 text of NAME=VALUE lines."),
+    "setting.line": _(
+        "Line {line} of {file} cannot be read, and it might set a limit; write NAME=VALUE, comments after #."
+    ),
+    "setting.proxy": _("{name} must be the address of an HTTP proxy such as http://proxy.example:3128."),
+    "prices.resolutions": _("PRICE_USD_PER_SECOND must price exactly the resolutions {needed}; it names {named}."),
+    "prices.missing": _(
+        'PRICE_USD_PER_SECOND needs the prices silent and audio for {resolution}, each a decimal string above 0 such as "0.40".'
+    ),
+    "start.port": _(
+        "The web server cannot listen on {address} ({why}); set {settings}_HOST and {settings}_PORT to an address of this machine that is free."
+    ),
+    "start.media": _(
+        "MEDIA_DIR {folder} cannot be used ({why}); set it to a folder that the bot can write to, on a disk with room for clips."
+    ),
+    "start.runflow_key": _(
+        "RUNFLOW_API_KEY is refused by {url} (HTTP {status}); copy the key from Runflow's dashboard again."
+    ),
+    "start.discord_token": _(
+        "DISCORD_TOKEN is refused by Discord; copy the bot's token from the Developer Portal again."
+    ),
+    "start.discord_refuses": _("Discord refuses what this version sends ({why}); update the bot."),
+    "start.no_sandbox": _("This installation has no sandbox; run demo and sandbox from a checkout of the source."),
+    "start.other_package": _("Python finds another package {name} than the one beside bot/; run this from {folder}."),
+    "export.days": _("--from {first} is after --to {last}; name the earlier day first."),
+    "export.incomplete": _("The export is incomplete because it cannot be written ({why})."),
+    "database.foreign": _("{path} is a database of another program; name another file in DATABASE_URL."),
+    "database.newer": _(
+        "{path} was written by a newer version of this program (it knows {step}); start that version, or name another file in DATABASE_URL."
+    ),
+    "database.none": _("There is no database at {path} yet; the first start of the bot makes it."),
+    "database.empty": _("The database {path} cannot be read (there is nothing in it)."),
+    "database.older": _("{path} is as an older version left it; start the bot once to bring it up to date."),
+    "database.unreadable": _("The database {path} cannot be read ({why})."),
+    "database.unopened": _(
+        "The database {path} cannot be opened ({why}); check DATABASE_URL, the folder and the disk."
+    ),
+    # _note: {owner} is a process, such as "process 123".
+    "database.in_use": _(
+        "The database {path} is in use by {owner}; stop that one first, or name another file in DATABASE_URL."
+    ),
+    "database.unlockable": _(
+        "The database {path} cannot be locked ({why}), so a second bot could not be kept out; name a file on a local disk in DATABASE_URL."
+    ),
+    "backup.folder": _("{file} is a folder; name a new file in it, such as {example}."),
+    "backup.no_folder": _("There is no folder {folder} for the backup; make it, or name a file in another one."),
+    "backup.exists": _("{file} already exists and is not overwritten; name a new file, or move that one away."),
+    "backup.damaged": _("The database {path} is damaged ({why}), so it was not copied; restore an earlier backup."),
+    "backup.unwritable": _(
+        "The backup {file} cannot be written ({why}); check its folder and the room on its disk, then try again."
+    ),
+    "database.unusable": _(
+        "The database {url} cannot be used ({why}); check the disk, and restore a backup if the file is damaged."
+    ),
+}
+
+MESSAGES: Mapping[str, str | Plural] = {**COMMANDS, **SHARED, **RUNS, **WISHES, **ADMINS, **OPERATOR}

@@ -131,10 +131,8 @@ async def listening(
         server = await asyncio.get_running_loop().create_server(protocol_factory, host, port)
     except OSError as error:
         await runner.cleanup()
-        raise PortError(
-            f"The web server cannot listen on {host}:{port} ({error.strerror}); "
-            f"set {settings}_HOST and {settings}_PORT to an address of this machine that is free."
-        ) from error
+        address = f"{host}:{port}"
+        raise PortError("start.port", address=address, why=str(error.strerror), settings=settings) from error
     try:
         for listener in server.sockets:
             _limit_stalls(listener, bounds.stall_s)

@@ -48,12 +48,12 @@ def _folder_beside(file: Path) -> Iterator[Path]:
 def _refuse(file: Path) -> None:
     """Raise SettingsError where the name is taken, also by what is left of another database, or has no folder."""
     if file.is_dir():
-        raise SettingsError(f"{file} is a folder; name a new file in it, such as {file / 'veo-backup.db'}.")
+        raise SettingsError("backup.folder", file=str(file), example=str(file / "veo-backup.db"))
     if not file.parent.is_dir():
-        raise SettingsError(f"There is no folder {file.parent} for the backup; make it, or name a file in another one.")
+        raise SettingsError("backup.no_folder", folder=str(file.parent))
     for taken in (file, *(file.with_name(f"{file.name}{side}") for side in _SIDES)):
         if os.path.lexists(taken):
-            raise SettingsError(f"{taken} is there already and is not overwritten; name a new file, or move that away.")
+            raise SettingsError("backup.exists", file=str(taken))
 
 
 @contextmanager
@@ -61,17 +61,12 @@ def _told(path: str, file: Path) -> Iterator[None]:
     try:
         yield
     except FileExistsError:  # it came while the copy was made
-        raise SettingsError(f"{file} is there already and is not overwritten; name a new file.") from None
+        raise SettingsError("backup.exists", file=str(file)) from None
     except (sqlite3.Error, OSError) as error:
         if is_damage(error):
-            raise DatabaseError(
-                f"The database {path} is damaged ({error}), so it was not copied; restore an earlier backup."
-            ) from error
+            raise DatabaseError("backup.damaged", path=path, why=str(error)) from error
         reason = error.strerror if isinstance(error, OSError) else error
-        raise StartError(
-            f"The backup {file} cannot be written ({reason}); check its folder and the room on its disk, "
-            "then try again."
-        ) from error
+        raise StartError("backup.unwritable", file=str(file), why=str(reason)) from error
 
 
 def _copy(url: str, file: Path, copy: sqlite3.Connection) -> None:

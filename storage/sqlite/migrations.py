@@ -473,13 +473,10 @@ def refuse_what_is_not_ours(db: Database, path: str) -> None:
     names = set(db.table_names())
     applied = {step.name for step in steps.applied(db)}
     if names and not applied:
-        raise DatabaseError(f"{path} is a database of another program; name another file in DATABASE_URL.")
+        raise DatabaseError("database.foreign", path=path)
     known = {step.name for step in steps._migrations}
     if newer := sorted(applied - known):
-        raise DatabaseError(
-            f"{path} was written by a newer version of this program (it knows {newer[-1]}); "
-            "start that version, or name another file in DATABASE_URL."
-        )
+        raise DatabaseError("database.newer", path=path, step=newer[-1])
 
 
 @cache

@@ -54,9 +54,7 @@ class Writer:
                 self._executor.shutdown()
                 raise
         except (sqlite3.Error, OSError) as error:
-            raise DatabaseError(
-                f"The database {path} cannot be opened ({error}); check DATABASE_URL, the folder and the disk."
-            ) from error
+            raise DatabaseError("database.unopened", path=path, why=str(error)) from error
 
     async def close(self) -> None:
         await self._behind_all(self.db.close)
@@ -212,15 +210,10 @@ def _lock_out_others(path: str) -> int:
     except BlockingIOError:
         owner = os.read(lock, 100).decode(errors="replace").strip() or "another process"
         os.close(lock)
-        raise DatabaseError(
-            f"The database {path} is in use by {owner}; stop that one first, or name another file in DATABASE_URL."
-        ) from None
+        raise DatabaseError("database.in_use", path=path, owner=owner) from None
     except OSError as error:  # such as ENOLCK, of some network disks
         os.close(lock)
-        raise DatabaseError(
-            f"The database {path} cannot be locked ({error.strerror}), so a second bot could not be kept out; "
-            "name a file on a local disk in DATABASE_URL."
-        ) from error
+        raise DatabaseError("database.unlockable", path=path, why=str(error.strerror)) from error
     try:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()}".encode(), 0)
