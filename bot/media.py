@@ -10,7 +10,6 @@ import base64
 import errno
 import hashlib
 import hmac
-import logging
 import os
 import re
 import shutil
@@ -23,8 +22,9 @@ from pathlib import Path
 from bot.domain.films import MP4, Film, NoFilm, film_of
 from bot.domain.records import Link
 from bot.errors import MediaError, require
+from bot.log import get_logger
 
-log = logging.getLogger("veo.media")
+log = get_logger("veo.media")
 
 PRIVATE = 0o700
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -69,7 +69,9 @@ class Media:
             self._try_to_keep(0)
         except OSError as error:
             if error.errno in _FULL:
-                log.error("MEDIA_DIR %s is full: clips are given as links of Runflow's until it has room", self._folder)
+                log.error(
+                    "MEDIA_DIR is full; until it has room, members get links from Runflow", folder=str(self._folder)
+                )
                 return
             raise MediaError(
                 f"MEDIA_DIR {self._folder} cannot be used ({error.strerror}); "
@@ -98,7 +100,7 @@ class Media:
         try:
             os.utime(path, (self._now(), self._now()))
         except OSError as error:
-            log.warning("no link of our own can be given: MEDIA_DIR does not take it (%s)", error.strerror)
+            log.warning("no link of our own: MEDIA_DIR cannot be written", error=error.strerror)
             return None
         token = self._sign(file_name, expires_at)
         url = f"{self._public_url}/media/{token}/{file_name}"
@@ -118,7 +120,7 @@ class Media:
         try:
             self.path(file_name).unlink(missing_ok=True)
         except OSError as error:
-            log.warning("a clip stays in MEDIA_DIR for now (%s)", error.strerror)
+            log.warning("clip not deleted for now", error=error.strerror)
 
     def takes_clips(self) -> bool:
         """Whether a clip could be kept now: the folder can be written, and its disk has room for one."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,6 +18,7 @@ from discord.ext import commands
 from yarl import URL
 
 from bot.errors import Refusal, SettingsError, StartError
+from bot.log import get_logger
 from bot.services import Services
 from cogs.account import Account
 from cogs.admin import Admins
@@ -28,7 +28,7 @@ from cogs.presses import Presses
 from cogs.servers import Servers
 from cogs.veo import Veo, invite_link
 
-log = logging.getLogger("veo.discord")
+log = get_logger("veo.discord")
 
 OUTAGE_PAUSE_MAX_S = 60.0
 SILENCE_S = 60.0
@@ -108,7 +108,7 @@ class VeoClient(commands.Bot):
 
     async def on_ready(self) -> None:
         """Called by the library whenever it is connected anew and knows its servers."""
-        log.info("ready as %s in %d servers", self.user, len(self.guilds))
+        log.info("ready", user=str(self.user), servers=len(self.guilds))
 
     async def _say_sorry(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
         """A fault of ours: the trace goes to the log, a sentence to the member."""
@@ -119,14 +119,14 @@ class VeoClient(commands.Bot):
         if isinstance(cause, Refusal):  # the store is down, and the command had nothing more to say to that
             sentence = str(cause)
         trace = None if isinstance(cause, Refusal) else cause
-        log.error("command failed interaction=%s: %s", interaction.id, type(cause).__name__, exc_info=trace)
+        log.error("command failed", interaction=str(interaction.id), error=type(cause).__name__, exc_info=trace)
         try:
             if interaction.response.is_done():
                 await interaction.edit_original_response(content=sentence)
             else:
                 await interaction.response.send_message(sentence, ephemeral=True)
         except Exception as second:  # noqa: BLE001 - the last word there is; the fault itself is in the log
-            log.warning("could not even say so: %s", type(second).__name__)
+            log.warning("error message not sent to the member", error=type(second).__name__)
 
     async def sync_if_changed(self) -> bool:
         """Register our commands where what is registered differs; whether it did.
@@ -139,7 +139,7 @@ class VeoClient(commands.Bot):
         if ours.keys() == theirs.keys() and all(agrees(ours[name], theirs[name]) for name in ours):
             return False
         await self.tree.sync()
-        log.info("commands registered: %s", ", ".join(sorted(ours)))
+        log.info("commands registered", commands=", ".join(sorted(ours)))
         return True
 
 
@@ -175,7 +175,7 @@ def surviving(event: str, parse: Callable[[Any], None]) -> Callable[[Any], None]
         try:
             parse(data)
         except Exception:
-            log.exception("an event cannot be read and is left out event=%s", event)
+            log.exception("gateway event cannot be read and is left out", gateway_event=event)
 
     return read
 
@@ -261,7 +261,7 @@ async def serve(
     await client.add_cog(Admins(administration, allowed))
     await _outlasting(client.sync_if_changed)
     assert client.application_id is not None, "it is known since the login"
-    log.info("invite the bot with %s", invite_link(client.application_id))
+    log.info("invite the bot with this link", link=invite_link(client.application_id))
     await stay_connected(client)
 
 
@@ -277,7 +277,7 @@ async def _outlasting(call: Callable[[], Awaitable[object]]) -> None:
                 raise StartError(f"Discord refuses what this version sends ({said}); update the bot.") from error
             trace = isinstance(error, UNREADABLE)
             said = type(error).__name__
-            log.warning("Discord cannot be reached (%s); trying again in %.0f s", said, pause_s, exc_info=trace)
+            log.warning("Discord cannot be reached; trying again", error=said, in_s=pause_s, exc_info=trace)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, OUTAGE_PAUSE_MAX_S)
         else:

@@ -22,10 +22,11 @@ from bot.domain.money import usd
 from bot.domain.records import Link, Offer
 from bot.domain.runs import Run, RunState
 from bot.errors import HistoryClosed, PlaceClosed, PlaceGone, PostFailed, PostRefused, TooLarge
+from bot.log import get_logger
 from bot.media import film_on
 from cogs import buttons, embeds, words
 
-log = logging.getLogger("veo.discord")
+log = get_logger("veo.discord")
 
 # Discord docs, Opcodes and Status Codes: unknown channel, server, user
 _GONE = frozenset({10003, 10004, 10013})
@@ -190,7 +191,7 @@ class DiscordFront:
         try:
             content = words.announcement(run, mention, link=link, lost=clip is None, film=film)
         except Exception:  # whatever it is, the member gets the video
-            log.exception("a fault of ours: there are no words for the message of run=%s", run.run_id)
+            log.exception("fault of ours: no words for a message", run=run.run_id)
             content = words.wordless(run, mention, link)
         caller_only = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(person(run.member))]
@@ -273,7 +274,7 @@ def is_too_large(error: discord.HTTPException) -> bool:
 def _trouble(error: BaseException) -> TooLarge | PlaceGone | PlaceClosed | PostRefused | PostFailed:
     """What a failed call means for the delivery."""
     if is_ours(error):  # nothing was sent, and the next try would end no other way
-        log.error("a fault of ours: a message cannot be made", exc_info=error)
+        log.error("fault of ours: a message cannot be made", exc_info=error)
         return PostRefused(f"a fault of ours ({_said(error)})")
     if isinstance(error, discord.HTTPException):
         if is_too_large(error):
@@ -301,9 +302,9 @@ def is_ours(error: BaseException) -> bool:
 def log_trouble(level: int, what: str, error: BaseException) -> None:
     """Log what has failed and needs no other answer; a fault of ours with its trace."""
     if is_ours(error):
-        log.error("%s: a fault of ours", what, exc_info=error)
+        log.error("fault of ours", what=what, exc_info=error)
     else:
-        log.log(level, "%s: %s", what, _said(error))
+        log.log(level, what, reason=_said(error))
 
 
 def _said(error: BaseException) -> str:

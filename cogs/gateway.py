@@ -7,7 +7,6 @@ where it cannot have one (discord.py 2.7, client.py).
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from contextlib import suppress
@@ -18,8 +17,9 @@ import discord
 from discord.gateway import DiscordWebSocket, ReconnectWebSocket
 
 from bot.errors import SettingsError, StartError
+from bot.log import get_logger
 
-log = logging.getLogger("veo.discord")
+log = get_logger("veo.discord")
 
 HELLO_WITHIN_S = 60.0
 # A token that identifies more than 1000 times a day is reset (Discord docs, Gateway, Rate Limiting).
@@ -83,7 +83,9 @@ async def stay_connected(client: discord.Client) -> None:
         session = getattr(client.ws, "session_id", None) if resumable else None  # no connection before the first
         pause_s = pause_before(tries, new_session=session is None) * random.uniform(0.75, 1)  # noqa: S311 - no secret
         tries += 1
-        log.warning("no connection to Discord's gateway (%s); connecting anew in %.1f s", said, pause_s, exc_info=fault)
+        log.warning(
+            "no connection to Discord's gateway; connecting again", reason=said, in_s=round(pause_s, 1), exc_info=fault
+        )
         await _close(client)
         await asyncio.sleep(pause_s)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -12,13 +11,14 @@ from discord.ext import commands
 
 from bot.domain.records import Offer, OfferState
 from bot.errors import NotAllowed, OfferGone, PostFailed, Refusal
+from bot.log import get_logger
 from bot.services.admission import AddsMore, Admission, Answer
 from cogs import buttons, words
 from cogs.front import NETWORK_ERRORS, NOBODY, DiscordFront, person
 from cogs.servers import CannotTell, NotHere, Servers
 from cogs.veo import acknowledge, check_permissions, reply_of, reply_until, roles_of, spender_of
 
-log = logging.getLogger("veo.discord")
+log = get_logger("veo.discord")
 
 
 class Presses(commands.Cog):
@@ -52,7 +52,7 @@ class Presses(commands.Cog):
         except Refusal as refusal:
             await _whisper(interaction, words.plain(refusal))
         except Exception:
-            log.exception("press failed interaction=%s", interaction.id)
+            log.exception("press failed", interaction=str(interaction.id))
             await _whisper(
                 interaction, "Something went wrong on the bot's side. `/veo-history` shows what was started."
             )
@@ -87,7 +87,7 @@ class Presses(commands.Cog):
             try:
                 message = await self._front.put_request(put.desk, put.offer, put.over)
             except PostFailed as error:
-                log.warning("request not put offer=%s: %s", put.offer.offer_id, error)
+                log.warning("request not posted to the admins", offer=put.offer.offer_id, reason=str(error))
                 raise OfferGone(
                     "The request could not be posted where the admins take them; press again later, or tell an admin."
                 ) from None
@@ -120,7 +120,7 @@ class Presses(commands.Cog):
         except discord.NotFound:
             raise NotAllowed("The member is not in this server any more; nothing was changed.") from None
         except NETWORK_ERRORS as error:
-            log.warning("roles not read offer=%s: %s", offer.offer_id, type(error).__name__)
+            log.warning("roles not readable", offer=offer.offer_id, error=type(error).__name__)
             raise NotAllowed("Discord does not say now which roles the member has; try again in a moment.") from None
         return roles_of(interaction, member)
 
@@ -165,4 +165,4 @@ async def _whisper(interaction: discord.Interaction, sentence: str) -> None:
     try:
         await interaction.followup.send(sentence, ephemeral=True)
     except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
-        log.warning("could not even say so: %s", type(error).__name__)
+        log.warning("error message not sent to the member", error=type(error).__name__)

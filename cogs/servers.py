@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 
 import discord
@@ -11,10 +10,11 @@ import discord
 from bot.domain.limits import EVERYWHERE
 from bot.domain.records import Admin
 from bot.errors import NotAllowed, Refusal
+from bot.log import get_logger
 from bot.services.administration import Administration
 from cogs.front import NETWORK_ERRORS
 
-log = logging.getLogger("veo.discord")
+log = get_logger("veo.discord")
 
 ASK_AGAIN_S = 300.0  # so long it counts who owned the application
 # How Discord answers about a server in which the bot is not, with a code of its own: no such id, no access, unknown.
@@ -136,7 +136,7 @@ class Servers:
                     self._application = await self._client.application_info()
                     self._asked_at = begun_at
                 except NETWORK_ERRORS as error:
-                    log.warning("Discord does not say who owns the application (%s)", type(error).__name__)
+                    log.warning("Discord does not say who owns the application", error=type(error).__name__)
                     if self._application is None or now:
                         raise CannotTell from None
             return self._application

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from copy import copy
 from typing import get_args
@@ -16,12 +15,13 @@ from bot.domain.limits import OverLimit, Spender
 from bot.domain.records import Offer, Wish
 from bot.domain.runs import SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
 from bot.errors import BadRequest, Refusal
+from bot.log import get_logger
 from bot.services.admission import Admission, AskFirst
 from cogs import buttons, embeds, words
 from cogs.front import Reply
 from cogs.servers import Servers
 
-log = logging.getLogger("veo.discord")
+log = get_logger("veo.discord")
 
 TOKEN_LIFE_S = 900.0  # Discord docs, Receiving and Responding
 ALREADY_ACKNOWLEDGED = 40060
@@ -130,7 +130,7 @@ async def acknowledge(interaction: discord.Interaction, *, ephemeral: bool, upda
         reply = await _defer(interaction, ephemeral=ephemeral, update=update)
     except discord.NotFound:
         lag = (discord.utils.utcnow() - interaction.created_at).total_seconds()
-        log.warning("interaction came too late to be answered lag_s=%.1f by this machine's clock", lag)
+        log.warning("interaction came too late to be answered", lag_s=round(lag, 1))
         return None
     except discord.HTTPException as error:
         if error.code != ALREADY_ACKNOWLEDGED:  # our own repeat of an answer that had arrived

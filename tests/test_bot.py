@@ -709,7 +709,7 @@ async def test_an_outage_of_discord_at_the_start_is_waited_out(tmp_path: Path) -
         world.discord.fault("GET", r"/applications/\d+/commands", status=503)
         await world.start()
         await world.end_of(await world.veo(FOX))
-        assert "Discord cannot be reached (DiscordServerError)" in world.log
+        assert world.logged("Discord cannot be reached", error="DiscordServerError")
 
 
 async def test_an_outage_of_runflow_past_the_deadline_is_told_and_outlasted(tmp_path: Path) -> None:
@@ -755,7 +755,7 @@ async def test_an_answer_that_is_too_late_starts_nothing(tmp_path: Path) -> None
         await interaction.settled()
         assert interaction.expired
         async with asyncio.timeout(5):
-            while "too late to be answered" not in world.log:  # noqa: ASYNC110 - another process writes it
+            while not world.logged("interaction came too late to be answered"):  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.01)
         assert world.runflow.runs == {}
         assert world.rows("SELECT * FROM run") == []
@@ -800,7 +800,7 @@ async def test_a_busy_channel_does_not_hide_a_post(tmp_path: Path) -> None:
         await world.veo(FOX)
         await world.until("SELECT 1 FROM run WHERE delivery_tries = 1 AND delivery = 'sending'")
         async with asyncio.timeout(10):
-            while "not delivered" not in world.log:  # noqa: ASYNC110 - another process writes it
+            while not world.logged("not delivered"):  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.01)
         address = f"{world.discord.api_url}{posting}"
         headers = {"Authorization": f"Bot {world.discord.token}"}

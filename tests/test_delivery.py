@@ -42,7 +42,7 @@ async def ends(world: Scene, interaction: Interaction) -> str:
 async def tried(world: Scene, run_id: str, times: int) -> None:
     """Wait until the run's message was tried so often, and the last of these tries is over."""
     async with asyncio.timeout(10):
-        while world.log.count(f"not delivered run={run_id}") < times:  # noqa: ASYNC110 - another process writes it
+        while len(world.logged("not delivered", run=run_id)) < times:  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.01)
 
 
@@ -168,7 +168,7 @@ async def test_a_message_in_doubt_is_repeated_only_where_that_cannot_double_it(w
     world.discord.clock.advance(world.discord.switches.nonce_window_s + 1)
     earlier(world, "first_try_at", NONCE_S)
     await world.start()
-    await tried(world, second, world.log.count(f"not delivered run={second}") + 2)  # the gateway has told by then
+    await tried(world, second, len(world.logged("not delivered", run=second)) + 2)  # the gateway has told by then
     assert (len(world.posts()), len(sent(world, world.channel))) == (2, 3)
     assert "Read Message History is missing or not known yet" in world.log
     world.discord.set_permissions(world.channel)

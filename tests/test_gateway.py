@@ -22,7 +22,7 @@ DAY_S = 86_400
 async def ready(world: Scene) -> None:
     """Wait until the bot itself knows of its session."""
     async with asyncio.timeout(WAIT_S):
-        while "ready as" not in world.log:  # noqa: ASYNC110 - told in its log
+        while not world.logged("ready"):  # noqa: ASYNC110 - told in its log
             await asyncio.sleep(0.01)
 
 
@@ -52,7 +52,7 @@ async def test_a_session_that_cannot_be_resumed_is_tried_with_growing_pauses(
             await asyncio.sleep(1.3)
         assert 2 <= len(tries) <= 3
         await world.until_resumed()
-        lines = world.log.count("no connection to Discord's gateway")
+        lines = len(world.logged("no connection to Discord's gateway"))
         assert len(tries) <= lines <= len(tries) + 2
         assert "Traceback" not in world.log
 

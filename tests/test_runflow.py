@@ -991,7 +991,7 @@ async def test_only_false_and_null_let_a_clip_through(
         assert seen.ending == Ending.NSFW
         (line,) = caplog.records
         assert line.levelno == logging.ERROR
-        assert line.getMessage() == (f"{ID} has nsfw_detected {told}, which is not documented: its clip is held back")
+        assert line.msg == {"event": "clip withheld: undocumented nsfw_detected", "provider_id": ID, "value": told}
         with pytest.raises(ClipUnavailable):
             await client.link(ID)
 

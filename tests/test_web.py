@@ -532,8 +532,8 @@ async def test_more_connections_than_are_granted_are_closed_at_once(
             assert (await made.ask("/healthz"))[0] == 200  # the operator's listener has a bound of its own
             await asyncio.gather(*map(gone, silent))
         assert await made.call(run.callback_token) == 202
-    told = [each.getMessage() for each in caplog.records if each.name == "veo.web"]
-    assert told == ["refused: connections beyond the bound: 1"]
+    told = [each.msg for each in caplog.records if each.name == "veo.web"]
+    assert told == [{"event": "requests refused", "counts": {"connections beyond the bound": 1}}]
 
 
 async def test_what_strangers_do_is_a_line_a_minute(
@@ -547,7 +547,7 @@ async def test_what_strangers_do_is_a_line_a_minute(
             assert (await made.raw(b"GET / HTTP/9.9 \xff\r\n\r\n")).startswith(b"HTTP/1.0 400 ")
             assert await made.call(run.callback_token, signature="0" * 64) == 401
         await asyncio.sleep(0.4)
-    told = [each.getMessage() for each in caplog.records if each.name.startswith("veo.web")]
+    told = [str(each.msg) for each in caplog.records if each.name.startswith("veo.web")]
     assert 2 <= len(told) <= 4
     counted = [int(count) for line in told for count in re.findall(r": (\d+)", line)]
     assert sum(counted) == 60

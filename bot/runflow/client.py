@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import hmac
 import json
-import logging
 import os
 import re
 import secrets
@@ -36,8 +35,9 @@ from bot.domain.money import parse_cost
 from bot.domain.records import Accepted, NotSent, Refused, Unclear
 from bot.domain.runs import Ending, Observation, Run, VeoRequest, growing_pause
 from bot.errors import ClipNotKept, ClipTooBig, ClipTooSlow, ClipUnavailable, SettingsError, Unreadable
+from bot.log import get_logger
 
-log = logging.getLogger("veo.runflow")
+log = get_logger("veo.runflow")
 
 MODEL_PATH = "/v1/models/google/veo3.1/runs"
 SUBMIT_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
@@ -127,7 +127,7 @@ class Runflow:
         try:
             status, _, _ = await self._get("/v1/auth/me")
         except Unreadable as error:
-            log.warning("Runflow cannot be reached yet, so the key is not checked: %s", error)
+            log.warning("Runflow cannot be reached yet, so the key is not checked", reason=str(error))
             return
         if status in (401, 403):
             raise SettingsError(
@@ -179,7 +179,7 @@ class Runflow:
         if record is None:
             return None
         if (flag := _odd_flag(record)) is not None:
-            log.error("%s has nsfw_detected %s, which is not documented: its clip is held back", provider_id, flag)
+            log.error("clip withheld: undocumented nsfw_detected", provider_id=provider_id, value=flag)
         return observe(record)
 
     async def find(self, client_ref: str) -> list[Observation]:
@@ -629,7 +629,7 @@ def _cost(value: object) -> int | None:
         return None
     cost_u = parse_cost(str(value))
     if cost_u is None:
-        log.error("Runflow named a cost that is no amount of dollars; it is treated as not named")
+        log.error("Runflow's cost is not an amount of dollars and is ignored")
     return cost_u
 
 
@@ -752,5 +752,5 @@ def unsound_mp4(path: Path) -> str | None:
     except NoFilm as error:
         return str(error)
     if film != MP4:
-        log.warning("Runflow gave no usual MP4: %s", film.remark)
+        log.warning("clip is not a usual MP4", format=film.remark)
     return None

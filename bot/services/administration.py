@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,9 +20,10 @@ from bot.domain.report import Report, make_report, tabled
 from bot.domain.runs import Ending, Run
 from bot.domain.untrusted import as_cell
 from bot.errors import BadAmount, BadRequest, Refusal, StoreDown
+from bot.log import get_logger
 from bot.ports import Archive, Clock, Rulebook
 
-log = logging.getLogger("veo.admin")
+log = get_logger("veo.admin")
 
 DAY_S = 86400.0
 REASON_CHARS_MAX = 300
@@ -59,7 +59,7 @@ class Administration:
         try:
             await self._books.keep_answer(admin.origin, said, now=self._clock.now())
         except StoreDown as error:  # the act is kept, so it is not told as one that is not
-            log.warning("answer not kept origin=%s: %s", admin.origin, error.__cause__)
+            log.warning("answer not kept", origin=admin.origin, error=str(error.__cause__))
         return said
 
     # Limits
@@ -229,7 +229,7 @@ class Administration:
             lambda rules: self._policy.member_level(Spender.of(run), rules, now),
             act,
         )
-        log.info("refunded run=%s amount_u=%d actor=%s", run_id, refunded.refunded_u, admin.actor)
+        log.info("refunded", run=run_id, amount_u=refunded.refunded_u, actor=admin.actor)
         return refunded
 
     async def _run_of(self, admin: Admin, run_id: str) -> Run:
@@ -246,7 +246,7 @@ class Administration:
         released = await self._books.release(run, act, end)
         if released is None:
             raise BadRequest("Something became known of that run at this moment; look at it again.")
-        log.warning("released run=%s state=%s actor=%s", run.run_id, run.state, admin.actor)
+        log.warning("released", run=run.run_id, state=run.state, actor=admin.actor)
         self._look()
         return released
 
@@ -315,7 +315,7 @@ class Administration:
         self, admin: Admin, verb: str, subject: str, detail: str = "", reason: str = "", *, member: str = ""
     ) -> Act:
         """`member`: whose affairs it touches, where the subject does not say so."""
-        log.info("act verb=%r server=%s actor=%s subject=%s", verb, admin.server, admin.actor, subject)
+        log.info("act by an admin", verb=verb, server=admin.server, actor=admin.actor, subject=subject)
         return Act(
             at=self._clock.now(),
             server=admin.server,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,9 +30,10 @@ from bot.domain.records import Act, Admin, Approve, Choice, NewRun, Offer, Offer
 from bot.domain.runs import Run, VeoRequest
 from bot.domain.untrusted import is_blank
 from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, Refusal, TooManyRuns
+from bot.log import get_logger
 from bot.ports import Admissions, Clock
 
-log = logging.getLogger("veo.admission")
+log = get_logger("veo.admission")
 
 CONFIRM_LIFE_S = 600.0  # a price is agreed to within this, or asked for again
 REQUEST_LIFE_S = 86400.0  # admins sleep
@@ -293,7 +293,7 @@ class Admission:
             raise
 
     def _begun(self, run: Run) -> Run:
-        log.info("admitted run=%s member=%s price_u=%d", run.run_id, run.member, run.price_u)
+        log.info("admitted", run=run.run_id, member=run.member, price_u=run.price_u)
         self._look()
         return run
 

@@ -7,7 +7,6 @@ itself would see the repeat. A place that is gone, or closed for long, is replac
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -30,9 +29,10 @@ from bot.errors import (
     TooLarge,
     Unreadable,
 )
+from bot.log import get_logger
 from bot.ports import NONCE_S, Clips, Clock, Front, Provider, Runs
 
-log = logging.getLogger("veo.delivery")
+log = get_logger("veo.delivery")
 
 _TROUBLE = (
     *(PlaceGone, PlaceClosed, PostRefused, HistoryClosed, TooLarge, PostFailed),
@@ -144,7 +144,7 @@ class Deliverer:
             try:
                 await self._provider.fetch(run.provider_id, path)
             except (ClipTooBig, ClipNotKept) as error:
-                log.warning("only a link can be given run=%s: %s", run.run_id, error)
+                log.warning("clip given as a link", run=run.run_id, reason=str(error))
                 return None
         return path if limit_bytes is None or path.stat().st_size <= limit_bytes else None
 
@@ -200,9 +200,9 @@ class Deliverer:
         try:
             posted = await self._found(front, attempt) or await self._post(front, attempt)
         except _TROUBLE as error:
-            log.warning("not delivered run=%s try=%d: %s", run.run_id, begun.delivery_tries, error)
+            log.warning("not delivered", run=run.run_id, attempt=begun.delivery_tries, reason=str(error))
             return await self._advance(attempt, self._after_failure(attempt, error))
-        log.info("delivered run=%s notice=%s message=%s", run.run_id, run.notice, posted.message)
+        log.info("delivered", run=run.run_id, notice=run.notice, message=posted.message)
         end = Delivery.UNDELIVERABLE if posted.lost else Delivery.DELIVERED
         changes = RunChanges(delivery=end, message=posted.message, due_at=self._next_look(begun), tries=0)
         delivered = await self._advance(attempt, changes)
@@ -248,13 +248,13 @@ class Deliverer:
         except ClipUnavailable:
             if not self._tried_for(run, CLIP_GIVE_UP_S):
                 raise
-            log.error("the clip of run=%s cannot be had; its member is told", run.run_id)
+            log.error("clip cannot be had; its member is told", run=run.run_id)
             return _Posted(message=await self._send(front, attempt, None), lost=True)
         if clip is not None:
             try:
                 return _Posted(message=await self._send(front, attempt, clip))
             except TooLarge:
-                log.info("too large to attach run=%s bytes=%d", run.run_id, clip.stat().st_size)
+                log.info("clip too large to attach", run=run.run_id, bytes=clip.stat().st_size)
         return await self._post_link(front, attempt)
 
     async def _post_link(self, front: Front, attempt: _Try) -> _Posted:
@@ -287,17 +287,17 @@ class Deliverer:
         refused = isinstance(error, PostRefused) and not doubtful
         closed_for_long = closed and not doubtful and self._clock.elapsed(run.first_try_at or now) >= CLOSED_S
         if refused and not run.plain:
-            log.warning("posted without the member's words run=%s: %s", run.run_id, error)
+            log.warning("posted again without the member's words", run=run.run_id, reason=str(error))
             return RunChanges(plain=True, delivery=Delivery.PENDING, due_at=now)
         if refused and attempt.uploading and run.uploads < UPLOADS_MAX:
-            log.warning("given as a link run=%s: its place takes no such file", run.run_id)
+            log.warning("clip given as a link: its place takes no such file", run=run.run_id)
             return RunChanges(uploads=UPLOADS_MAX, delivery=Delivery.PENDING, due_at=now)
         if not run.direct and (gone or closed_for_long or refused):
-            log.warning("written to its member run=%s: its place takes no messages", run.run_id)
+            log.warning("sent to the member instead: its place takes no messages", run=run.run_id)
             anew = RunChanges(delivery_tries=0, first_try_at=None, uploads=0)
             return RunChanges(direct=True, delivery=Delivery.PENDING, due_at=now) | anew
         if gone or ((closed or refused) and run.direct) or self._tried_for(run, GIVE_UP_S):
-            log.error("given up run=%s: its message cannot be posted", run.run_id)
+            log.error("given up: its message cannot be posted", run=run.run_id)
             return RunChanges(delivery=Delivery.UNDELIVERABLE, due_at=self._next_look(run))
         longest = growing_pause(self._first_pause_s, run.delivery_tries - 1, PAUSE_MAX_S)
         tried_s = self._clock.elapsed(run.first_try_at or now)  # each start is a try, too, and proves nothing

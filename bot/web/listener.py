@@ -19,8 +19,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from bot.errors import PortError
+from bot.log import get_logger
 
-log = logging.getLogger("veo.web")
+log = get_logger("veo.web")
 
 REQUEST_BYTES_MAX = 64 * 1024
 TOLD_EVERY_S = 60.0
@@ -61,7 +62,7 @@ class Strangers:
     def _tell(self) -> None:
         self._quiet = None
         if self._counts:
-            log.warning("refused: %s", ", ".join(f"{what}: {count}" for what, count in self._counts.items()))
+            log.warning("requests refused", counts=dict(self._counts))
             self._counts.clear()
             self._quiet = asyncio.get_running_loop().call_later(TOLD_EVERY_S, self._tell)
 

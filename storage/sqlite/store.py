@@ -9,7 +9,6 @@ money itself moves in `storage.verbs.books`.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -47,10 +46,11 @@ from bot.domain.runs import (
     VeoRequest,
 )
 from bot.errors import AskLater, OfferGone, require
+from bot.log import get_logger
 from storage.sqlite.writer import Writer
 from storage.verbs import books
 
-log = logging.getLogger("veo.storage")
+log = get_logger("veo.storage")
 
 
 def names_of(text: str) -> tuple[str, ...]:
@@ -623,7 +623,7 @@ def _claim(db: Database, run_id: str, now: float, lease_until: float) -> Run | N
         sql = "UPDATE run SET due_at = :later, in_line = 0, parked_at = :now WHERE run_id = :id AND parked_at IS NULL"
         values = {"later": now + _PARKED_S, "now": now, "id": run_id}
         if db.execute(sql, values).rowcount:
-            log.error("%s; it is parked until a version of this program that can read it is started", error)
+            log.error("run parked until a version that can read it is started", reason=str(error))
         else:
             db.execute("UPDATE run SET due_at = :later, in_line = 0 WHERE run_id = :id", values)
         return None
