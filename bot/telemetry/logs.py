@@ -18,7 +18,7 @@ _MASKED = (
     (re.compile(r"(https?://(?!discord\.com/oauth2/)[^\s?'\"]+)\?[^\s'\"]+"), r"\1?***"),
     (re.compile(r"(/callbacks/runflow/|/media/|/interactions/\d+/|/webhooks/\d+/)[^\s/'\"]+"), r"\1***"),
 )
-_FIRST = ("timestamp", "level", "logger", "event")
+_FIRST = ("timestamp", "level", "logger", "event", "run", "member", "server")
 _MULTILINE = "exception"  # the one field that may have several lines
 
 
