@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Both set up .venv/ by themselves.
-.PHONY: demo test worlds kills format lock clean
+.PHONY: demo test worlds kills format texts lock clean
 python = .venv/bin/python
 
 demo:
@@ -18,7 +18,7 @@ test:
 worlds:
 	@sh setup.sh test
 	$(python) -m tests.worlds --worlds $(or $(N),1000)
-	$(python) -m pytest -n 4 --dist worksteal --hypothesis-profile=new tests/test_hostile.py tests/test_store.py \
+	$(python) -m pytest -n 4 --dist worksteal --hypothesis-profile=new tests/test_hostile_*.py tests/test_store.py \
 		tests/test_money_machine.py::test_any_story_keeps_the_books
 
 kills:
@@ -29,6 +29,12 @@ format:
 	@sh setup.sh test
 	$(python) -m ruff format .
 	$(python) -m ruff check --fix .
+
+# The template from which translators start: run it after a change of bot/texts/messages.py.
+texts:
+	@sh setup.sh test
+	.venv/bin/pybabel -q extract -k plural:1,2 -c _note --no-location --width 110 --project veo-bot \
+		-o bot/texts/veo.pot bot/texts/messages.py
 
 # Needs uv. The files carry hashes and no index addresses.
 lock:

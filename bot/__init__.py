@@ -28,8 +28,8 @@ Where things are:
     services     use cases: admission, administration, the engine that moves runs, their delivery
     ports        what these ask of the world
     domain       pure decisions: runs, money, limits, look-ups, reports
-    settings     every knob
-    environment  how the knobs are written around the process; the only reader of it
+    settings     every setting; settings_docs prints them as documentation
+    environment  reads their values from the environment and `.env`; nothing else does
     errors       every error with the sentence that its reader sees
     log          how the program tells what it does: events with fields
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m bot COMMAND`. Imports lazily, so that help and errors are quick."""
+"""The command line: `python -m bot COMMAND`. Each command imports what it needs, so that help and errors are quick."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from bot.errors import SettingsError, StartError
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence."""
+    """Reports a wrong argument in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it did what it promises, 1 when its check failed, 2 when it could not start."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # first: the kernel keeps it from a container's process 1
+    """Run one command. Returns 0 if it did what it promises, 1 if its check failed, 2 if it could not start."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # first: a container's process 1 ignores it otherwise
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        _refuse_strangers()
+        _check_packages()
         if words[:1] in (["demo"], ["sandbox"]):
             return _sandbox(words)
         return _command(_parser().parse_args(words))
@@ -35,26 +35,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 0 if words[:1] == ["run"] else 130  # a bot that was stopped before it had begun has stopped well
+        return 0 if words[:1] == ["run"] else 130  # a bot that is stopped while it starts has stopped as it should
 
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m bot", description="A Discord bot for Google Veo 3.1 on Runflow")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
-    commands.add_parser("run", help="the bot itself, configured by the environment or .env")
-    commands.add_parser("demo", help="the bot with a sandbox Discord and a sandbox Runflow: no token, no money")
-    commands.add_parser("sandbox", help="one emulator alone, for other clients to connect to")
-    settings = commands.add_parser("settings", help="every setting with its default, unit and meaning")
-    settings.add_argument("--env-example", action="store_true", help="as the text of .env.example")
-    ledger = commands.add_parser("ledger", help="the books")
+    commands.add_parser("run", help="run the bot, with settings from the environment or .env")
+    commands.add_parser("demo", help="run the bot with a sandbox Discord and a sandbox Runflow: no token, no money")
+    commands.add_parser("sandbox", help="run one sandbox alone, for other clients")
+    settings = commands.add_parser("settings", help="list every setting with its default, unit and meaning")
+    settings.add_argument("--env-example", action="store_true", help="print the text of .env.example")
+    ledger = commands.add_parser("ledger", help="check or export the books")
     tasks = ledger.add_subparsers(dest="task", required=True, parser_class=Parser, metavar="TASK")
-    tasks.add_parser("check", help="prove that the books balance, also beside the running bot")
-    export = tasks.add_parser("export", help="write every ledger entry, also beside the running bot")
-    export.add_argument("--from", dest="first", type=_day, metavar="DATE", help="the first day (UTC), as 2026-11-22")
-    export.add_argument("--to", dest="last", type=_day, metavar="DATE", help="the last day (UTC), included")
+    tasks.add_parser("check", help="prove that the books balance; works while the bot runs")
+    export = tasks.add_parser("export", help="write every ledger entry; works while the bot runs")
+    export.add_argument("--from", dest="first", type=_day, metavar="DATE", help="first day (UTC), such as 2026-11-22")
+    export.add_argument("--to", dest="last", type=_day, metavar="DATE", help="last day (UTC), included")
     export.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="default: csv")
-    backup = commands.add_parser("backup", help="copy the database, also while the bot runs")
-    backup.add_argument("file", type=Path, metavar="FILE", help="the new file; it holds tokens: keep it to yourself")
+    backup = commands.add_parser("backup", help="copy the database; works while the bot runs")
+    backup.add_argument(
+        "file", type=Path, metavar="FILE", help="new file for the copy; keep it private, it holds tokens"
+    )
     return parser
 
 
@@ -75,24 +77,24 @@ def _run() -> int:
 
     from bot import app, settings  # noqa: PLC0415 - the same
 
-    os.umask(0o077)  # database, clips, and the folders that are made for them: for their owner alone
+    os.umask(0o077)  # the database, clips and their folders are for their owner alone
     asyncio.run(app.run(settings.load_settings()))
     return 0
 
 
 def _sandbox(words: Sequence[str]) -> int:
-    """The sandbox reads its own arguments: it shares no code with the bot."""
+    """The sandbox parses its own arguments, because it shares no code with the bot."""
     if importlib.util.find_spec("sandbox") is None:
-        raise SettingsError("This installation has no sandbox; demo and sandbox need the source checkout.")
+        raise SettingsError("This installation has no sandbox; run demo and sandbox from a checkout of the source.")
     from sandbox import demo  # noqa: PLC0415 - absent from the image
 
     return demo.main(words)
 
 
 def _settings(*, env_example: bool) -> int:
-    from bot import settings  # noqa: PLC0415 - see _run
+    from bot import settings_docs  # noqa: PLC0415 - see _run
 
-    print(settings.env_example() if env_example else settings.settings_table(), end="")
+    print(settings_docs.env_example() if env_example else settings_docs.settings_table(), end="")
     return 0
 
 
@@ -122,13 +124,13 @@ def _export_ledger(options: argparse.Namespace) -> int:
     from storage import export_entries  # noqa: PLC0415 - see _run
 
     try:
-        # Whatever the terminal speaks: what is kept of an export is UTF-8, its lines as they were written.
+        # An export is UTF-8 with its own line ends, whatever the encoding of the terminal.
         with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as out:
             export_entries(settings.database_url(), out, options.format, first=options.first, last=options.last)
     except BrokenPipeError:
-        pass  # whoever reads has read enough
+        pass  # the reader has seen enough
     except OSError as error:
-        raise StartError(f"The export is not complete: it cannot be written ({error}).") from error
+        raise StartError(f"The export is incomplete because it cannot be written ({error}).") from error
     return 0
 
 
@@ -137,28 +139,28 @@ def _back_up(file: Path) -> int:
     from storage import back_up  # noqa: PLC0415 - see _run
 
     url = settings.database_url()
-    print(f"The database is copied to {file}: {back_up(url, file):,} bytes, all of them checked.")
+    print(f"Copied the database to {file}: {back_up(url, file):,} bytes, all checked.")
     return 0
 
 
 def _day(text: str) -> date:
-    """A day as 2026-11-22, and in no other of the ways in which dates are written."""
+    """A day such as 2026-11-22; no other form of a date is accepted."""
     try:
         day = date.fromisoformat(text)
     except ValueError:
         day = None
     if day is None or day.isoformat() != text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date; write it like 2026-11-22")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2026-11-22")
     return day
 
 
-def _refuse_strangers() -> None:
-    """`bot`, `cogs` and `storage` are common names: make sure that ours are the ones in use."""
+def _check_packages() -> None:
+    """Make sure that `cogs` and `storage` are ours: other packages have these names too. Raises SettingsError."""
     here = Path(__file__).resolve().parent.parent
     for name in ("cogs", "storage"):
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None or Path(spec.origin).resolve().parent.parent != here:
-            raise SettingsError(f"The package {name} is not the one beside bot/; run this from {here}.")
+            raise SettingsError(f"Python finds another package {name} than the one beside bot/; run this from {here}.")
 
 
 if __name__ == "__main__":

@@ -26,13 +26,15 @@ from bot.runflow.client import Runflow
 from bot.services import Terms, compose
 from bot.services.engine import Engine
 from bot.services.pace import Limits
-from bot.settings import Settings, remarks
+from bot.settings import Settings, environment_warnings
 from bot.telemetry.logs import start_logging
 from bot.telemetry.metrics import Metrics
+from bot.texts import Languages
 from bot.web.listener import Bounds
 from bot.web.operator import OperatorServer, Readiness
 from bot.web.public import WebServer
 from cogs import client as discord_front
+from cogs.context import Speaker
 from cogs.front import DiscordFront
 from storage import Archive, open_store
 
@@ -68,7 +70,8 @@ async def _serve(settings: Settings, stack: AsyncExitStack) -> None:
     """Start in this order and serve; the stack takes everything down again in the opposite order."""
     clock = SystemClock()
     kept = await _open(settings, clock, stack)
-    outside = await _connect(settings, stack)
+    speaker = Speaker(Languages())
+    outside = await _connect(settings, speaker, stack)
     services = compose(
         terms=_terms(settings),
         store=kept.store,
@@ -83,11 +86,13 @@ async def _serve(settings: Settings, stack: AsyncExitStack) -> None:
     await discord_front.log_in(outside.client, settings.discord_token.get_secret_value())
     _warn(settings)  # only now: what keeps the bot from starting should be the only thing that is said
     await services.engine.recover()
-    front = DiscordFront(outside.client)
+    front = DiscordFront(outside.client, speaker)
     await supervise(
         engine=services.engine.run(front),
         sweep=_sweep(kept.media),
-        gateway=discord_front.serve(outside.client, services=services, front=front, servers=settings.discord_servers),
+        gateway=discord_front.serve(
+            outside.client, services=services, front=front, speaker=speaker, servers=settings.discord_servers
+        ),
     )
 
 
@@ -125,7 +130,7 @@ class _Outside:
     client: discord_front.VeoClient
 
 
-async def _connect(settings: Settings, stack: AsyncExitStack) -> _Outside:
+async def _connect(settings: Settings, speaker: Speaker, stack: AsyncExitStack) -> _Outside:
     """Make the clients for Runflow and Discord. Neither is asked anything yet."""
     provider = await stack.enter_async_context(
         connect_runflow(
@@ -141,6 +146,7 @@ async def _connect(settings: Settings, stack: AsyncExitStack) -> _Outside:
             settings.discord_api_url,
             settings.discord_gateway_url,
             proxy=proxy_for(settings.discord_api_url or DISCORD_URL),
+            speaker=speaker,
         )
     )
     return _Outside(provider=provider, client=client)
@@ -153,7 +159,7 @@ async def _listen(settings: Settings, kept: _Kept, outside: _Outside, engine: En
         gateway=outside.client.hears_discord,
         checks={
             "database": partial(_can_write, kept.store),
-            "media": partial(asyncio.to_thread, kept.media.takes_clips),
+            "media": partial(asyncio.to_thread, kept.media.has_room),
         },
     )
     operator = OperatorServer(ready=ready, metrics=Metrics(kept.store.figures), bounds=bounds)
@@ -187,8 +193,8 @@ async def supervise(**loops: Coroutine[Any, Any, None]) -> None:
 
 
 def _warn(settings: Settings) -> None:
-    for remark in remarks():
-        log.warning(remark)
+    for warning in environment_warnings():
+        log.warning(warning)
     if settings.public_url is not None and not settings.runflow_callback_secrets:
         log.warning("RUNFLOW_CALLBACK_SECRETS is empty: who knows the address of a callback can send one")
     if settings.quota_guild_usd is None and settings.quota_total_usd is None:

@@ -1,7 +1,7 @@
-"""What is written around the process: settings in its environment, in `.env` and in its image, and its proxies.
+"""Reads settings and proxies from the environment, from `.env` and from what the image sets.
 
-People, Docker, Kubernetes and platforms write it in ways of their own. What is clearly meant is understood; the rest is
-told by its name, and never by its value, which may be a secret.
+People, Docker, Kubernetes and hosting platforms write them differently. What is clear is accepted. The rest gives a
+warning with the name, never with the value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -21,62 +21,75 @@ from dotenv.parser import parse_stream
 
 from bot.errors import SettingsError
 
-IMAGE = "IMAGE_"  # an image sets IMAGE_NAME for NAME, because an empty NAME from outside would override it
-# A name that begins so is ours or a mistake; WEB_, RUN_, PUBLIC_ and DATABASE_ also begin names of platforms.
-_OURS = ("QUOTA_", "PRICE_", "RUNFLOW_", "DISCORD_", "RUNS_", "POLL_", "CLIP_", "MEDIA_", "OPERATOR_", "PROMPT_")
-_NEAR, _NEAR_OURS = 0.8, 0.5  # as `difflib` counts likeness, from 0 to 1
+IMAGE = "IMAGE_"  # the image sets IMAGE_NAME as a default for NAME; an empty NAME from outside would hide a plain one
+# A name with one of these prefixes is a setting or a mistake. Platforms also use WEB_, RUN_, PUBLIC_ and DATABASE_.
+_OUR_PREFIXES = (
+    "QUOTA_",
+    "PRICE_",
+    "RUNFLOW_",
+    "DISCORD_",
+    "RUNS_",
+    "POLL_",
+    "CLIP_",
+    "MEDIA_",
+    "OPERATOR_",
+    "PROMPT_",
+)
+_SIMILARITY_MIN, _SIMILARITY_MIN_OURS = 0.8, 0.5  # by `difflib`, from 0 to 1
 _QUOTED = re.compile(r"""(["'])(.*?)\1(?:\s+#.*)?""", re.DOTALL)
 _COMMENT = re.compile(r"\s+#.*", re.DOTALL)  # as in `.env`
-# What Kubernetes sets for each Service (kubernetes.io, Service, Discovering services).
+# Variables that Kubernetes sets for each Service (kubernetes.io, Service, Discovering services).
 _SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
 _SERVICE_NAME = re.compile(r"_SERVICE_(?:HOST|PORT)(?:_|$)|_PORT_\d+_(?:TCP|UDP|SCTP)(?:_|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What was found: the settings by name, none of them empty, and sentences about what an operator should know."""
+class Environment:
+    """The values of the settings by name, none of them empty, and warnings for the operator."""
 
     values: Mapping[str, str]
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
-def read(names: Collection[str], environment: Mapping[str, str], file: Path) -> Surroundings:
-    """Find these settings: in the environment, else in the file, else as the image has them; empty is not there.
+def read(names: Collection[str], environment: Mapping[str, str], file: Path) -> Environment:
+    """Find these settings: in the environment, else in the file, else as the image sets them. An empty value is none.
 
-    Raises SettingsError where a line of the file cannot be read, OSError and UnicodeDecodeError where all of it cannot.
+    Raises SettingsError if a line of the file cannot be read, OSError or UnicodeDecodeError if the file cannot.
     """
-    outside = {name.upper(): value for name, value in environment.items()}
-    plain = {name: _plain(value) for name, value in outside.items() if name.removeprefix(IMAGE) in names}
-    services = [name for name in names if _SERVICE_ADDRESS.match(plain.get(name, ""))]
-    plain |= dict.fromkeys(services, "")
-    inside = {name.upper(): value for name, value in _lines(file)}
-    values = {name: plain.get(name) or inside.get(name) or plain.get(f"{IMAGE}{name}") for name in names}
-    return Surroundings(
+    variables = {name.upper(): value for name, value in environment.items()}
+    unquoted = {name: _unquote(value) for name, value in variables.items() if name.removeprefix(IMAGE) in names}
+    from_kubernetes = [name for name in names if _SERVICE_ADDRESS.match(unquoted.get(name, ""))]
+    unquoted |= dict.fromkeys(from_kubernetes, "")
+    in_file = {name.upper(): value for name, value in _lines(file)}
+    values = {name: unquoted.get(name) or in_file.get(name) or unquoted.get(f"{IMAGE}{name}") for name in names}
+    return Environment(
         values={name: value for name, value in values.items() if value},
-        remarks=(*_exposed(file), *map(_of_kubernetes, services), *_strangers(names, inside | outside)),
+        warnings=(
+            *_warn_of_mode(file),
+            *map(_kubernetes_warning, from_kubernetes),
+            *_warn_of_misspelt(names, in_file | variables),
+        ),
     )
 
 
 def _lines(file: Path) -> Iterator[tuple[str, str]]:
-    """Names and values, each as it is: what looks like a reference to another is none."""
+    """Names and values as they are written: `${NAME}` is not replaced."""
     if not file.is_file():
         return
     for binding in parse_stream(io.StringIO(file.read_text(encoding="utf-8-sig"))):
         if binding.error:
             line = binding.original.line
             raise SettingsError(
-                f"Line {line} of {file} cannot be read: write NAME=VALUE, and a comment behind #; "
-                "what is not read there might be a limit."
+                f"Line {line} of {file} cannot be read, and it might set a limit; write NAME=VALUE, comments after #."
             )
         if binding.key is not None:
             yield binding.key, binding.value or ""
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy that HTTPS_PROXY and the like name for an address.
+    """The proxy that HTTPS_PROXY and the like name for an address; None if NO_PROXY excludes it, and for this machine.
 
-    None for what NO_PROXY names, and for this machine itself.
-    Raises SettingsError where it is none that we can use.
+    Raises SettingsError if the bot cannot use the proxy.
     """
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme, "").strip()
@@ -86,12 +99,11 @@ def proxy_for(url: str) -> str | None:
     try:
         target = urlsplit(named)
         usable = target.scheme in ("http", "https") and target.hostname and target.port != 0
-    except ValueError:  # a port that is none
+    except ValueError:  # an invalid port
         usable = False
     if not usable:
         raise SettingsError(
-            f"{parts.scheme.upper()}_PROXY is wrong: it must be the address of an HTTP proxy "
-            "such as http://proxy.example:3128."
+            f"{parts.scheme.upper()}_PROXY must be the address of an HTTP proxy such as http://proxy.example:3128."
         )
     return named
 
@@ -103,33 +115,33 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _plain(text: str) -> str:
-    """A value without the quotes and the comment that `docker --env-file` takes for a part of it."""
+def _unquote(text: str) -> str:
+    """A value without quotes and comment: `docker --env-file` passes both on as a part of it."""
     if quoted := _QUOTED.fullmatch(text.strip()):
         return quoted[2].strip()
     return _COMMENT.sub("", text).strip()
 
 
-def _exposed(file: Path) -> Iterator[str]:
+def _warn_of_mode(file: Path) -> Iterator[str]:
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
     except OSError:
         return
     if mode & (stat.S_IRGRP | stat.S_IROTH):
-        yield f"{file} holds secrets and can be read by others (mode {mode:03o}); chmod 600 {file}"
+        yield f"{file} holds secrets and others can read it (mode {mode:03o}); run chmod 600 {file}"
 
 
-def _of_kubernetes(name: str) -> str:
+def _kubernetes_warning(name: str) -> str:
     service = name.removesuffix("_PORT").replace("_", "-").lower()
     return f"{name} is ignored: Kubernetes set it for the Service {service}; set enableServiceLinks: false"
 
 
-def _strangers(names: Collection[str], found: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each name that looks like a setting and is none."""
+def _warn_of_misspelt(names: Collection[str], found: Mapping[str, str]) -> Iterator[str]:
+    """Warn of each name that looks like a setting and is none."""
     for name, value in sorted(found.items()):
         if name.removeprefix(IMAGE) in names or _SERVICE_NAME.search(name) or _SERVICE_ADDRESS.match(value):
             continue
-        ours = name.startswith(_OURS)
-        near = difflib.get_close_matches(name, names, 1, _NEAR_OURS if ours else _NEAR)
-        if near or ours:
-            yield f"{name} is no setting and has no effect" + "".join(f"; did you mean {each}?" for each in near)
+        ours = name.startswith(_OUR_PREFIXES)
+        similar = difflib.get_close_matches(name, names, 1, _SIMILARITY_MIN_OURS if ours else _SIMILARITY_MIN)
+        if similar or ours:
+            yield f"{name} is not a setting and has no effect" + "".join(f"; did you mean {each}?" for each in similar)

@@ -1,4 +1,4 @@
-"""Every error that a person may meet, each carrying the one sentence that its reader sees.
+"""Every error, as a code with its figures; `bot.texts` has the words for those that people read.
 
     VeoError
     ├── InvariantError        nobody: a fault of this program was about to be booked; nothing was written
@@ -6,38 +6,48 @@
     │   ├── SettingsError     a setting or an argument is wrong
     │   ├── DatabaseError     the database cannot be opened, or is not ours to use
     │   ├── MediaError        the folder for clips cannot be used
-    │   └── PortError         the web server's address is taken
-    └── Refusal               a member: the wish was not carried out, and nothing was charged
+    │   └── PortError         an address to listen on is taken
+    └── Refusal               a member or an admin: what they asked for was not done, and nothing was charged
         ├── BadRequest        the options cannot be used as they are
-        │   └── BadAmount     a text is no amount of dollars, or could be two
+        │   └── BadAmount     a text is not an amount of dollars, or could be two
         ├── NotAllowed        paused, blocked, or not among those who may
-        ├── OfferGone         a question that was answered already, or too late, or by somebody else
+        ├── OfferGone         a question that was answered already, has expired, or was put to somebody else
         ├── AskLater          the admins have just said no
         ├── OverQuota         the price does not fit into what is left
-        ├── TooManyRuns       too many of the member's runs are under way
-        └── StoreDown         the books cannot be reached, so nothing is sold
+        ├── TooManyRuns       too many videos are in the works
+        └── StoreDown         the database cannot be reached, so nothing is sold
 
-Sentences say what is wrong, what was expected and what to do next. They never contain a secret.
+No fact of an error is ever a secret.
 """
 
 from __future__ import annotations
 
+from bot.facts import Fact, Moment, Text
+
 
 class VeoError(Exception):
-    """The base of all: `str(error)` is the sentence for its reader."""
+    """The base of all: `text` says what is wrong, what was expected and what to do next, once it is put into words."""
+
+    def __init__(self, code: str, /, **facts: Fact) -> None:
+        self.text = Text(code, facts)
+        super().__init__(code, facts)
+
+    def __str__(self) -> str:
+        """For logs: the code and its figures."""
+        return " ".join([self.text.key, *(f"{name}={fact}" for name, fact in self.text.facts.items())])
 
 
-class InvariantError(VeoError, AssertionError):
+class InvariantError(AssertionError):
     """What the books never take: a move that is not allowed, a hold that is resolved twice. Also under `python -O`."""
 
 
 def require(holds: object, otherwise: str) -> None:
-    """Raise InvariantError with that sentence unless it holds; unlike `assert`, whatever Python is told."""
+    """Raise InvariantError with that remark unless it holds; unlike `assert`, whatever Python is told."""
     if not holds:
         raise InvariantError(otherwise)
 
 
-class StartError(VeoError):
+class StartError(Exception):
     """The program cannot start as configured."""
 
 
@@ -58,7 +68,7 @@ class PortError(StartError):
 
 
 class Refusal(VeoError):
-    """What a member asked for was not done; nothing was bought, held or charged."""
+    """What somebody asked for was not done; nothing was bought, held or charged."""
 
 
 class BadRequest(Refusal):
@@ -66,23 +76,23 @@ class BadRequest(Refusal):
 
 
 class BadAmount(BadRequest):
-    """A text is no amount of dollars, or could be read as two."""
+    """A text is not an amount of dollars, or could be read as two."""
 
 
 class NotAllowed(Refusal):
-    """Whoever rules here does not let this member do this, here or now."""
+    """Those who rule here do not let this member do this, here or now."""
 
 
 class OfferGone(Refusal):
-    """A question that was answered already, came too late, or was put to somebody else."""
+    """A question that was answered already, has expired, or was put to somebody else."""
 
 
 class AskLater(Refusal):
-    """The admins denied a request of this member's a while ago; the front says until when none is taken."""
+    """The admins denied a request of this member's a while ago."""
 
     def __init__(self, until: float) -> None:
         self.until = until  # unix seconds
-        super().__init__("An admin has denied your last request. Nothing was charged.")
+        super().__init__("request.denied_recently", until=Moment(until))
 
 
 class OverQuota(Refusal):
@@ -90,14 +100,14 @@ class OverQuota(Refusal):
 
 
 class TooManyRuns(Refusal):
-    """The member has as many runs under way as the limit allows."""
+    """As many videos are in the works as a limit allows."""
 
 
 class StoreDown(Refusal):
     """The database does not take the booking right now."""
 
     def __init__(self) -> None:
-        super().__init__("The bot cannot reach its books right now, so nothing was started. Try again soon.")
+        super().__init__("store.down")
 
 
 # What a call to the outside came to; the engine decides what follows, and no person reads it.

@@ -1,7 +1,7 @@
-"""The shelf of clips on disk: where one lies, the signed and expiring link to it, and when it is thrown away.
+"""Clip files on disk and signed links to them.
 
-A link names its run and its last second and is signed with the installation's own key, so that nothing
-about it has to be stored and none can be guessed or prolonged.
+A link holds its clip's name and its expiry and is signed with the installation's own key, so links need no storage, and
+nobody can guess one or extend its life.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from bot.domain.films import MP4, Film, NoFilm, film_of
 from bot.domain.records import Link
+from bot.domain.video_files import MP4, NotAVideo, VideoFormat, detect_format
 from bot.errors import MediaError, require
 from bot.log import get_logger
 
 log = get_logger("veo.media")
 
 PRIVATE = 0o700
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 PROBE_BYTES = 64 * 1024
-ROOM_BYTES = 32 * 1024 * 1024  # more than a clip of eight seconds usually takes
+FREE_BYTES_MIN = 32 * 1024 * 1024  # more than a clip of eight seconds usually takes
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 _CLIP_NAME = re.compile(r"veo-([a-z2-7]+)\.mp4")
-_SWEPT = re.compile(rf"{_CLIP_NAME.pattern}(\.[0-9a-f]+\.part)?")  # nothing else in the folder is ours to remove
+_CLIP_OR_PART = re.compile(rf"{_CLIP_NAME.pattern}(\.[0-9a-f]+\.part)?")  # other files in the folder are not ours
 
 
-def film_on(path: Path) -> Film:
-    """What sort of film a clip on the shelf is; it was looked at when it came, so what is none by now is an MP4."""
+def format_of(path: Path) -> VideoFormat:
+    """The format of a clip on disk. It was checked when it was downloaded, so one that cannot be read counts as MP4."""
     try:
         with path.open("rb") as file:
-            return film_of(file)
-    except (NoFilm, OSError):
+            return detect_format(file)
+    except (NotAVideo, OSError):
         return MP4
 
 
 class Media:
-    """Clips in one folder. `public_url` None: no links of our own can be given."""
+    """Clips in one folder, each kept for `keep_s` seconds. Without a `public_url` there are no links to them."""
 
     def __init__(
         self, folder: Path, *, key: bytes, keep_s: float, public_url: str | None, now: Callable[[], float]
@@ -57,41 +57,41 @@ class Media:
         self._now = now
 
     def prepare(self) -> None:
-        """Make the folder, for its owner alone. Raises MediaError where no clip can be kept in it.
+        """Create the folder, for its owner alone. Raises MediaError if it cannot hold clips.
 
-        A disk that is full is no reason: what was paid for can still be given as a link.
+        A full disk does not raise: members can still get a link from Runflow to what they paid for.
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
             if stat.S_IMODE(self._folder.stat().st_mode) & ~PRIVATE:
-                with suppress(PermissionError):  # somebody else's, who lets us in
+                with suppress(PermissionError):  # the folder is another user's, and shared with us
                     self._folder.chmod(PRIVATE)
-            self._try_to_keep(0)
+            self._write_probe(0)
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in _DISK_FULL:
                 log.error(
                     "MEDIA_DIR is full; until it has room, members get links from Runflow", folder=str(self._folder)
                 )
                 return
             raise MediaError(
                 f"MEDIA_DIR {self._folder} cannot be used ({error.strerror}); "
-                "name a folder in which the bot may make files, on a disk with room for clips."
+                "set it to a folder that the bot can write to, on a disk with room for clips."
             ) from error
 
     def path(self, file_name: str) -> Path:
-        """Where the clip of that name lies, or is to lie."""
-        require(_CLIP_NAME.fullmatch(file_name), f"{file_name!r} is no clip's name")
+        """Where the clip of this name is, or will be."""
+        require(_CLIP_NAME.fullmatch(file_name), f"{file_name!r} is not the name of a clip")
         return self._folder / file_name
 
     def holds(self, file_name: str) -> bool:
-        """Whether the clip lies there and can be read."""
+        """Whether the clip is on disk and can be read."""
         path = self.path(file_name)
-        return os.access(path, os.R_OK) and path.is_file()  # the second may raise where the first is false
+        return os.access(path, os.R_OK) and path.is_file()  # is_file may raise where access is denied
 
     def link(self, file_name: str) -> Link | None:
-        """A fresh link to a clip on the shelf, which is kept as long as the link lives.
+        """A new link to a clip on disk. The clip is kept until the link expires.
 
-        None without an address of ours, and where the disk does not let us keep it so long.
+        None without a public address, and if the disk does not let us keep the clip.
         """
         if self._public_url is None:
             return None
@@ -104,10 +104,10 @@ class Media:
             return None
         token = self._sign(file_name, expires_at)
         url = f"{self._public_url}/media/{token}/{file_name}"
-        return Link(url=url, expires_at=expires_at, film=film_on(path))
+        return Link(url=url, expires_at=expires_at, video_format=format_of(path))
 
     def find(self, token: str, file_name: str) -> Path | None:
-        """The clip that an unexpired link of ours names; None for anything else."""
+        """The clip that one of our links leads to; None if the link is not ours, has expired, or its clip is gone."""
         if not _TOKEN.fullmatch(token) or not _CLIP_NAME.fullmatch(file_name):
             return None
         (expires_at,) = struct.unpack(">Q", base64.urlsafe_b64decode(token)[:8])
@@ -116,22 +116,22 @@ class Media:
         return self.path(file_name) if expires_at > self._now() and self.holds(file_name) else None
 
     def discard(self, file_name: str) -> None:
-        """Throw one clip away; what the disk does not let go of now is swept up later."""
+        """Delete one clip. If the disk refuses, a later sweep deletes it."""
         try:
             self.path(file_name).unlink(missing_ok=True)
         except OSError as error:
             log.warning("clip not deleted for now", error=error.strerror)
 
-    def takes_clips(self) -> bool:
-        """Whether a clip could be kept now: the folder can be written, and its disk has room for one."""
+    def has_room(self) -> bool:
+        """Whether a clip could be stored now: the folder can be written to, and its disk has room for one."""
         try:
-            self._try_to_keep(PROBE_BYTES)
-            return shutil.disk_usage(self._folder).free >= ROOM_BYTES
+            self._write_probe(PROBE_BYTES)
+            return shutil.disk_usage(self._folder).free >= FREE_BYTES_MIN
         except OSError:
             return False
 
-    def _try_to_keep(self, size: int) -> None:
-        """Write so many bytes as a clip would be, and throw them away. Raises OSError."""
+    def _write_probe(self, size: int) -> None:
+        """Write this many bytes to a file in the folder and delete it. Raises OSError."""
         probe = self._folder / "veo-probe.part"
         try:
             with probe.open("wb") as file:
@@ -141,11 +141,11 @@ class Media:
                 probe.unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Throw away what has lain longer than it is kept, half-finished downloads included."""
+        """Delete clips and unfinished downloads that are older than they are kept."""
         for path in self._folder.glob("veo-*"):
-            if not _SWEPT.fullmatch(path.name):
+            if not _CLIP_OR_PART.fullmatch(path.name):
                 continue
-            with suppress(OSError):  # delivered and thrown away meanwhile, or not ours to remove
+            with suppress(OSError):  # just delivered and deleted, or not ours to delete
                 if path.stat().st_mtime + self._keep_s < self._now():
                     path.unlink()
 

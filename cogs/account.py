@@ -1,4 +1,4 @@
-"""`/veo-quota`, `/veo-history`, `/veo-show`: where a member stands, what was made, and posting it again."""
+"""`/veo-quota`, `/veo-history`, `/veo-show`: what a member has left, what was made, and posting it again."""
 
 from __future__ import annotations
 
@@ -11,90 +11,101 @@ from discord.ext import commands
 
 from bot.domain.runs import Ending, Run
 from bot.errors import ClipUnavailable, Refusal, Unreadable
-from bot.media import film_on
+from bot.facts import Moment, Quote, Text, text
+from bot.media import format_of
 from bot.services.admission import Admission
 from bot.services.delivery import Deliverer
-from cogs import words
+from bot.texts import Words
+from bot.views import View
+from bot.views.runs import PROMPT_CHARS, dotted, format_lines, history, link_lines, quota
+from bot.views.runs import options as options_text
+from cogs import render
+from cogs.context import Speaker, acknowledge, check_permissions, spender_of
+from cogs.describe import description, options
 from cogs.front import DiscordFront, is_too_large
+from cogs.ids import name_of
 from cogs.servers import Servers
-from cogs.veo import acknowledge, check_permissions, spender_of
 
 QUOTA_RUNS = 5
 HISTORY_RUNS = 15
 SEARCHED_RUNS = 100
 SHOWS, SHOWS_PER_S = 2, 30.0  # so many videos may one member post again in that time
-EMBED_CHARS_MAX = 4096  # Discord docs, Message, Embed Limits
 
 
 class Account(commands.Cog):
     """What concerns one member: each sees their own only."""
 
-    def __init__(self, admission: Admission, deliverer: Deliverer, servers: Servers, front: DiscordFront) -> None:
+    def __init__(
+        self, admission: Admission, deliverer: Deliverer, servers: Servers, front: DiscordFront, speaker: Speaker
+    ) -> None:
         self._admission = admission
         self._deliverer = deliverer
         self._servers = servers
         self._front = front
+        self._speaker = speaker
         self._cooldown = commands.CooldownMapping[discord.Interaction].from_cooldown(
             SHOWS, SHOWS_PER_S, lambda interaction: interaction.user.id
         )
 
-    @app_commands.command(name="veo-quota", description="What you have used, what is held, what is left, and the reset")
+    @app_commands.command(name="veo-quota", description=description("veo-quota"))
     @app_commands.guild_only()
     @app_commands.allowed_installs(guilds=True, users=False)
     async def quota(self, interaction: discord.Interaction) -> None:
         if await acknowledge(interaction, ephemeral=True) is None:
             return
-        who = spender_of(interaction)
+        words, who = self._speaker.reader(interaction), spender_of(interaction)
         try:
             await self._servers.check(interaction)
             standings = await self._admission.standings(who)
-            shown = words.quota(standings, await self._admission.latest(who.member, QUOTA_RUNS))
+            view = quota(standings, await self._admission.latest(who.member, QUOTA_RUNS))
         except Refusal as refusal:
-            shown = str(refusal)
-        await interaction.edit_original_response(content=words.cut(shown, words.MESSAGE_CHARS_MAX)[0])
+            view = View(lines=(refusal.text,))
+        shown = render.cut(render.content(view, words), render.MESSAGE_CHARS_MAX, words)[0]
+        await interaction.edit_original_response(content=shown)
 
-    @app_commands.command(name="veo-history", description="Your latest videos and what each cost")
+    @app_commands.command(name="veo-history", description=description("veo-history"))
     @app_commands.guild_only()
     @app_commands.allowed_installs(guilds=True, users=False)
     async def history(self, interaction: discord.Interaction) -> None:
         if await acknowledge(interaction, ephemeral=True) is None:
             return
+        words = self._speaker.reader(interaction)
         try:
             await self._servers.check(interaction)
         except Refusal as refusal:
-            await interaction.edit_original_response(content=str(refusal))
+            await interaction.edit_original_response(content=words.say(refusal.text))
             return
-        runs = await self._admission.latest(f"discord:{interaction.user.id}", HISTORY_RUNS)
-        embed = discord.Embed(title="Your latest videos", description=words.history(runs, EMBED_CHARS_MAX))
-        await interaction.edit_original_response(embed=embed)
+        runs = await self._admission.latest(name_of(interaction.user.id), HISTORY_RUNS)
+        await interaction.edit_original_response(embed=render.embed(history(runs), words))
 
-    @app_commands.command(name="veo-show", description="Post one of your finished videos again, with a fresh link")
-    @app_commands.describe(run="The run's id, as in /veo-history; without it your latest video")
+    @app_commands.command(name="veo-show", description=description("veo-show"))
+    @options("veo-show", "run")
     @app_commands.guild_only()
     @app_commands.allowed_installs(guilds=True, users=False)
     async def show(self, interaction: discord.Interaction, run: app_commands.Range[str, 1, 100] | None = None) -> None:
         """Answered to the caller alone; only what succeeds is posted."""
         if await acknowledge(interaction, ephemeral=True) is None:
             return
+        words = self._speaker.reader(interaction)
         try:
             await self._check_place(interaction)
-            found = await self._wanted(f"discord:{interaction.user.id}", run)
+            found = await self._wanted(name_of(interaction.user.id), run)
             self._cool_down(interaction)
-            said = "Posted."
-            if not await self._admission.is_first(f"discord:{interaction.id}", said):
+            answer = text("show.posted")
+            if not await self._admission.is_first(name_of(interaction.id), answer.key):
                 return  # Discord told of it twice, and the first is on its way
             # What is sent first after the answer would be shown in its place, to the caller alone: so this is.
-            await interaction.edit_original_response(content="On its way into the channel.")
+            await interaction.edit_original_response(content=words.say(text("show.soon")))
             await self._show(interaction, found)
         except Refusal as refusal:
-            said = words.plain(refusal)
+            answer = refusal.text
         except FileNotFoundError:
-            said = "That video's file was just cleared away here. Try again."
+            answer = text("show.cleared")
         except Unreadable:
-            said = "Runflow cannot be read right now. Try again later."
+            answer = text("show.unreadable")
         except ClipUnavailable:
-            said = "That video cannot be fetched: it is in no message here, and Runflow does not give it out."
-        await interaction.edit_original_response(content=said)
+            answer = text("show.gone")
+        await interaction.edit_original_response(content=words.say(answer))
 
     async def _check_place(self, interaction: discord.Interaction) -> None:
         """Raise a Refusal where the caller could not ask for a video here now, or the bot not post one."""
@@ -106,42 +117,49 @@ class Account(commands.Cog):
         """Count a use. Raises TooOften."""
         now = interaction.created_at.timestamp()
         if (wait_s := self._cooldown.update_rate_limit(interaction, now)) is not None:
-            raise TooOften(f"You have just posted {SHOWS}. You can post the next {words.when(now + wait_s)}.")
+            raise TooOften("show.too_often", count=SHOWS, until=Moment(now + wait_s))
 
     async def _wanted(self, member: str, run_id: str | None) -> Run:
         wanted = (run_id or "").strip(" `").removeprefix("veo-").removesuffix(".mp4")
         if wanted:
             run = await self._admission.run_of(member, wanted)
             if run is None or not (run.shows_video or run.ending == Ending.EMPTY):  # its clip may have come since
-                raise NoSuchVideo("None of your finished videos has that id. `/veo-history` lists the latest.")
+                raise NoSuchVideo("show.no_such")
             return run
         for run in await self._admission.latest(member, SEARCHED_RUNS):
             if run.shows_video:
                 return run
-        raise NoSuchVideo("You have no finished video yet. `/veo` makes one.")
+        raise NoSuchVideo("show.none")
 
     async def _show(self, interaction: discord.Interaction, run: Run) -> None:
-        """The message that is still there, freshly signed; else the clip anew, as a file or as a link."""
-        head = f"{words.quoted(run.request.prompt, words.PROMPT_SHOWN_CHARS)} · {words.options_line(run.request)}"
+        """Post the message that is still there, freshly signed; else the clip anew, as a file or as a link."""
+        words = self._speaker.of(str(interaction.guild_locale))  # everybody reads it
+        head = words.say(dotted(Quote(run.request.prompt, PROMPT_CHARS), options_text(run.request)))
         if posted := await self._front.posted_clip(run):
             jump, address = posted
-            await _post(interaction, f"{head} · [first posted here](<{jump}>)\n{address}")
+            await _post(interaction, f"{head} · [{words.say(text('show.first_posted'))}](<{jump}>)\n{address}")
             return
         async with self._deliverer.shown(run, interaction.filesize_limit) as path:
-            if path is not None and await _attach(interaction, run, head, path):
+            if path is not None and await _attach(interaction, run, head, path, words):
                 return
-            link = await self._deliverer.link(run)
-            rest = words.MESSAGE_CHARS_MAX - len(head) - 1
-            await _post(interaction, f"{head}\n{words.too_large(link, rest)}")
+            lines = link_lines(await self._deliverer.link(run))
+            shown = _joined(head, lines, words)
+            if len(shown) > render.MESSAGE_CHARS_MAX:
+                shown = _joined(head, [lines[0], text("link.too_long")], words)
+            await _post(interaction, shown)
 
 
-async def _attach(interaction: discord.Interaction, run: Run, head: str, path: Path) -> bool:
+def _joined(head: str, lines: list[Text], words: Words) -> str:
+    return "\n".join([head, *map(words.say, lines)])
+
+
+async def _attach(interaction: discord.Interaction, run: Run, head: str, path: Path, words: Words) -> bool:
     """Whether Discord takes the clip as a file here."""
-    film = await asyncio.to_thread(film_on, path)
-    named = "\n".join(filter(None, [head, film.remark]))
+    video_format = await asyncio.to_thread(format_of, path)
+    named = _joined(head, format_lines(video_format), words)
     with path.open("rb") as opened:
         try:
-            await _post(interaction, named, discord.File(opened, filename=film.named(run.file_name)))
+            await _post(interaction, named, discord.File(opened, filename=video_format.file_name(run.file_name)))
         except discord.HTTPException as error:
             if not is_too_large(error):
                 raise

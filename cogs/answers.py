@@ -10,8 +10,11 @@ from typing import Any
 
 import discord
 
-from cogs import words
+from bot.texts import Words
+from bot.views import View
+from cogs import render
 from cogs.front import is_too_large
+from cogs.ids import name_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +59,22 @@ async def send(
             return
 
 
-async def say(interaction: discord.Interaction, text: str) -> None:
+async def show(interaction: discord.Interaction, view: View, words: Words) -> None:
+    """Show a view as the answer, in place of whatever stood there."""
+    await interaction.edit_original_response(
+        content=render.content(view, words), embed=None, view=render.buttons(view, words)
+    )
+
+
+async def say(interaction: discord.Interaction, text: str, words: Words) -> None:
     """Give the answer in words: where they are too many for a message, whole lines of them, and all in a file."""
-    shown, left = words.cut(text, words.MESSAGE_CHARS_MAX, words.REST_IN_FILE)
+    shown, left = render.cut(text, render.MESSAGE_CHARS_MAX, words, "more_in_file")
     if not left:
         await interaction.edit_original_response(content=shown)
         return
-    plain = words.unmarked(text, await names_in(interaction.client, interaction.guild_id))
+    plain = render.unmarked(text, await names_in(interaction.client, interaction.guild_id))
     whole = attachment("veo-admin.txt", io.BytesIO(plain.encode("utf-8-sig")))
-    cut, _ = words.cut(text, words.MESSAGE_CHARS_MAX, words.REST_TOO_LARGE)
+    cut, _ = render.cut(text, render.MESSAGE_CHARS_MAX, words, "more_too_large")
     await send(interaction, [whole], lambda left_out: {"content": cut if left_out else shown})
 
 
@@ -73,6 +83,6 @@ async def names_in(client: discord.Client, server_id: int | None) -> dict[str, s
     names: dict[str, str] = {}
     for server in list(client.guilds):
         if server_id in (None, server.id):
-            names |= {f"discord:{each.id}": each.name for each in (*server.roles, *server.channels, *server.threads)}
+            names |= {name_of(each.id): each.name for each in (*server.roles, *server.channels, *server.threads)}
             await asyncio.sleep(0)  # of thousands of servers nobody is to wait for
     return names

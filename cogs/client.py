@@ -18,15 +18,17 @@ from discord.ext import commands
 from yarl import URL
 
 from bot.errors import Refusal, SettingsError, StartError
+from bot.facts import text
 from bot.log import get_logger
 from bot.services import Services
 from cogs.account import Account
 from cogs.admin import Admins
+from cogs.context import Speaker, invite_link
 from cogs.front import UNREADABLE, DiscordFront
 from cogs.gateway import stay_connected
 from cogs.presses import Presses
 from cogs.servers import Servers
-from cogs.veo import Veo, invite_link
+from cogs.veo import Veo
 
 log = get_logger("veo.discord")
 
@@ -59,7 +61,8 @@ class VeoTree(app_commands.CommandTree["VeoClient"]):
 class VeoClient(commands.Bot):
     """discord.py's client with our commands. Make it with `new_client`."""
 
-    def __init__(self, silence_s: float, proxy: str | None) -> None:
+    def __init__(self, silence_s: float, proxy: str | None, speaker: Speaker) -> None:
+        self._speaker = speaker
         self._session_open = False
         super().__init__(
             command_prefix=commands.when_mentioned,  # no text commands; this one needs no message content
@@ -113,20 +116,18 @@ class VeoClient(commands.Bot):
     async def _say_sorry(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
         """A fault of ours: the trace goes to the log, a sentence to the member."""
         cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
-        sentence = "Something went wrong on the bot's side. `/veo-history` shows whether anything was started."
-        if isinstance(cause, _NOT_AS_REGISTERED):
-            sentence = "Discord sent options that this command does not take, so nothing was started. Reload Discord."
-        if isinstance(cause, Refusal):  # the store is down, and the command had nothing more to say to that
-            sentence = str(cause)
+        key = "fault.reload" if isinstance(cause, _NOT_AS_REGISTERED) else "fault"
+        # A refusal that a command has no answer of its own to: the store is down.
+        said = self._speaker.reader(interaction).say(cause.text if isinstance(cause, Refusal) else text(key))
         trace = None if isinstance(cause, Refusal) else cause
         log.error("command failed", interaction=str(interaction.id), error=type(cause).__name__, exc_info=trace)
         try:
             if interaction.response.is_done():
-                await interaction.edit_original_response(content=sentence)
+                await interaction.edit_original_response(content=said)
             else:
-                await interaction.response.send_message(sentence, ephemeral=True)
+                await interaction.response.send_message(said, ephemeral=True)
         except Exception as second:  # noqa: BLE001 - the last word there is; the fault itself is in the log
-            log.warning("error message not sent to the member", error=type(second).__name__)
+            log.warning("error message not sent", interaction=str(interaction.id), error=type(second).__name__)
 
     async def sync_if_changed(self) -> bool:
         """Register our commands where what is registered differs; whether it did.
@@ -219,7 +220,12 @@ _COMPARED = (
 
 @asynccontextmanager
 async def new_client(
-    api_url: str | None, gateway_url: str | None, silence_s: float = SILENCE_S, *, proxy: str | None = None
+    api_url: str | None,
+    gateway_url: str | None,
+    silence_s: float = SILENCE_S,
+    *,
+    proxy: str | None = None,
+    speaker: Speaker,
 ) -> AsyncIterator[VeoClient]:
     """A client that is closed with the block, for Discord itself or for the addresses given.
 
@@ -231,7 +237,7 @@ async def new_client(
         discord.http.Route.BASE = api_url
     if gateway_url is not None:
         discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway_url)
-    async with VeoClient(silence_s, proxy) as client:
+    async with VeoClient(silence_s, proxy, speaker) as client:
         yield client
 
 
@@ -250,15 +256,16 @@ async def serve(
     *,
     services: Services,
     front: DiscordFront,
+    speaker: Speaker,
     servers: Sequence[str],
 ) -> None:
     """Register the commands and answer members until cancelled. Raises StartError where the gateway refuses us."""
     admission, administration = services.admission, services.administration
     allowed = Servers(client, servers, administration)
-    await client.add_cog(Veo(admission, allowed))
-    await client.add_cog(Presses(admission, allowed, front))
-    await client.add_cog(Account(admission, services.deliverer, allowed, front))
-    await client.add_cog(Admins(administration, allowed))
+    await client.add_cog(Veo(admission, allowed, speaker))
+    await client.add_cog(Presses(admission, allowed, front, speaker))
+    await client.add_cog(Account(admission, services.deliverer, allowed, front, speaker))
+    await client.add_cog(Admins(administration, allowed, speaker))
     await _outlasting(client.sync_if_changed)
     assert client.application_id is not None, "it is known since the login"
     log.info("invite the bot with this link", link=invite_link(client.application_id))

@@ -10,21 +10,25 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import discord
 
-from bot.domain.films import MP4
 from bot.domain.limits import Over, Standing
-from bot.domain.money import usd
 from bot.domain.records import Link, Offer
-from bot.domain.runs import Run, RunState
+from bot.domain.runs import Notice, Run
+from bot.domain.video_files import MP4, VideoFormat
 from bot.errors import HistoryClosed, PlaceClosed, PlaceGone, PostFailed, PostRefused, TooLarge
+from bot.facts import Named, text
 from bot.log import get_logger
-from bot.media import film_on
-from cogs import buttons, embeds, words
+from bot.media import format_of
+from bot.views import View
+from bot.views.runs import card, marker, notice, receipt_button
+from bot.views.wishes import decided, denied, request
+from cogs import render
+from cogs.context import Speaker
+from cogs.ids import Reply, message_ids, message_name, number_of
 
 log = get_logger("veo.discord")
 
@@ -49,68 +53,12 @@ _TAKES = (["send"], ["edit"], ["edit_message"])
 _MAKES = frozenset({"handle_message_parameters", "_to_json"})
 
 
-def person(member: str) -> int:
-    """The Discord id in one of our opaque names, such as `discord:123`."""
-    return int(member.removeprefix("discord:"))
-
-
-place = person  # servers, channels and the interactions behind runs are named the same way
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """Where a card is edited: the application, the card's message and the interaction's token."""
-
-    application_id: int
-    message_id: int
-    token: str
-
-    def __str__(self) -> str:
-        return f"discord:{self.application_id}:{self.message_id}:{self.token}"
-
-    @classmethod
-    def parse(cls, text: str) -> Reply:
-        _, application_id, message_id, token = text.split(":", 3)
-        return cls(application_id=int(application_id), message_id=int(message_id), token=token)
-
-
-def card(run: Run, standings: Sequence[Standing]) -> discord.Embed:
-    """The status card: options, price, what is left and until when, and where the run stands."""
-    fields: list[embeds.Field] = [
-        ("Options", words.all_options(run.request), False),
-        ("Price", usd(run.price_u), True),
-        ("Your limit", words.left_line(standings[-1]), True),
-        ("Status", words.status(run), False),
-    ]
-    if warning := words.nearly_used(standings):
-        fields.append(("Nearly used up", warning, False))
-    return embeds.new_embed(
-        title=_TITLES.get(run.state, "Your video"),
-        description=words.quoted(run.request.prompt, 1000),
-        fields=fields,
-        colour=_colour(run),
-        footer=f"Run {run.run_id}",
-    )
-
-
-_TITLES = {
-    RunState.SUCCEEDED: "Your video is finished",
-    RunState.FAILED: "Your video failed",
-    RunState.CANCELLED: "Your video was cancelled",
-}
-
-
-def _colour(run: Run) -> discord.Colour:
-    if not run.terminal:
-        return discord.Colour.gold() if run.state == RunState.UNKNOWN else discord.Colour.blurple()
-    return discord.Colour.green() if run.shows_video else discord.Colour.red()
-
-
 class DiscordFront:
     """Edits cards and posts messages by REST; needs a logged-in client, not a gateway connection."""
 
-    def __init__(self, client: discord.Client) -> None:
+    def __init__(self, client: discord.Client, speaker: Speaker) -> None:
         self._client = client
+        self._speaker = speaker
 
     async def show_progress(self, run: Run, standings: Sequence[Standing]) -> None:
         """Edit the card. A dead token or a dismissed card is no fault: the end is posted in the channel."""
@@ -120,7 +68,8 @@ class DiscordFront:
         webhook = discord.Webhook.partial(reply.application_id, reply.token, client=self._client)
         try:
             # In the place of a question its words and buttons go.
-            await webhook.edit_message(reply.message_id, content=None, embed=card(run, standings), view=None)
+            embed = render.embed(card(run, standings), self._speaker.of(None))
+            await webhook.edit_message(reply.message_id, content=None, embed=embed, view=None)
         except NETWORK_ERRORS as error:
             log_trouble(logging.INFO, f"card not updated run={run.run_id}", error)
 
@@ -130,14 +79,14 @@ class DiscordFront:
         That it is not there is said only where others would be: Discord answers an empty history for want of a
         permission, too (docs, Get Channel Messages).
         """
-        asked = discord.Object(person(run.origin))  # by Discord's own ids, for its clock is not ours
+        asked = discord.Object(number_of(run.origin))  # by Discord's own ids, for its clock is not ours
         empty = True
         try:
             channel = await self._place_of(run)
             async for message in channel.history(after=asked, limit=None, oldest_first=False):
                 empty = False
                 if self._is_notice(message, run):
-                    return _name_of(message)
+                    return _named(message)
         except NETWORK_ERRORS as error:
             trouble = _trouble(error)
             raise PostFailed(str(trouble)) if isinstance(trouble, PostRefused) else trouble from error
@@ -148,15 +97,21 @@ class DiscordFront:
     def _is_notice(self, message: discord.Message, run: Run) -> bool:
         """Whether it is the run's: anybody may write what looks like one, so it is to be our own."""
         assert self._client.user is not None
-        return message.author.id == self._client.user.id and message.content.rstrip().endswith(words.marker(run))
+        return message.author.id == self._client.user.id and message.content.rstrip().endswith(self._markers(run))
+
+    def _markers(self, run: Run) -> tuple[str, ...]:
+        """Every way in which the last line of the run's notice may be written, by this version or the one before."""
+        old = {Notice.UNKNOWN: " · unknown", Notice.OVERDUE: " · overdue"}.get(run.notice or Notice.RESULT, "")
+        lines = {words.say(marker(run)) for words in self._speaker.languages()}
+        return (*(f"-# {line}" for line in lines), f"-# Run `{run.run_id}`{old}")
 
     async def post(self, run: Run, clip: Path | Link | None) -> str:
         """See `bot.ports.Front.post`: an ordinary message with a nonce fixed by the run and its notice."""
         try:
-            return _name_of(await self._send(await self._place_of(run), run, clip))
+            return _named(await self._send(await self._place_of(run), run, clip))
         except discord.NotFound as error:
             if error.code == _UNKNOWN_MESSAGE:  # the nonce's message exists no more: posted, and then deleted
-                return f"discord:{place(run.channel)}/deleted"
+                return message_name(number_of(run.channel), "deleted")
             raise _trouble(error) from error
         except NETWORK_ERRORS as error:
             raise _trouble(error) from error
@@ -165,12 +120,12 @@ class DiscordFront:
         """Where the notice goes: the channel of the wish, or its member's direct messages."""
         if run.direct:
             try:
-                return await self._client.create_dm(discord.Object(person(run.member)))
+                return await self._client.create_dm(discord.Object(number_of(run.member)))
             except discord.HTTPException as error:
                 if error.status in (400, 403, 404) and error.code not in (0, _TOO_FAST):  # no such user any more
                     raise PlaceGone(_said(error)) from error
                 raise
-        return self._client.get_partial_messageable(place(run.channel))
+        return self._client.get_partial_messageable(number_of(run.channel))
 
     def _shows_history(self, run: Run) -> bool:
         """Whether we may read there, as far as the gateway told of the channel, or of a thread's parent.
@@ -179,38 +134,52 @@ class DiscordFront:
         """
         if run.direct:
             return True
-        channel = self._client.get_channel(place(run.budget_channel))
+        channel = self._client.get_channel(number_of(run.budget_channel))
         if not isinstance(channel, discord.abc.GuildChannel) or channel.guild.me is None:
             return False
         return channel.permissions_for(channel.guild.me).read_message_history
 
     async def _send(self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None) -> discord.Message:
-        link = clip if isinstance(clip, Link) else None
-        film = await asyncio.to_thread(film_on, clip) if isinstance(clip, Path) else MP4
-        mention = f"<@{person(run.member)}>"
-        try:
-            content = words.announcement(run, mention, link=link, lost=clip is None, film=film)
-        except Exception:  # whatever it is, the member gets the video
-            log.exception("fault of ours: no words for a message", run=run.run_id)
-            content = words.wordless(run, mention, link)
+        video_format = await asyncio.to_thread(format_of, clip) if isinstance(clip, Path) else MP4
+        content = self._content(run, clip, video_format)
         caller_only = discord.AllowedMentions(
-            everyone=False, roles=False, replied_user=False, users=[discord.Object(person(run.member))]
+            everyone=False, roles=False, replied_user=False, users=[discord.Object(number_of(run.member))]
         )
-        view = buttons.receipt(run.run_id)
+        view = render.buttons(View(actions=(receipt_button(run),)), self._speaker.of(None))
+        assert view is not None, "a result has a receipt"
         if not isinstance(clip, Path):
             return await channel.send(content, nonce=run.nonce, allowed_mentions=caller_only, view=view)
-        file = await asyncio.to_thread(discord.File, clip, filename=film.named(run.file_name))
+        file = await asyncio.to_thread(discord.File, clip, filename=video_format.file_name(run.file_name))
         try:
             return await channel.send(content, file=file, nonce=run.nonce, allowed_mentions=caller_only, view=view)
         finally:
             file.close()
 
+    def _content(self, run: Run, clip: Path | Link | None, video_format: VideoFormat) -> str:
+        """What the message in the channel says; whatever goes wrong with its words, the member gets the video."""
+        words = self._speaker.of(None)
+        link = clip if isinstance(clip, Link) else None
+        try:
+            content = render.content(notice(run, link=link, lost=clip is None, video_format=video_format), words)
+            if len(content) > render.MESSAGE_CHARS_MAX:
+                content = render.content(
+                    notice(run, link=link, lost=False, video_format=video_format, link_fits=False), words
+                )
+        except Exception:
+            log.exception("fault of ours: no words for the message", run=run.run_id)
+        else:
+            return content
+        fault = text("notice.fault", member=Named(f"member:{run.member}"))
+        there = f" {link.url}" if link is not None else ""
+        return f"{words.say(fault)}{there}\n-# {words.say(marker(run))}"
+
     async def put_request(self, desk: str, offer: Offer, over: Sequence[Over]) -> str:
         """Put a member's request before the admins, once within some minutes; the message's name. Raises PostFailed."""
-        channel = self._client.get_partial_messageable(place(desk.removeprefix("channel:")))
-        content, view = words.request_of(offer, over), buttons.decision(offer, over)
+        channel = self._client.get_partial_messageable(number_of(desk))
+        content, buttons = self._shown(request(offer, over))
+        assert buttons is not None, "a request can be answered"
         try:
-            return _name_of(await channel.send(content, nonce=offer.offer_id, view=view, allowed_mentions=NOBODY))
+            return _named(await channel.send(content, nonce=offer.offer_id, view=buttons, allowed_mentions=NOBODY))
         except NETWORK_ERRORS as error:
             if is_ours(error):
                 raise
@@ -220,29 +189,35 @@ class DiscordFront:
         """Take the buttons from a request in whose place another has come, as far as its message can be had."""
         if offer.message is None:
             return
-        channel_id, message_id = _ids_of(offer.message)
+        channel_id, message_id = message_ids(offer.message)
         message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
         try:
-            await message.edit(content=words.decided_request(offer), view=None, allowed_mentions=NOBODY)
+            await message.edit(content=self._shown(decided(offer))[0], view=None, allowed_mentions=NOBODY)
         except NETWORK_ERRORS as error:  # a press of them is told so
             log_trouble(logging.INFO, f"replaced request not changed offer={offer.offer_id}", error)
 
     async def tell_denied(self, offer: Offer) -> None:
         """Tell a member in the channel, with no word of money, that the request was not approved."""
-        channel = self._client.get_partial_messageable(place(offer.wish.channel))
-        member = discord.Object(person(offer.wish.member))
-        content = f"<@{member.id}> your request for a video was not approved."
+        channel = self._client.get_partial_messageable(number_of(offer.wish.channel))
+        member = discord.Object(number_of(offer.wish.member))
+        content, _ = self._shown(denied(offer))
         allowed = discord.AllowedMentions(everyone=False, roles=False, replied_user=False, users=[member])
         try:
             await channel.send(content, nonce=f"no-{offer.offer_id}", allowed_mentions=allowed)
         except NETWORK_ERRORS as error:
             log_trouble(logging.WARNING, f"a denial could not be told offer={offer.offer_id}", error)
 
+    def _shown(self, view: View) -> tuple[str, discord.ui.View | None]:
+        """A view for a channel, as the text of a message with its buttons."""
+        words = self._speaker.of(None)
+        content = render.cut(render.content(view, words), render.MESSAGE_CHARS_MAX, words)[0]
+        return content, render.buttons(view, words)
+
     async def posted_clip(self, run: Run) -> tuple[str, str] | None:
         """Jump link and freshly signed address of the clip in its message; None where it is no longer there."""
         if run.message is None or run.message.endswith("/deleted"):
             return None
-        channel_id, message_id = _ids_of(run.message)
+        channel_id, message_id = message_ids(run.message)
         try:
             message = await self._client.get_partial_messageable(channel_id).fetch_message(message_id)
         except NETWORK_ERRORS as error:
@@ -250,20 +225,14 @@ class DiscordFront:
             return None
         for attachment in message.attachments:
             if attachment.filename.rpartition(".")[0] == run.file_name.removesuffix(".mp4"):
-                home = "@me" if run.direct else place(run.server)
+                home = "@me" if run.direct else number_of(run.server)
                 jump = f"https://discord.com/channels/{home}/{channel_id}/{message_id}"
                 return jump, attachment.url
         return None
 
 
-def _name_of(message: discord.Message) -> str:
-    return f"discord:{message.channel.id}/{message.id}"
-
-
-def _ids_of(message: str) -> tuple[int, int]:
-    """Channel and message in the name of one."""
-    channel_id, message_id = message.removeprefix("discord:").split("/")
-    return int(channel_id), int(message_id)
+def _named(message: discord.Message) -> str:
+    return message_name(message.channel.id, message.id)
 
 
 def is_too_large(error: discord.HTTPException) -> bool:

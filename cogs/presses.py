@@ -11,12 +11,19 @@ from discord.ext import commands
 
 from bot.domain.records import Offer, OfferState
 from bot.errors import NotAllowed, OfferGone, PostFailed, Refusal
+from bot.facts import Text, text
 from bot.log import get_logger
 from bot.services.admission import AddsMore, Admission, Answer
-from cogs import buttons, words
-from cogs.front import NETWORK_ERRORS, NOBODY, DiscordFront, person
+from bot.texts import Words
+from bot.views import ActionVerb, View
+from bot.views.runs import receipt
+from bot.views.wishes import decided, declined, request, sent
+from cogs import render
+from cogs.answers import show
+from cogs.context import Speaker, acknowledge, check_permissions, reply_of, reply_until, roles_of, spender_of
+from cogs.front import NETWORK_ERRORS, NOBODY, DiscordFront
+from cogs.ids import name_of, number_of
 from cogs.servers import CannotTell, NotHere, Servers
-from cogs.veo import acknowledge, check_permissions, reply_of, reply_until, roles_of, spender_of
 
 log = get_logger("veo.discord")
 
@@ -24,21 +31,23 @@ log = get_logger("veo.discord")
 class Presses(commands.Cog):
     """Listens to every press; each is answered at once and carried out once."""
 
-    def __init__(self, admission: Admission, servers: Servers, front: DiscordFront) -> None:
+    def __init__(self, admission: Admission, servers: Servers, front: DiscordFront, speaker: Speaker) -> None:
         self._admission = admission
         self._servers = servers
         self._front = front
+        self._speaker = speaker
 
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction) -> None:
         """Called by the library for every interaction; those that are no press of ours belong to others."""
         if interaction.type != discord.InteractionType.component or not interaction.data:
             return
-        read = buttons.read(str(interaction.data.get("custom_id", "")))
+        read = render.parse_custom_id(str(interaction.data.get("custom_id", "")))
         if read is None:
             return
         verb, about = read
-        acts: dict[buttons.Verb, Callable[[discord.Interaction, list[str]], Awaitable[None]]] = {
+        words = self._speaker.reader(interaction)
+        acts: dict[ActionVerb, Callable[[discord.Interaction, list[str]], Awaitable[None]]] = {
             "yes": self._yes,
             "no": self._no,
             "ask": self._ask,
@@ -50,12 +59,10 @@ class Presses(commands.Cog):
             if await acknowledge(interaction, ephemeral=True, update=verb != "receipt") is not None:
                 await acts[verb](interaction, about)
         except Refusal as refusal:
-            await _whisper(interaction, words.plain(refusal))
+            await _reply_privately(interaction, refusal.text, words)
         except Exception:
-            log.exception("press failed", interaction=str(interaction.id))
-            await _whisper(
-                interaction, "Something went wrong on the bot's side. `/veo-history` shows what was started."
-            )
+            log.exception("press failed", interaction=interaction.id)
+            await _reply_privately(interaction, text("fault"), words)
 
     async def _yes(self, interaction: discord.Interaction, about: list[str]) -> None:
         """A member agrees to a price. From here on the engine shows the card in the place of the question."""
@@ -72,12 +79,12 @@ class Presses(commands.Cog):
         try:
             await self._admission.confirm(answer, _caller(interaction))
         except OfferGone as gone:
-            await interaction.edit_original_response(content=str(gone), embed=None, view=None)
+            await show(interaction, View(lines=(gone.text,)), self._speaker.reader(interaction))
 
     async def _no(self, interaction: discord.Interaction, about: list[str]) -> None:
         if not await self._admission.withdraw(about[0], _caller(interaction)):
             return  # the yes came first, and the card tells how that goes
-        await interaction.edit_original_response(content="Not filmed. Nothing was charged.", embed=None, view=None)
+        await show(interaction, declined(), self._speaker.reader(interaction))
 
     async def _ask(self, interaction: discord.Interaction, about: list[str]) -> None:
         """A member over a limit asks the admins."""
@@ -87,15 +94,12 @@ class Presses(commands.Cog):
             try:
                 message = await self._front.put_request(put.desk, put.offer, put.over)
             except PostFailed as error:
-                log.warning("request not posted to the admins", offer=put.offer.offer_id, reason=str(error))
-                raise OfferGone(
-                    "The request could not be posted where the admins take them; press again later, or tell an admin."
-                ) from None
+                log.warning("request not posted", offer=put.offer.offer_id, error=str(error))
+                raise OfferGone("request.not_posted") from None
             for each in (*put.replaced, await self._admission.asked(put.offer, message)):
                 if each.state == OfferState.REPLACED:
                     await self._front.show_replaced(each)
-        sent = "The admins have your request. If they approve, the video is posted here; nothing is charged before."
-        await interaction.edit_original_response(content=sent, view=None)
+        await show(interaction, sent(), self._speaker.reader(interaction))
 
     async def _approve(self, interaction: discord.Interaction, about: list[str]) -> None:
         _require_admin(interaction)
@@ -107,33 +111,34 @@ class Presses(commands.Cog):
             offer = await self._admission.approve(about[0], admin, told_u, roles)
         except AddsMore as more:
             offer = await self._admission.request_of(about[0], admin)
-            content, view = words.request_of(offer, more.over), buttons.decision(offer, more.over)
-            await interaction.edit_original_response(content=content, view=view, allowed_mentions=NOBODY)
+            await self._show_request(interaction, request(offer, more.over))
             raise
-        await self._decided(interaction, offer)
+        await self._show_request(interaction, decided(offer))
 
     async def _roles_of(self, interaction: discord.Interaction, offer: Offer) -> tuple[str, ...]:
         """The roles of the member who asked, as Discord says now. Raises NotAllowed."""
         assert interaction.guild is not None
         try:
-            member = await interaction.guild.fetch_member(person(offer.wish.member))
+            member = await interaction.guild.fetch_member(number_of(offer.wish.member))
         except discord.NotFound:
-            raise NotAllowed("The member is not in this server any more; nothing was changed.") from None
+            raise NotAllowed("request.member_left") from None
         except NETWORK_ERRORS as error:
-            log.warning("roles not readable", offer=offer.offer_id, error=type(error).__name__)
-            raise NotAllowed("Discord does not say now which roles the member has; try again in a moment.") from None
+            log.warning("roles not read", offer=offer.offer_id, error=type(error).__name__)
+            raise NotAllowed("request.roles_unknown") from None
         return roles_of(interaction, member)
 
     async def _deny(self, interaction: discord.Interaction, about: list[str]) -> None:
         _require_admin(interaction)
         offer = await self._admission.deny(about[0], await self._servers.admin(interaction))
-        await self._decided(interaction, offer)
+        await self._show_request(interaction, decided(offer))
         await self._front.tell_denied(offer)
 
-    async def _decided(self, interaction: discord.Interaction, offer: Offer) -> None:
-        """Show the outcome in the place of the request, which takes no more answers."""
-        content = words.decided_request(offer)
-        await interaction.edit_original_response(content=content, view=None, allowed_mentions=NOBODY)
+    async def _show_request(self, interaction: discord.Interaction, view: View) -> None:
+        """Show a request as it stands now, in the place of the one that was pressed; all admins read it."""
+        words = self._speaker.of(str(interaction.guild_locale))
+        await interaction.edit_original_response(
+            content=render.content(view, words), view=render.buttons(view, words), allowed_mentions=NOBODY
+        )
 
     async def _receipt(self, interaction: discord.Interaction, about: list[str]) -> None:
         """What a run cost, for its member, and for who may manage the server where it was asked for."""
@@ -141,13 +146,13 @@ class Presses(commands.Cog):
         if interaction.permissions.manage_guild:
             with suppress(NotHere, CannotTell):  # then only as its member
                 await self._servers.check(interaction)
-                server = f"discord:{interaction.guild_id}"
+                server = name_of(interaction.guild_id)
         run = await self._admission.receipt_of(about[0], member=_caller(interaction), server=server)
-        await interaction.edit_original_response(content=words.receipt(run))
+        await show(interaction, receipt(run), self._speaker.reader(interaction))
 
 
 def _caller(interaction: discord.Interaction) -> str:
-    return f"discord:{interaction.user.id}"
+    return name_of(interaction.user.id)
 
 
 def _message_of(interaction: discord.Interaction) -> int:
@@ -157,12 +162,12 @@ def _message_of(interaction: discord.Interaction) -> int:
 
 def _require_admin(interaction: discord.Interaction) -> None:
     if not interaction.permissions.manage_guild:
-        raise NotAllowed("Only who may manage this server can answer requests.")
+        raise NotAllowed("request.admins_only")
 
 
-async def _whisper(interaction: discord.Interaction, sentence: str) -> None:
+async def _reply_privately(interaction: discord.Interaction, sentence: Text, words: Words) -> None:
     """Tell the caller alone; what the button stands under stays as it is."""
     try:
-        await interaction.followup.send(sentence, ephemeral=True)
+        await interaction.followup.send(words.say(sentence), ephemeral=True)
     except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
-        log.warning("error message not sent to the member", error=type(error).__name__)
+        log.warning("reply not sent to the member", interaction=interaction.id, error=type(error).__name__)

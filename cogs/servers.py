@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Literal
 
 import discord
 
 from bot.domain.limits import EVERYWHERE
 from bot.domain.records import Admin
 from bot.errors import NotAllowed, Refusal
+from bot.facts import Code, text
 from bot.log import get_logger
 from bot.services.administration import Administration
 from cogs.front import NETWORK_ERRORS
+from cogs.ids import name_of
 
 log = get_logger("veo.discord")
 
@@ -23,14 +26,20 @@ _RULING = frozenset({discord.TeamMemberRole.admin, discord.TeamMemberRole.develo
 
 
 class NotHere(Refusal):
-    """The operator has not switched this server on."""
+    """The operator has not switched this server on. Those who manage it are told how that is done."""
+
+    def __init__(self, code: str, interaction: discord.Interaction | None = None) -> None:
+        if interaction is not None and interaction.permissions.manage_guild:
+            super().__init__(f"{code}.how", why=text(code), server=Code(str(interaction.guild_id)))
+        else:
+            super().__init__(code)
 
 
 class CannotTell(Refusal):
     """Discord does not say now who owns what, so nothing is done on anybody's word."""
 
-    def __init__(self, what: str = "who runs this bot") -> None:
-        super().__init__(f"Discord does not say right now {what}. Nothing was changed; try again soon.")
+    def __init__(self, what: Literal["owner", "server"] = "owner") -> None:
+        super().__init__(f"discord.{what}_unknown")
 
 
 class Servers:
@@ -47,19 +56,13 @@ class Servers:
     async def check(self, interaction: discord.Interaction, *, now: bool = False) -> None:
         """Raise NotHere where `/veo` is not switched on. `now`: by what Discord says at this moment."""
         if interaction.guild_id is None:  # Discord offers it in servers only; what it sends is checked all the same
-            raise NotHere("`/veo` works in servers only. Nothing was charged.")
-        switched = await self._administration.switched(f"discord:{interaction.guild_id}")
+            raise NotHere("server.none")
+        switched = await self._administration.switched(name_of(interaction.guild_id))
         if switched is False:
-            raise NotHere(
-                "`/veo` is switched off in this server. The bot's owner can switch it on again with "
-                "`/veo-admin bot server on:True`. Nothing was charged."
-            )
+            raise NotHere("server.off", interaction)
         if switched or await self.is_on_by_setting(interaction.guild_id, now=now):
             return
-        raise NotHere(
-            "This bot is not switched on in this server. Whoever runs it can do that here with "
-            f"`/veo-admin bot server`, or by adding {interaction.guild_id} to DISCORD_SERVERS. Nothing was charged."
-        )
+        raise NotHere("server.not_on", interaction)
 
     async def is_on_by_setting(self, server_id: int, *, now: bool = True) -> bool:
         """Whether `/veo` works there unless it is switched off: DISCORD_SERVERS names it, or its owner owns the bot.
@@ -79,9 +82,9 @@ class Servers:
         except discord.HTTPException as error:
             if error.status in _NOT_IN_IT and error.code:
                 return None
-            raise CannotTell("whether the bot is in that server") from None
+            raise CannotTell("server") from None
         except NETWORK_ERRORS:
-            raise CannotTell("whether the bot is in that server") from None
+            raise CannotTell("server") from None
 
     async def check_owner(self, interaction: discord.Interaction) -> None:
         """Raise NotAllowed for anybody but those who own the application at this moment.
@@ -91,7 +94,7 @@ class Servers:
         """
         application = await self._application_info(now=True)
         if interaction.user.id not in _rulers(application):
-            raise NotAllowed("That belongs to whoever runs this bot: the owner of the application or its team.")
+            raise NotAllowed("owner.only")
 
     async def admin(self, interaction: discord.Interaction, *, everywhere: bool = False) -> Admin:
         """The caller as an admin of the interaction's server, or of the whole bot. Raises as the checks do.
@@ -103,11 +106,11 @@ class Servers:
         else:
             await self.check(interaction, now=True)
         return Admin(
-            server=EVERYWHERE if everywhere else f"discord:{interaction.guild_id}",
+            server=EVERYWHERE if everywhere else name_of(interaction.guild_id),
             server_name="" if everywhere else await self._name_of(interaction),
-            actor=f"discord:{interaction.user.id}",
+            actor=name_of(interaction.user.id),
             name=interaction.user.display_name,
-            origin=f"discord:{interaction.id}",
+            origin=name_of(interaction.id),
         )
 
     async def _is_the_owners(self, server_id: int, *, now: bool) -> bool:

@@ -1,56 +1,47 @@
-"""`/veo`: acknowledge first, then read the wish, ask the engine, and say what came of it."""
+"""`/veo`: acknowledge first, then read the wish, ask for a run, and show what came of it."""
 
 from __future__ import annotations
 
-import time
 from copy import copy
 from typing import get_args
 
-import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.domain.limits import OverLimit, Spender
+from bot.domain.limits import OverLimit
+from bot.domain.money import PriceTable
 from bot.domain.records import Offer, Wish
-from bot.domain.runs import SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
+from bot.domain.runs import DURATIONS, SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
 from bot.errors import BadRequest, Refusal
-from bot.log import get_logger
+from bot.facts import Usd, text
 from bot.services.admission import Admission, AskFirst
-from cogs import buttons, embeds, words
-from cogs.front import Reply
+from bot.texts import Words
+from bot.views.wishes import question, refused
+from cogs import render
+from cogs.context import Speaker, acknowledge, check_permissions, reply_of, reply_until, spender_of
+from cogs.describe import description, options
+from cogs.ids import name_of
 from cogs.servers import Servers
-
-log = get_logger("veo.discord")
-
-TOKEN_LIFE_S = 900.0  # Discord docs, Receiving and Responding
-ALREADY_ACKNOWLEDGED = 40060
-NEEDED = ("view_channel", "send_messages", "attach_files", "embed_links", "read_message_history")
 
 
 class Veo(commands.Cog):
     """The command that makes videos."""
 
-    def __init__(self, admission: Admission, servers: Servers) -> None:
+    def __init__(self, admission: Admission, servers: Servers, speaker: Speaker) -> None:
         self._admission = admission
         self._servers = servers
-        for name in ("prompt", "negative_prompt"):  # the decorator below cannot know the setting
-            option = copy(self.veo._params[name])
-            option.max_value = admission.prompt_max_chars
-            self.veo._params[name] = option
+        self._speaker = speaker
+        parameters = self.veo._params  # what the decorators below cannot know: the settings
+        for name in ("prompt", "negative_prompt", "duration"):
+            parameters[name] = copy(parameters[name])
+        for name in ("prompt", "negative_prompt"):
+            parameters[name].max_value = admission.prompt_max_chars
+        parameters["duration"].choices = duration_choices(admission.prices, speaker.of(None))
 
-    @app_commands.command(name="veo", description="Film a prompt with Google Veo 3.1 and post the video here")
-    @app_commands.describe(
-        prompt="What the video shows: subject, action, place, style, sound",
-        duration="Length of the video (default 8s); the price is per second",
-        resolution="Size of the picture (default 720p); 4k costs more",
-        aspect_ratio="16:9 is wide, 9:16 is upright (default 16:9)",
-        generate_audio="With sound (default yes); without is cheaper",
-        negative_prompt="What the video should not show",
-        seed="A number that makes similar results likelier",
-        auto_fix="Let Veo mend a prompt that it would refuse (default yes)",
-        safety_tolerance="1 is the strictest filter, 6 the loosest (default 4)",
-    )
+    @app_commands.command(name="veo", description=description("veo"))
+    @options("veo", "prompt", "duration", "resolution", "aspect_ratio", "generate_audio", "negative_prompt")
+    @options("veo", "seed", "auto_fix", "safety_tolerance")
     @app_commands.guild_only()
     @app_commands.allowed_installs(guilds=True, users=False)
     async def veo(
@@ -95,61 +86,38 @@ class Veo(commands.Cog):
         # From here on the engine shows the card, in the order in which things happen.
 
     async def _question(self, interaction: discord.Interaction, offer: Offer) -> None:
-        """A price that is to be agreed to first, with what would be cheaper."""
+        """Show a price that is to be agreed to first, with what would be cheaper."""
         standings = await self._admission.standings(offer.wish.spender)
-        embed = embeds.new_embed(
-            title=words.question_title(offer),
-            description=words.quoted(offer.wish.request.prompt, 1000),
-            fields=[
-                ("Options", words.all_options(offer.wish.request), False),
-                ("Your limit", words.left_line(standings[-1]), True),
-                ("Good until", words.when(offer.expires_at), True),
-            ],
-            colour=discord.Colour.gold(),
-        )
-        await interaction.edit_original_response(embed=embed, view=buttons.question(offer))
+        view, words = question(offer, standings[-1]), self._speaker.reader(interaction)
+        await interaction.edit_original_response(embed=render.embed(view, words), view=render.buttons(view, words))
 
     async def _refuse(self, interaction: discord.Interaction, refusal: Refusal, wish: Wish) -> None:
-        """Why not, what would fit into every level, and whom to ask."""
+        """Show why not, what would fit into every level, and whom to ask."""
         left_u = None
         if isinstance(refusal, OverLimit):
             standings = await self._admission.standings(wish.spender)
             left_u = min((each.left_u for each in standings if each.left_u is not None), default=None)
-        sentence = words.refused(refusal, wish.request, self._admission.prices, left_u)
-        view = buttons.request(refusal.offer) if isinstance(refusal, AskFirst) else None
-        await interaction.edit_original_response(content=sentence, view=view)
+        offer = refusal.offer if isinstance(refusal, AskFirst) else None
+        view = refused(refusal, wish.request, self._admission.prices, left_u, offer)
+        words = self._speaker.reader(interaction)
+        await interaction.edit_original_response(content=render.content(view, words), view=render.buttons(view, words))
 
 
-async def acknowledge(interaction: discord.Interaction, *, ephemeral: bool, update: bool = False) -> int | None:
-    """Answer within Discord's three seconds, before any work; the id of the answer's message.
-
-    `update`: of a press, whose own message is the answer. None when it was too late: nothing is shown then, so
-    nothing may be started.
-    """
-    try:
-        reply = await _defer(interaction, ephemeral=ephemeral, update=update)
-    except discord.NotFound:
-        lag = (discord.utils.utcnow() - interaction.created_at).total_seconds()
-        log.warning("interaction came too late to be answered", lag_s=round(lag, 1))
-        return None
-    except discord.HTTPException as error:
-        if error.code != ALREADY_ACKNOWLEDGED:  # our own repeat of an answer that had arrived
-            raise
-        reply = None
-    if update and interaction.message is not None:
-        return interaction.message.id
-    if reply is not None and reply.message_id is not None:
-        return reply.message_id
-    return (await interaction.original_response()).id
-
-
-async def _defer(
-    interaction: discord.Interaction, *, ephemeral: bool, update: bool
-) -> discord.InteractionCallbackResponse[discord.Client] | None:
-    try:
-        return await interaction.response.defer(ephemeral=ephemeral, thinking=not update)
-    except (aiohttp.ClientError, OSError):  # it may have arrived all the same: the repeat is told so (40060)
-        return await interaction.response.defer(ephemeral=ephemeral, thinking=not update)
+def duration_choices(prices: PriceTable, words: Words) -> list[app_commands.Choice[str | int | float]]:
+    """The lengths of a video, each with the least that it costs."""
+    least_u = {
+        duration: min(
+            price_u for price_u, request in prices.variants(VeoRequest(prompt="")) if request.duration == duration
+        )
+        for duration in DURATIONS
+    }
+    return [
+        app_commands.Choice(
+            name=words.say(text("choice.duration", count=int(duration.removesuffix("s")), price=Usd(price_u))),
+            value=duration,
+        )
+        for duration, price_u in least_u.items()
+    ]
 
 
 def wish_of(interaction: discord.Interaction, card_id: int, request: VeoRequest) -> Wish:
@@ -157,11 +125,11 @@ def wish_of(interaction: discord.Interaction, card_id: int, request: VeoRequest)
     who = spender_of(interaction)
     limit: object = interaction.filesize_limit
     return Wish(
-        origin=f"discord:{interaction.id}",
+        origin=name_of(interaction.id),
         member=who.member,
         member_name=interaction.user.display_name,
         server=who.server,
-        channel=f"discord:{interaction.channel_id}",
+        channel=name_of(interaction.channel_id),
         budget_channel=who.channel,
         roles=who.roles,
         request=request,
@@ -170,39 +138,6 @@ def wish_of(interaction: discord.Interaction, card_id: int, request: VeoRequest)
         # A limit that is none is not passed on: what fits is then found out by trying.
         upload_limit_bytes=limit if type(limit) is int and 0 <= limit < 2**63 else None,
     )
-
-
-def spender_of(interaction: discord.Interaction) -> Spender:
-    """Who asks and where; a thread spends what its channel may."""
-    channel = interaction.channel
-    place = channel.parent_id if isinstance(channel, discord.Thread) else interaction.channel_id
-    return Spender(
-        member=f"discord:{interaction.user.id}",
-        server=f"discord:{interaction.guild_id}",
-        channel=f"discord:{place}",
-        roles=roles_of(interaction, interaction.user),
-    )
-
-
-def roles_of(interaction: discord.Interaction, user: discord.User | discord.Member) -> tuple[str, ...]:
-    """The roles of somebody in the interaction's server as it says them, with everybody's, named as the server is.
-
-    Not `Member.roles`: that leaves out what the gateway has not told of, which is all of a server until its
-    GUILD_CREATE, and limits by role would not bind.
-    """
-    if not isinstance(user, discord.Member) or interaction.guild_id is None:
-        return ()
-    return tuple(f"discord:{number}" for number in sorted({interaction.guild_id, *user._roles}))
-
-
-def reply_until() -> float:
-    """Until when a card can be edited whose interaction has just come: by our clock, which may not be Discord's."""
-    return time.time() + TOKEN_LIFE_S
-
-
-def reply_of(interaction: discord.Interaction, message_id: int) -> Reply:
-    """Where the card of this interaction is edited."""
-    return Reply(application_id=interaction.application_id, message_id=message_id, token=interaction.token)
 
 
 def check_options(request: VeoRequest) -> None:
@@ -223,33 +158,4 @@ def check_options(request: VeoRequest) -> None:
         "safety_tolerance": request.safety_tolerance in get_args(SafetyTolerance),
     }
     if wrong := [name for name, right in fits.items() if not right]:
-        raise BadRequest(f"The command does not offer that value of {', '.join(wrong)}. Nothing was charged.")
-
-
-def invite_link(application_id: int) -> str:
-    """The address with which an admin adds the bot to a server, asking for no more than it needs."""
-    needed: dict[str, bool] = dict.fromkeys((*NEEDED, "send_messages_in_threads"), True)
-    return discord.utils.oauth_url(
-        application_id, permissions=discord.Permissions(**needed), scopes=("bot", "applications.commands")
-    )
-
-
-class CannotPost(Refusal):
-    """The bot may not do here what posting the video takes."""
-
-
-def check_permissions(interaction: discord.Interaction) -> None:
-    """Refuse before anything is paid where the finished video could not be posted. Raises CannotPost."""
-    if interaction.channel is None:  # of a kind that the library does not know yet
-        raise CannotPost("The bot cannot post in this kind of channel; use another one. Nothing was charged.")
-    granted = interaction.app_permissions
-    needed = list(NEEDED)
-    if isinstance(interaction.channel, discord.Thread):
-        needed[needed.index("send_messages")] = "send_messages_in_threads"
-    missing = [name for name in needed if not getattr(granted, name)]
-    if missing:
-        names = ", ".join(name.replace("_", " ").replace("guild", "server").title() for name in missing)
-        raise CannotPost(
-            f"The bot could not post the video in this channel: it lacks {names}. Ask an admin to allow that here, "
-            "or use another channel. Nothing was charged."
-        )
+        raise BadRequest("option.not_offered", options=", ".join(wrong))

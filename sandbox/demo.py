@@ -36,7 +36,7 @@ STORY_S = 90.0  # the longest that a headless run may take
 STOP_S = 10.0
 MIB = 1024 * 1024
 CLIP = re.compile(r"veo-([a-z2-7]+)\.mp4")
-RUN = re.compile(r"^-# Run `([a-z2-7]+)`( · unknown)?$", re.MULTILINE)
+RUN = re.compile(r"^-# Video `([a-z2-7]+)`( · not sure yet)?$", re.MULTILINE)
 LINK = re.compile(r"^https?://\S+$", re.MULTILINE)
 _PASSED_ON = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "SSL_CERT_FILE"})
 

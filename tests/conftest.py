@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.harness import Scene, scene
+from tests.runflow_lab import Lab, laboratory
+from tests.web_site import SECRETS, Site, web_site
 
 # The same examples at each run, and no verdict on how long a busy machine takes for one: what is red is the change.
 _SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
@@ -22,3 +24,24 @@ async def world(tmp_path: Path) -> AsyncIterator[Scene]:
     """Both sandboxes and a started bot with quick rhythms and generous limits."""
     async with scene(tmp_path) as started:
         yield started
+
+
+@pytest.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+    """The sandbox Runflow with its time standing still, and the client connected to it."""
+    async with laboratory(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """Both web servers, with two callback secrets."""
+    async with web_site(tmp_path, SECRETS) as made:
+        yield made
+
+
+@pytest.fixture
+async def unsigned_site(tmp_path: Path) -> AsyncIterator[Site]:
+    """Both web servers, without callback secrets: the address of a callback is its only protection."""
+    async with web_site(tmp_path, []) as made:
+        yield made

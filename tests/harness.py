@@ -34,7 +34,8 @@ INTERPRETER = {
     "PYTHONWARNINGS": "error,ignore:'audioop' is deprecated:DeprecationWarning",
 }
 ON_ITS_WAY = "On its way into the channel."
-RUN = re.compile(r"-# Run `([a-z2-7]+)`(?: · (\w+))?$")
+RUN = re.compile(r"-# Video `([a-z2-7]+)`(?: · ([\w ]+))?$")
+KINDS = {"not sure yet": "unknown", "overdue": "overdue", None: None}  # of a notice, by the end of its last line
 
 Json = dict[str, Any]
 
@@ -223,14 +224,14 @@ class Scene:
 
         def fits(message: Json) -> bool:
             found = RUN.search(message["content"])
-            return found is not None and found.groups() == (run_id, kind)
+            return found is not None and (found[1], KINDS[found[2]]) == (run_id, kind)
 
         return await self.discord.wait_message(interaction.channel, fits, timeout=timeout or WAIT_S)
 
     async def run_id(self, interaction: Interaction) -> str:
         """The run that the interaction made, as its card names it."""
         card = await interaction.wait(lambda message: bool(status_of(message)), timeout=WAIT_S)
-        return str(card["embeds"][0]["footer"]["text"]).removeprefix("Run ")
+        return str(card["embeds"][0]["footer"]["text"]).removeprefix("Video ")
 
     async def card(self, interaction: Interaction, text: str) -> str:
         """The card's status once it says `text`."""
@@ -275,11 +276,12 @@ class Scene:
 
 
 def status_of(message: Mapping[str, Any]) -> str:
-    """The status field of a card; empty where the message is none."""
+    """Where a card says that the video stands: its title, and the lines below the prompt; empty where it is none."""
     for embed in message["embeds"]:
-        for each in embed.get("fields", []):
-            if each["name"] == "Status":
-                return str(each["value"])
+        if "footer" in embed:
+            prompt, _, status = embed["description"].partition("\n")
+            assert prompt.startswith("> ")
+            return f"{embed['title']}\n{status}"
     return ""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bot.domain.records import End, RunChanges
+from bot.domain.records import Act, End, RunChanges
 from bot.domain.runs import Ending, Run, RunState
 from storage import check_books
 from storage.verbs import books
@@ -27,6 +27,7 @@ async def tries(bot: Bot) -> dict[str, Callable[[], Awaitable[object]]]:
     ended, waiting = await bot.ended(cost_u=PRICE_U), await bot.run()
     running = await bot.moved(await bot.run(), S.SUBMITTING, S.RUNNING)
     lost = await bot.moved(await bot.run(), S.SUBMITTING, S.AMBIGUOUS, S.UNKNOWN)
+    release = Act(at=now, server=ADA.server, actor=ADA.actor, actor_name=ADA.name, verb="release", subject="run:x")
     failed, seen = End(ending=Ending.FAILED), RunChanges(provider_id="another")
 
     async def resolve_what_was_never_held() -> None:
@@ -42,7 +43,7 @@ async def tries(bot: Bot) -> dict[str, Callable[[], Awaitable[object]]]:
         "a second end": lambda: store.settle(ended, failed, now=now),
         "an end of what waits": lambda: store.settle(waiting, End(ending=Ending.VIDEO), now=now),
         "an end of an unknown run for money": lambda: store.settle(lost, End(ending=Ending.FAILED, cost_u=5), now=now),
-        "a release of what runs": lambda: store.release(running, bot.admins._act(ADA, "release", "run:x"), failed),
+        "a release of what runs": lambda: store.release(running, release, failed),
         "a cost of what runs": lambda: store.correct(running, 5, now=now),
         "an end of what was never held": resolve_what_was_never_held,
         "the same hold twice": lambda: store.admit(

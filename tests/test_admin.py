@@ -97,7 +97,7 @@ async def test_acts_on_the_whole_bot_belong_to_its_owner(world: Scene) -> None:
             dana = world.discord.world.member("Dana", lobby.server)
             used = await world.discord.invoke(dana, lobby, f"veo-admin {command}", named(world, options))
             answer = await used.wait(lambda message: bool(message["content"]))
-            assert answer["content"].startswith("That belongs to whoever runs this bot")
+            assert answer["content"].startswith("Only the bot's owner can do that")
     assert world.rows("SELECT * FROM act") == []
 
 
@@ -108,20 +108,20 @@ async def test_each_level_can_be_limited_and_its_refusal_names_it_without_figure
     levels: list[tuple[dict[str, Any], str]] = [
         ({}, "over the limit of this server"),
         ({"channel": channel}, f"over the limit of <#{channel.id}>"),
-        ({"role": role, "pool": True}, f"over the limit of the pool of <@&{role.id}>"),
+        ({"role": role, "pool": True}, f"over the limit of everyone with <@&{role.id}> together"),
     ]
     for options, said in levels:
         answer = await world.act("limit set", amount="$6.00", **options)
-        assert "$6.00 per month" in answer
+        assert "$6.00 a month" in answer
         refused = await refusal(world, "Cem")
         assert said in refused
         assert "$2.80" not in refused  # what is left there is other people's affair
-        assert "What would fit: 4 s" in refused
+        assert "What fits now: 4 s" in refused
         await world.act("limit lift", **options)
     own: list[dict[str, Any]] = [{"role": role}, {"member": world.member("Cem")}]
     for options in own:
         await world.act("limit set", amount="6", **options)
-        assert "$2.80 of your limit is left" in await refusal(world, "Cem")
+        assert "you have $2.80 left" in await refusal(world, "Cem")
         await world.act("limit lift", **options)
     await world.act("bot limit", amount="6")
     assert "over the limit of the whole bot" in await refusal(world, "Cem")
@@ -145,13 +145,13 @@ async def test_an_own_limit_comes_before_the_roles_and_periods_may_differ(tmp_pa
     """The best role counts for who has no own limit; a daily limit counts what today already cost."""
     async with scene(tmp_path, QUOTA_USER_USD="3.20") as world:
         await world.end_of(await world.veo(FOX, member="Cem"))
-        assert "over your limit" in await refusal(world, "Cem")
+        assert "you have nothing left" in await refusal(world, "Cem")
         await world.act("limit set", amount="7", role=editors(world), per="week")
         await world.end_of(await world.veo(FOX, member="Cem"))
-        assert "$0.60 of your limit is left" in await refusal(world, "Cem")
+        assert "you have $0.60 left" in await refusal(world, "Cem")
         await world.act("limit set", amount="9.60", member=world.member("Cem"), per="day")
         await world.end_of(await world.veo(FOX, member="Cem"))
-        assert "$0.00 of your limit is left" in await refusal(world, "Cem")
+        assert "you have nothing left" in await refusal(world, "Cem")
         await world.act("limit set", amount="none", member=world.member("Cem"))
         await world.end_of(await world.veo(FOX, member="Cem"))
 
@@ -159,15 +159,15 @@ async def test_an_own_limit_comes_before_the_roles_and_periods_may_differ(tmp_pa
 async def test_runs_at_a_time_can_be_limited_on_every_level(tmp_path: Path) -> None:
     """Beside the dollars a level may allow so many runs at a time; the refusal says which."""
     async with scene(tmp_path, runflow={"end": "never"}) as world:
-        await world.card(await world.veo(FOX, member="Cem"), "Filming")
+        await world.card(await world.veo(FOX, member="Cem"), "In the works")
         levels: list[tuple[dict[str, Any], str]] = [
-            ({}, "1 runs at a time is the limit of this server"),
-            ({"channel": world.channel}, "of this channel"),
-            ({"role": editors(world), "pool": True}, "of a role that you have"),
-            ({"member": world.member("Cem")}, "You have 1 runs under way, and 1 at a time is the limit"),
+            ({}, "This server already has a video in the works"),
+            ({"channel": world.channel}, "This channel already has a video in the works"),
+            ({"role": editors(world), "pool": True}, "Your role already has a video in the works"),
+            ({"member": world.member("Cem")}, "You already have a video in the works"),
         ]
         for options, said in levels:
-            assert "1 run at a time" in await world.act("limit set", runs=1, **options)
+            assert "1 video in the works at a time" in await world.act("limit set", runs=1, **options)
             assert said in await refusal(world, "Cem")
             await world.act("limit lift", **options)
 
@@ -175,9 +175,9 @@ async def test_runs_at_a_time_can_be_limited_on_every_level(tmp_path: Path) -> N
 async def test_a_grant_counts_for_this_period(tmp_path: Path) -> None:
     """So much more, at once, on top of the limit; kept in the ledger with who gave it and why."""
     async with scene(tmp_path, QUOTA_USER_USD="1.00") as world:
-        assert "over your limit" in await refusal(world) or "Your limit is $1.00" in await refusal(world)
+        assert "you have $1.00 left" in await refusal(world)
         answer = await world.act("grant", amount="2.20", member=world.member(), reason="a birthday")
-        assert "$3.20 left of $3.20 ($2.20 extra) this month" in answer
+        assert "$3.20 of $3.20 left this month, $2.20 of it extra" in answer
         await world.end_of(await world.veo(FOX))
         (entry,) = world.rows("SELECT * FROM ledger_entry WHERE kind = 'grant'")
         assert (entry["amount_u"], entry["actor"], entry["reason"]) == (
@@ -185,7 +185,7 @@ async def test_a_grant_counts_for_this_period(tmp_path: Path) -> None:
             f"discord:{world.member('Ada').id}",
             "a birthday",
         )
-        assert "no limit that an extra" in await world.act("grant", amount="1", channel=world.channel)
+        assert "no limit to add to" in await world.act("grant", amount="1", channel=world.channel)
 
 
 async def test_an_answer_says_what_applies_now(tmp_path: Path) -> None:
@@ -194,34 +194,34 @@ async def test_an_answer_says_what_applies_now(tmp_path: Path) -> None:
         bo, cem, role, lab = world.member(), world.member("Cem"), editors(world), world.channel
         await world.act("grant", amount="5", member=bo)
         assert (await world.act("limit set", amount="3", member=bo)).splitlines() == [
-            f"From now on <@{bo.id}>: $3.00 per month.",
-            "With $5.00 extra $8.00 can still be spent this month.",
+            f"Done: <@{bo.id}> can spend up to $3.00 a month.",
+            "With $5.00 extra, $8.00 is left for now.",
         ]
-        assert await world.act("limit set", amount="0", member=bo) == f"From now on <@{bo.id}>: $0.00 per month."
-        assert "nobody may, whatever is added" in await world.act("grant", amount="1", member=bo)
+        assert await world.act("limit set", amount="0", member=bo) == f"Done: <@{bo.id}> can't make videos."
+        assert "extra budget wouldn't help" in await world.act("grant", amount="1", member=bo)
         lifted = await world.act("limit lift", member=bo)
-        assert lifted.startswith(
-            f"Lifted. What applies now:\n<@{bo.id}>: $25.00 left of $25.00 ($5.00 extra) this month"
-        )
+        removed, now = lifted.splitlines()
+        assert removed == f"Done. That limit for <@{bo.id}> is gone. What applies now:"
+        assert now.startswith(f"**<@{bo.id}>**: $25.00 of $25.00 left this month, $5.00 of it extra")
         await world.act("limit set", amount="25", role=role)
         await world.act("limit set", amount="40", role=role, pool=True)
         await world.act("limit set", amount="7", member=cem)
-        assert f"<@{cem.id}>: $25.00 left of $25.00 this month" in await world.act("limit lift", member=cem)
-        pool = f"<@&{role.id}>, shared by all with it: $40.00 per month"
-        assert await world.act("limit lift", role=role) == f"Lifted. What applies now:\n{pool}"
-        assert f"nothing by <@&{role.id}>" in await world.act("limit lift", role=role, pool=True)
+        assert f"**<@{cem.id}>**: $25.00 of $25.00 left this month" in await world.act("limit lift", member=cem)
+        pool = f"everyone with <@&{role.id}> together: $40.00 a month"
+        assert (await world.act("limit lift", role=role)).splitlines()[1:] == [pool]
+        assert "Other limits of theirs" in await world.act("limit lift", role=role, pool=True)
         await world.act("limit set", amount="9")
-        assert "this server: $90.00 left of $90.00 this month" in await world.act("limit lift")
+        assert "**this server**: $90.00 of $90.00 left this month" in await world.act("limit lift")
         await world.act("limit set", amount="9", channel=lab)
-        assert f"<#{lab.id}>: no limit this month" in await world.act("limit lift", channel=lab)
+        assert f"**<#{lab.id}>**: no limit this month" in await world.act("limit lift", channel=lab)
         eli = world.member("Eli")
         await world.act("limit set", amount="4", member=eli)
-        assert "the limit of their roles, or everybody's" in await world.act("limit lift", member=eli)
+        assert "Other limits of theirs, or the default." in await world.act("limit lift", member=eli)
         general = world.discord.world.channel("general")
         for channel in (lab, general):
             await world.act("access allow", channel=channel)
-        assert f"Those on it are <#{lab.id}>." in await world.act("access disallow", channel=general)
-        assert "No channel is on it, so all may use `/veo`." in await world.act("access disallow", channel=lab)
+        assert f"Still on the list: <#{lab.id}>." in await world.act("access disallow", channel=general)
+        assert "The list is empty, so `/veo` works in every channel." in await world.act("access disallow", channel=lab)
 
 
 async def test_a_refund_beside_a_limit_of_nothing_is_told_as_such(tmp_path: Path) -> None:
@@ -231,31 +231,32 @@ async def test_a_refund_beside_a_limit_of_nothing_is_told_as_such(tmp_path: Path
         await world.end_of(made)
         await world.act("limit set", amount="0", member=world.member())
         answer = await world.act("refund", run=await world.run_id(made), reason="a poor fox")
-        assert "Their limit is $0.00, so nothing may be spent until that is raised." in answer
-        assert "Your limit is $0.00" in await refusal(world)
+        assert "Their limit is 0, so that doesn't help until you raise it." in answer
+        assert "You don't have a budget for videos here" in await refusal(world)
         await world.act("limit set", amount="1", member=world.member())
         quota = await world.told("veo-quota", by="Bo")
-        assert "**$1.00 left** of $1.80, $0.80 of it extra. Used $0.80" in quota
+        assert "**$1.00** left this month, $0.80 of $1.80 used." in quota
+        assert "$0.80 of your limit is extra" in quota
 
 
 async def test_who_may_ask_is_the_admins_to_say(world: Scene) -> None:
     """Block and unblock, allowed roles and channels, pause and resume: at once, with a sentence."""
     await world.act("access block", member=world.member(), reason="spam")
-    assert "An admin has blocked you" in await refusal(world)
+    assert "You can't use `/veo` in this server" in await refusal(world)
     await world.act("access unblock", member=world.member())
     await world.act("access allow", role=editors(world))
-    assert "Only some roles may use /veo" in await refusal(world)
+    assert "You need a role to use `/veo` here" in await refusal(world)
     await world.end_of(await world.veo(FOX, member="Cem"))
     await world.act("access disallow", role=editors(world))
     general = world.discord.world.channel("general")
     await world.act("access allow", channel=general)
-    assert f"Use it in <#{general.id}>" in await refusal(world)
+    assert f"Use `/veo` in <#{general.id}>" in await refusal(world)
     await world.act("access disallow", channel=general)
     await world.act("pause", reason="the bill")
-    assert "An admin has paused the bot in this server" in await refusal(world)
+    assert "`/veo` is paused in this server" in await refusal(world)
     await world.act("resume")
     await world.act("bot pause")
-    assert "The bot is paused by whoever runs it" in await refusal(world)
+    assert "`/veo` is paused everywhere" in await refusal(world)
     await world.act("bot resume")
     await world.end_of(await world.veo(FOX))
 
@@ -278,7 +279,7 @@ async def test_a_server_can_be_switched_on_by_the_owner(world: Scene) -> None:
     await world.end_of(await world.discord.invoke(dana, lobby, "veo", {"prompt": FOX}))
     await world.act("bot server", on=False, server=lobby.server.id)
     answer = await world.answer_to(await world.discord.invoke(dana, lobby, "veo", {"prompt": FOX}))
-    assert "not switched on in this server" in answer["content"]
+    assert "isn't switched on in this server" in answer["content"]
 
 
 async def test_the_owner_switches_off_what_the_settings_have_on_and_on_again(tmp_path: Path) -> None:
@@ -288,37 +289,36 @@ async def test_the_owner_switches_off_what_the_settings_have_on_and_on_again(tmp
         folder.mkdir()
         async with scene(folder, DISCORD_SERVERS=servers) as world:
             aurora, elsewhere = world.discord.world.servers
-            assert await world.act("bot server", on=True) == "`/veo` is on in that server already. Nothing was changed."
+            assert await world.act("bot server", on=True) == "`/veo` is already on in that server."
             answer = await world.act("bot server", on=False)
-            assert answer.startswith(f"`/veo` is off in `Aurora Studio` ({aurora.id}) now. It stays off until")
+            assert answer.startswith(f"Done. `/veo` is off in `Aurora Studio` (`{aurora.id}`). Videos in the works")
+            assert "It stays off until" in answer
             assert "`/veo` is switched off in this server" in await refusal(world)
             assert "switched off" in await world.act("limit set", amount="5")
-            assert "is off in that server already" in await world.act("bot server", on=False)
+            assert "is already off in that server" in await world.act("bot server", on=False)
             await world.kill()
             await world.start()
             assert "switched off in this server" in await refusal(world)
             answer = await world.act("bot server", on=True)
-            assert answer == f"`/veo` works in `Aurora Studio` ({aurora.id}) now."
+            assert answer == f"Done. `/veo` works in `Aurora Studio` (`{aurora.id}`)."
             await world.run_id(await world.veo(FOX, duration="4s", generate_audio=False))
             await world.act("bot server", on=not servers, server=elsewhere.id)
             log = (await world.act("bot log")).splitlines()
-            assert f"server {'off' if servers else 'on'}: `Elsewhere` ({elsewhere.id})" in log[0]
-            assert f"server on: `Aurora Studio` ({aurora.id})" in log[1]
-            assert f"server off: `Aurora Studio` ({aurora.id})" in log[2]
+            assert f"switched {'off' if servers else 'on'} `Elsewhere` (`{elsewhere.id}`)" in log[0]
+            assert f"switched on `Aurora Studio` (`{aurora.id}`)" in log[1]
+            assert f"switched off `Aurora Studio` (`{aurora.id}`)" in log[2]
 
 
 async def test_a_server_without_the_bot_is_not_switched_on(world: Scene) -> None:
     """It is told so with the invite, and nothing is written; while Discord does not say, nothing is claimed either."""
     for number in ("123456789012345678", "99999999999999999999"):
         answer = await world.act("bot server", on=True, server=number)
-        assert answer.startswith(
-            f"The bot is not in the server {number}. Invite it first, then switch it on: <https://"
-        )
+        assert answer.startswith(f"I'm not in server `{number}`. Invite me first, then switch `/veo` on: <https://")
         assert f"client_id={world.discord.world.application_id}" in answer
-        assert "is off in that server already" in await world.act("bot server", on=False, server=number)
+        assert "is already off in that server" in await world.act("bot server", on=False, server=number)
     world.discord.fault("GET", r"/guilds/\d+", status=503, times=9)
     answer = await world.act("bot server", on=True, server="123456789012345678")
-    assert answer.startswith("Discord does not say right now whether the bot is in that server.")
+    assert answer.startswith("Discord can't tell me right now whether I'm in that server.")
     assert world.rows("SELECT * FROM act") == world.rows("SELECT * FROM rule") == []
 
 
@@ -328,13 +328,13 @@ async def test_a_refund_gives_the_member_room_and_is_given_once(tmp_path: Path) 
         interaction = await world.veo(FOX)
         await world.end_of(interaction)
         run_id = await world.run_id(interaction)
-        assert "over your limit" in await refusal(world)
+        assert "you have nothing left" in await refusal(world)
         answer = await world.act("refund", run=f"veo-{run_id}.mp4", reason="it was upside down")
-        assert "may spend $3.20 more in this period" in answer
-        assert "was refunded before" in await world.act("refund", run=run_id, reason="again")
+        assert "can spend $3.20 more in this server this period" in answer
+        assert "was already refunded" in await world.act("refund", run=run_id, reason="again")
         history = await world.discord.invoke(world.member(), world.channel, "veo-history", {})
         shown = await history.wait(lambda message: bool(message["embeds"]))
-        assert "An admin gave you $3.20 again." in shown["embeds"][0]["description"]
+        assert "$3.20 refunded" in shown["embeds"][0]["description"]
         await world.end_of(await world.veo(FOX))
         spent = {row["scope"].partition(":")[0]: row["spent_u"] for row in world.rows("SELECT * FROM budget")}
         assert spent == dict.fromkeys(("total", "server", "channel", "member"), 6_400_000)
@@ -344,12 +344,12 @@ async def test_what_cannot_be_refunded_is_said(tmp_path: Path) -> None:
     """A run under way, one that cost nothing, one that nobody knows."""
     async with scene(tmp_path, runflow={"end": "never"}) as world:
         running = await world.veo(FOX)
-        await world.card(running, "Filming")
-        assert "still under way" in await world.act("refund", run=await world.run_id(running), reason="x")
+        await world.card(running, "In the works")
+        assert "still in the works" in await world.act("refund", run=await world.run_id(running), reason="x")
         failed = await world.veo(f"{FOX} [402]")
         await world.end_of(failed)
-        assert "was not charged" in await world.act("refund", run=await world.run_id(failed), reason="x")
-        assert "No run of this server" in await world.act("refund", run="nosuchrun", reason="x")
+        assert "wasn't charged" in await world.act("refund", run=await world.run_id(failed), reason="x")
+        assert "No video in this server" in await world.act("refund", run="nosuchrun", reason="x")
 
 
 async def test_an_unknown_run_is_released_by_an_admins_word(tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ async def test_an_unknown_run_is_released_by_an_admins_word(tmp_path: Path) -> N
     async with scene(tmp_path, runflow={"before": "500"}, RUNFLOW_SETTLE_S="0.3") as world:
         interaction = await world.veo(FOX)
         await world.end_of(interaction, kind="unknown")
-        assert "Released: the $3.20 held" in await world.act(
+        assert "Released. The $3.20 on hold" in await world.act(
             "refund", run=await world.run_id(interaction), reason="Runflow's support says no"
         )
         await world.until("SELECT 1 FROM run WHERE state = 'failed' AND delivery = 'delivered'")
@@ -367,30 +367,30 @@ async def test_an_unknown_run_is_released_by_an_admins_word(tmp_path: Path) -> N
 async def test_an_operators_ceiling_holds_whatever_admins_set(tmp_path: Path) -> None:
     """Above it nothing can be set, and no grant passes it."""
     async with scene(tmp_path, QUOTA_GUILD_USD="5.00", QUOTA_TOTAL_USD="50.00") as world:
-        assert "above the operator's ceiling of $5.00 per month" in await world.act("limit set", amount="5.01")
-        assert "above the operator's ceiling" in await world.act(
+        assert "above the bot owner's ceiling of $5.00 a month" in await world.act("limit set", amount="5.01")
+        assert "above the bot owner's ceiling" in await world.act(
             "limit set", amount="6", member=world.member(), per="day"
         )
         await world.act("limit set", amount="4")
         await world.act("grant", amount="10")
         await world.end_of(await world.veo(FOX))
         assert "over the limit of this server" in await refusal(world)
-        assert "above the operator's ceiling of $50.00" in await world.act("bot limit", amount="51")
+        assert "above the bot owner's ceiling of $50.00" in await world.act("bot limit", amount="51")
 
 
 AMOUNTS = [
-    ("0", "$0.00 per month"),
-    ("10.0050", "$10.005 per month"),
-    ("10,50", "$10.50 per month"),
-    ("$ 7", "$7.00 per month"),
-    ("1,000.50", "$1000.50 per month"),
-    ("none", "no limit per month"),
+    ("0", "can't make videos"),
+    ("10.0050", "$10.005 a month"),
+    ("10,50", "$10.50 a month"),
+    ("$ 7", "$7.00 a month"),
+    ("1,000.50", "$1,000.50 a month"),
+    ("none", "without a limit"),
     ("-5", "below zero"),
-    ("ten", "not an amount of dollars"),
-    ("1,000", "two ways; write 1000 or 1.00"),
-    ("1.000", "two ways; write 1000 or 1.00"),
-    ("€5", "not an amount of dollars"),
-    ("99999999999999999999", "more than a billion dollars"),
+    ("ten", "isn't an amount of dollars"),
+    ("1,000", "two ways. Write `1000` or `1.00`"),
+    ("1.000", "two ways. Write `1000` or `1.00`"),
+    ("€5", "isn't an amount of dollars"),
+    ("99999999999999999999", "over a billion dollars"),
 ]
 
 
@@ -400,21 +400,21 @@ async def test_amounts_are_taken_as_people_write_them_or_refused_in_a_sentence(w
         before = len(world.rows("SELECT * FROM act"))
         answer = await world.act("limit set", amount=amount)
         assert said in answer
-        accepted = "From now on" in answer
+        accepted = answer.startswith("Done: ")
         assert len(world.rows("SELECT * FROM act")) == before + accepted
 
 
 async def test_a_wrong_choice_of_options_gets_a_sentence(world: Scene) -> None:
-    """Two subjects, none, a pool without a role, a period without an amount, nothing to lift."""
+    """Two subjects, none, a pool without a role, a period without an amount, no limit to remove."""
     both: dict[str, Any] = {"member": world.member(), "channel": world.channel}
     assert "Name only one of" in await world.act("limit set", amount="5", **both)
     assert "Name an amount" in await world.act("limit set")
-    assert "Only a role has a pool" in await world.act("limit set", amount="5", pool=True)
-    assert "A period needs an amount" in await world.act("limit set", per="day", runs=1)
-    assert "nothing to lift" in await world.act("limit lift")
+    assert "Only a role can share a budget" in await world.act("limit set", amount="5", pool=True)
+    assert "Name an amount for that period" in await world.act("limit set", per="day", runs=1)
+    assert "no limit to remove" in await world.act("limit lift")
     assert "Name a role or a channel" in await world.act("access allow")
-    assert "A grant of nothing" in await world.act("grant", amount="0", member=world.member())
-    assert "may not write in" in await world.act("requests", channel=world.discord.world.channel("read-only"))
+    assert "Name an amount above 0" in await world.act("grant", amount="0", member=world.member())
+    assert "can't write in" in await world.act("requests", channel=world.discord.world.channel("read-only"))
     assert world.rows("SELECT * FROM act") == []
 
 
@@ -428,9 +428,9 @@ async def test_the_report_shows_who_spent_what_and_gives_a_chart_and_a_table(wor
     fields = {each["name"]: each["value"] for each in message["embeds"][0]["fields"]}
     assert fields["Spent"].startswith("$3.20")
     assert fields["Succeeded"].startswith("50% of 2")
-    assert fields["By member"].splitlines()[0] == f"<@{world.member('Cem').id}> $3.20 · 1/1"
-    assert f"<@&{editors(world).id}> $3.20" in fields["By role"]
-    assert fields["By channel"] == f"<#{world.channel.id}> $3.20 · 1/2"
+    assert fields["By member"].splitlines()[0] == f"<@{world.member('Cem').id}> · $3.20 · 1 video"
+    assert f"<@&{editors(world).id}> · $3.20" in fields["By role"]
+    assert fields["By channel"] == f"<#{world.channel.id}> · $3.20 · 1 video"
     files = {each["filename"]: each["url"] for each in message["attachments"]}
     async with aiohttp.ClientSession() as session:
         async with session.get(files["spend.png"]) as reply:
@@ -453,9 +453,10 @@ async def test_the_quota_shows_every_level_that_concerns_the_member(world: Scene
     await world.end_of(await world.veo(FOX, member="Cem"))
     quota = await world.discord.invoke(world.member("Cem"), world.channel, "veo-quota", {})
     lines = (await quota.wait(lambda each: bool(each["content"])))["content"].splitlines()
-    assert lines[0].startswith("**$96.80 left** of $100.00. Used $3.20, held $0.00")
-    assert lines[1].startswith("This server: $46.80 left of $50.00, used $3.20, held $0.00, resets <t:")
-    assert lines[2].startswith(f"The pool of <@&{editors(world).id}>: $16.80 left of $20.00")
+    assert lines[0] == "**$96.80** left this month, $3.20 of $100.00 used."
+    assert lines[1].startswith("Resets <t:")
+    assert lines[2].startswith("$46.80 of $50.00 left this week for this server, resets <t:")
+    assert lines[3].startswith(f"$16.80 of $20.00 left this month for everyone with <@&{editors(world).id}> together")
 
 
 async def test_a_thread_spends_what_its_channel_may(world: Scene) -> None:
@@ -472,11 +473,11 @@ async def test_rules_survive_a_kill(world: Scene) -> None:
     await world.act("limit set", amount="1")
     await world.kill()
     await world.start()
-    assert "is $1.00, and the cheapest setting costs $0.80" not in await refusal(world)
+    assert "is $1.00, and the cheapest video costs $0.80" not in await refusal(world)
     shown = await world.act("limit show")
-    assert "this server: $1.00 per month" in shown
-    assert "4 runs at a time" in await world.act("limit set", runs=4, role=editors(world))
-    assert "4 runs at a time" in await world.act("limit show", role=editors(world))
+    assert "this server: $1.00 a month" in shown
+    assert "4 videos in the works at a time" in await world.act("limit set", runs=4, role=editors(world))
+    assert "4 videos at a time" in await world.act("limit show", role=editors(world))
 
 
 async def test_limits_of_the_settings_apply_from_the_next_start_and_rewrite_nothing(world: Scene) -> None:
@@ -486,13 +487,13 @@ async def test_limits_of_the_settings_apply_from_the_next_start_and_rewrite_noth
     before = world.rows("SELECT * FROM ledger_entry ORDER BY entry_id")
     await world.stop()
     await world.start(QUOTA_USER_USD="4.00", QUOTA_PERIOD="week")
-    assert "$0.80 of your limit is left" in await refusal(world)
+    assert "you have $0.80 left" in await refusal(world)
     await world.end_of(await world.veo(FOX, duration="4s", generate_audio=False))
     after = world.rows("SELECT * FROM ledger_entry ORDER BY entry_id")
     assert after[: len(before)] == before
     await world.stop()
     await world.start(QUOTA_USER_USD="4.00", QUOTA_PERIOD="month")
-    assert "$0.00 of your limit is left" in await refusal(world)
+    assert "you have nothing left" in await refusal(world)
 
 
 async def test_acts_at_once_are_all_kept(world: Scene) -> None:

@@ -12,18 +12,19 @@ from contextlib import closing
 from pathlib import Path
 
 import aiohttp
-import discord
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import StoreDown
-from cogs import words
-from cogs.embeds import EMBED_CHARS_MAX, FIELD_CHARS_MAX, new_embed
+from bot.facts import text
+from bot.views import Figure, View
+from cogs.render import EMBED_CHARS_MAX, FIELD_CHARS_MAX, MESSAGE_CHARS_MAX, embed
 from storage import Archive
 from tests.core import ADA, Bot
 from tests.harness import WAIT_S, Json, Scene, scene
 from tests.money import PRICE_U
+from tests.words import ENGLISH
 
 MANY = 50_000
 
@@ -100,11 +101,11 @@ async def test_a_log_of_any_length_is_whole(world: Scene) -> None:
     """The latest in words, and all of them in a file once there are more."""
     await world.act("limit set", amount="5", member=world.member())
     message, files = await files_of(world, "log")
-    assert (message["content"].count("limit set"), files) == (1, {})
+    assert (message["content"].count("set a limit"), files) == (1, {})
     repeat(path_of(world), "act", 2000, act_id="act_id + n", origin="'o' || n", detail="'n' || n")
     message, files = await files_of(world, "log")
     told = message["content"].splitlines()
-    assert len(message["content"]) <= words.MESSAGE_CHARS_MAX
+    assert len(message["content"]) <= MESSAGE_CHARS_MAX
     assert told[-1] == f"-# {2001 - len(told) + 1:,} older, in the file."
     rows = list(csv.DictReader(io.StringIO(files["veo-log.csv"])))
     assert [row["detail"] for row in rows[:-1]] == [f"n{n}" for n in range(2000, 0, -1)]
@@ -117,12 +118,12 @@ async def test_limits_of_any_number_are_whole(world: Scene) -> None:
         origin = {"origin": "'o' || n"} if table == "act" else {}
         repeat(path_of(world), table, 200, act_id="act_id + n", subject="subject || n", **origin)
     message, files = await files_of(world, "limit show")
-    assert len(message["content"]) <= words.MESSAGE_CHARS_MAX
+    assert len(message["content"]) <= MESSAGE_CHARS_MAX
     assert message["content"].endswith(" more, in the file")
-    (text,) = files.values()
-    assert "<" not in text
+    (whole,) = files.values()
+    assert "<" not in whole
     for n in range(1, 201):
-        assert f"@{world.member().id}{n}: $5.00" in text
+        assert f"@{world.member().id}{n}: $5.00 a month" in whole
 
 
 @pytest.mark.parametrize(("limit", "left"), [(1000, {"veo-report.csv"}), (10, set())])
@@ -136,12 +137,15 @@ async def test_a_report_too_large_for_discord_gives_the_rest(tmp_path: Path, lim
         assert "too large for Discord here" in told["Not attached"]
 
 
-@given(st.lists(st.tuples(st.just("Options"), st.text("a\n<", min_size=1, max_size=3000), st.booleans()), max_size=8))
-def test_no_embed_passes_what_discord_takes(fields: list[tuple[str, str, bool]]) -> None:
+@given(st.lists(st.text("a\n<", min_size=1, max_size=3000), max_size=8))
+def test_no_embed_passes_what_discord_takes(values: list[str]) -> None:
     """Whatever is in it; and what is cut says so."""
-    embed = new_embed(title="t" * 300, description="d" * 5000, fields=fields, colour=discord.Colour.red())
-    assert len(embed) <= EMBED_CHARS_MAX
-    for shown, (_, value, _) in zip(embed.fields, fields, strict=False):
-        text = str(shown.value)
-        assert len(text) <= FIELD_CHARS_MAX
-        assert text == value or text.endswith("more") or "…" in text
+    figures = [Figure(label=text("label.options"), lines=(text("is", fact=value),)) for value in values]
+    long = (text("is", fact="d" * 5000),)
+    view = View(title=text("is", fact="t" * 300), lines=long, figures=tuple(figures))
+    made = embed(view, ENGLISH)
+    assert len(made) <= EMBED_CHARS_MAX
+    for field, value in zip(made.fields, values, strict=False):
+        shown = str(field.value)
+        assert len(shown) <= FIELD_CHARS_MAX
+        assert shown == value or shown.endswith("more") or "…" in shown

@@ -20,7 +20,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.domain.limits import RuleKind, Spender
+from bot.domain.acts import Detail, Verb
+from bot.domain.limits import RuleKind, Rules, Spender
 from bot.domain.records import Admin
 from bot.domain.runs import RunState
 from bot.errors import BadRequest, NotAllowed, OfferGone
@@ -34,7 +35,7 @@ from tests.money import PRICE_U, dump
 from tests.test_admin import EVERY_ACT, FOX, named
 
 Start = Callable[..., AbstractAsyncContextManager[Scene]]
-OFF = "This bot is not switched on in this server."
+OFF = "`/veo` isn't switched on in this server yet."
 CHEAP: dict[str, Any] = {"duration": "4s", "generate_audio": False}  # $0.80
 DORA = Admin(server="discord:5", actor="discord:80", name="Dora")  # of another server than Ada
 
@@ -86,17 +87,17 @@ async def test_an_extra_counts_in_the_server_whose_admin_gave_it(start: Start) -
     async with start(QUOTA_USER_USD="0.50") as world:
         dana = world.member("Dana")
         answer = await world.act("grant", by="Dana", place="lobby", amount="1000000", member=dana)
-        assert "$1000000.50 left" in answer
-        assert "Your limit is $0.50" in await refused(world, by="Dana")
-        assert "$0.50 left" in await world.told("veo-quota", by="Dana")
+        assert "$1,000,000.50 of $1,000,000.50 left" in answer
+        assert "Your limit is $0.50, and" in await refused(world, by="Dana")
+        assert "**$0.50** left" in await world.told("veo-quota", by="Dana")
         made = await world.veo(FOX, member="Dana", place="lobby", **CHEAP)
         await world.end_of(made)
         run = await world.run_id(made)
         # What she spent there counts here too, for a member has one limit; what is given back there does not.
         await world.act("refund", by="Dana", place="lobby", run=run, reason="mine")
-        assert "**$0.00 left** of $0.50. Used $0.80" in await world.told("veo-quota", by="Dana")
+        assert "Nothing left this month: $0.80 of $0.50 used." in await world.told("veo-quota", by="Dana")
         there = await world.told("veo-quota", by="Dana", place="lobby")
-        assert "**$1000000.50 left** of $1000001.30, $1000000.80 of it extra. Used $0.80" in there
+        assert "**$1,000,000.50** left this month, $0.80 of $1,000,001.30 used." in there
 
 
 async def test_figures_of_people_who_are_not_here_are_not_shown(start: Start) -> None:
@@ -105,10 +106,10 @@ async def test_figures_of_people_who_are_not_here_are_not_shown(start: Start) ->
         await world.end_of(await world.veo(FOX, **CHEAP))
         for command, options in (("limit show", {}), ("grant", {"amount": "1"})):
             answer = await world.act(command, by="Dana", place="lobby", member=world.member("Bo"), **options)
-            assert "is not a member of this server" in answer
+            assert "isn't in this server" in answer
             assert "$" not in answer
         assert world.rows("SELECT * FROM act") == []
-        assert "used $0.80" in await world.act("limit show", member=world.member("Bo"))
+        assert "$0.80 used" in await world.act("limit show", member=world.member("Bo"))
 
 
 async def test_the_owners_log_names_the_server_in_which_something_was_done_to_a_member(start: Start) -> None:
@@ -120,21 +121,25 @@ async def test_the_owners_log_names_the_server_in_which_something_was_done_to_a_
         await world.act("access block", by="Dana", place="lobby", member=eli, reason="a bet")
         await world.act("bot limit", amount="100")
         lines = (await world.act("bot log")).splitlines()
-        elsewhere = f"in `Elsewhere` ({world.discord.world.servers[1].id})"
-        assert [line.split("> ")[2].partition(":")[0] for line in lines] == ["limit set", "block", "grant"]
+        elsewhere = f"in `Elsewhere` (`{world.discord.world.servers[1].id}`)"
+        assert [line.split("> ")[2].split("<")[0].rstrip(": ") for line in lines] == [
+            "set a limit: the whole bot · $100.00 a month",
+            "blocked",
+            "gave extra budget",
+        ]
         assert [elsewhere in line for line in lines] == [False, True, True]
-        assert f"grant: <@{eli.id}>" in lines[2]
+        assert f"gave extra budget: <@{eli.id}>" in lines[2]
         here = await world.act("log", by="Dana", place="lobby")
         assert "Elsewhere" not in here
-        assert "limit set: this server" in here
-        assert await world.act("log") == "Nothing was done here yet."
+        assert "set a limit: this server" in here
+        assert await world.act("log") == "Nobody did anything here yet."
 
 
 async def test_a_run_of_another_server_is_nobody_elses_to_refund_or_to_read(bot: Bot) -> None:
     """Refund, release, receipt, approval and denial ask for the admins of the server in which the run was asked for."""
-    await bot.admins.set_desk(ADA, "channel:discord:77")
+    await bot.admins.set_request_channel(ADA, "channel:discord:77")
     run = await bot.ended()
-    with pytest.raises(BadRequest, match="No run of this server"):
+    with pytest.raises(BadRequest, match=r"run\.not_here"):
         await bot.admins.refund(DORA, run.run_id, "mine")
     with pytest.raises(NotAllowed):
         await bot.admission.receipt_of(run.run_id, member="discord:80", server=DORA.server)
@@ -169,7 +174,7 @@ async def requested(
     await world.press(await world.answer_to(refused), "Ask an admin", member=member)
     channel = world.discord.world.channel(desk)
     return await world.discord.wait_message(
-        channel, lambda each: "asks for a video" in each["content"] and text in each["content"]
+        channel, lambda each: "would like a video" in each["content"] and text in each["content"]
     )
 
 
@@ -202,11 +207,11 @@ async def test_who_may_not_ask_may_not_ask_the_admins(start: Start) -> None:
         answer = await world.answer_to(await world.veo(FOX, **CHEAP))
         await world.act("access block", member=world.member())
         await world.press(answer, "Ask an admin")
-        await world.whispered("Bo", "An admin has blocked you")
+        await world.whispered("Bo", "You can't use `/veo` in this server")
         await world.act("access unblock", member=world.member())
         await world.act("pause")
         await world.press(answer, "Ask an admin")
-        await world.whispered("Bo", "An admin has paused the bot")
+        await world.whispered("Bo", "`/veo` is paused in this server")
         assert world.discord.messages(desk) == []
 
 
@@ -217,11 +222,11 @@ async def test_show_obeys_what_stands_between_a_member_and_a_video(start: Start)
         editors, general = world.member("Cem").roles[0], world.discord.world.channel("general")
         before = world.seen()
         stories: list[tuple[str, str, dict[str, Any], str]] = [
-            ("access block", "access unblock", {"member": world.member()}, "An admin has blocked you"),
-            ("pause", "resume", {}, "An admin has paused the bot in this server"),
-            ("bot pause", "bot resume", {}, "The bot is paused by whoever runs it"),
-            ("access allow", "access disallow", {"role": editors}, "Only some roles may use /veo"),
-            ("access allow", "access disallow", {"channel": general}, f"Use it in <#{general.id}>"),
+            ("access block", "access unblock", {"member": world.member()}, "You can't use `/veo` in this server"),
+            ("pause", "resume", {}, "`/veo` is paused in this server"),
+            ("bot pause", "bot resume", {}, "`/veo` is paused everywhere"),
+            ("access allow", "access disallow", {"role": editors}, "You need a role to use `/veo` here"),
+            ("access allow", "access disallow", {"channel": general}, f"Use `/veo` in <#{general.id}>"),
         ]
         for begin, end, options, said in stories:
             await world.act(begin, **options)
@@ -243,23 +248,23 @@ async def test_roles_and_places_bind_before_the_gateway_has_told_of_a_server(sta
         editors, cem, lab = world.member("Cem").roles[0], world.member("Cem"), world.channel
         everyone = world.discord.world.servers[0].roles[0]
         rules: list[tuple[dict[str, Any], str]] = [
-            ({"role": editors}, "Your limit is $0.00"),
-            ({"role": editors, "pool": True}, f"The limit of the pool of <@&{editors.id}> is $0.00"),
-            ({"channel": lab}, f"The limit of <#{lab.id}> is $0.00"),
+            ({"role": editors}, "You don't have a budget for videos here"),
+            ({"role": editors, "pool": True}, f"the limit of everyone with <@&{editors.id}> together is 0"),
+            ({"channel": lab}, f"the limit of <#{lab.id}> is 0"),
         ]
         for options, reason in rules:
-            assert "$0.00 per month" in await world.act("limit set", amount="0", **options)
+            assert "can't make videos" in await world.act("limit set", amount="0", **options)
             assert reason in await refused(world, by="Cem")
             await world.act("limit lift", **options)
         await world.act("limit set", amount="0", channel=lab)
-        assert f"The limit of <#{lab.id}> is $0.00" in await refused(world, by="Bo", place="takes")  # a thread of it
+        assert f"the limit of <#{lab.id}> is 0" in await refused(world, by="Bo", place="takes")  # a thread of it
         await world.act("limit lift", channel=lab)
         await world.act("limit set", amount="7", role=everyone)
-        assert "**$7.00 left** of $7.00" in await world.told("veo-quota", by="Bo")
+        assert "**$7.00** left this month" in await world.told("veo-quota", by="Bo")
         await world.act("limit set", amount="9", role=editors)
-        assert "$9.00 left of $9.00" in await world.act("limit show", member=cem)
+        assert "$9.00 of $9.00 left" in await world.act("limit show", member=cem)
         await world.act("access allow", role=editors)
-        assert "Only some roles may use /veo" in await refused(world, by="Bo")
+        assert "You need a role to use `/veo` here" in await refused(world, by="Bo")
         assert "Requests go to" in await world.act("requests", channel=world.discord.world.channel("general"))
         await world.end_of(await world.veo(FOX, member="Cem", **CHEAP))
 
@@ -270,9 +275,9 @@ async def test_only_the_owners_servers_are_on_while_all_of_them_are_away(start: 
         await world.end_of(await world.veo(FOX, **CHEAP))
         assert (await refused(world, by="Eli", place="lobby")).startswith(OFF)
         world.discord.fault("GET", rf"/guilds/{world.discord.world.servers[0].id}", status=503, times=2)
-        assert "Discord does not say right now" in await refused(world, by="Bo")
+        assert "Discord can't tell me right now" in await refused(world, by="Bo")
         assert len(world.runflow.runs) == 1
-        assert "Discord does not say right now" in await world.act("grant", amount="1", member=world.member())
+        assert "Discord can't tell me right now" in await world.act("grant", amount="1", member=world.member())
         assert world.rows("SELECT * FROM act") == []
 
 
@@ -283,8 +288,8 @@ async def test_a_role_that_was_lost_does_not_help_to_agree_to_a_price(start: Sta
         await world.act("limit set", amount="9", role=cem.roles[0])
         question = await world.answer_to(await world.veo(FOX, member="Cem", **CHEAP))
         cem.roles.clear()
-        await world.press(question, "Film it", member="Cem")
-        await world.whispered("Cem", "This run costs $0.80")
+        await world.press(question, "Make it", member="Cem")
+        await world.whispered("Cem", "This video costs $0.80")
         assert world.runflow.runs == {}
 
 
@@ -297,11 +302,11 @@ async def test_an_approval_is_for_the_member_as_they_are_by_then(start: Start) -
         request = await requested(world, "Cem")
         kept, cem.roles = cem.roles, []
         await world.press(request, "Approve", member="Ada")
-        await world.whispered("Ada", "The member may not use `/veo` there now", "general")
+        await world.whispered("Ada", "The member can't use `/veo` there right now", "general")
         cem.roles = kept
         server.members.remove(cem)
         await world.press(request, "Approve", member="Ada")
-        await world.whispered("Ada", "The member is not in this server any more", "general")
+        await world.whispered("Ada", "The member isn't in this server anymore", "general")
         assert world.rows("SELECT state FROM offer") == [{"state": "open"}]
         server.members.append(cem)
         await world.press(request, "Approve", member="Ada")
@@ -336,7 +341,7 @@ async def test_a_missing_ceiling_is_said_at_the_start(start: Start, ceilings: di
 # Who owns the bot
 
 
-OWNERS_ONLY = "That belongs to whoever runs this bot"
+OWNERS_ONLY = "Only the bot's owner can do that"
 EVERY_OWNER_ACT = [command for command in EVERY_ACT if command.startswith("bot ")]
 
 
@@ -397,7 +402,7 @@ async def test_who_leaves_the_team_rules_no_longer(start: Start) -> None:
         assert await owner_acts(world, by="Cem") == {"done"}
         before = world.rows("SELECT * FROM act")
         world.discord.fault("GET", "/oauth2/applications/@me", status=503, times=1)
-        assert "Discord does not say right now who runs this bot" in await world.told("veo-admin bot pause", by="Cem")
+        assert "Discord can't tell me right now who owns this bot" in await world.told("veo-admin bot pause", by="Cem")
         assert world.rows("SELECT * FROM act") == before
 
 
@@ -409,7 +414,7 @@ async def test_where_the_application_changes_hands_its_servers_do_too(start: Sta
         world.discord.world.owner = world.member("Dana").user
         assert (await world.act("grant", amount="5", member=world.member())).startswith(OFF)
         assert (await world.act("grant", by="Dana", place="lobby", amount="5", member=world.member("Eli"))).startswith(
-            "Granted"
+            "Done. $5.00 extra"
         )
         async with asyncio.timeout(10):
             while True:
@@ -450,32 +455,32 @@ async def test_presses_are_for_whom_they_concern(start: Start) -> None:
         for by in ("Cem", "Dana", "Mia", "Bo"):
             for label in ("Approve", "Deny"):
                 await world.press(request, label, member=by)
-            await world.whispered(by, "Only who may manage this server can answer requests.")
+            await world.whispered(by, "Only people who can manage this server can answer requests.")
         for by in ("Cem", "Dana", "Mia"):
             await world.press(result, "Receipt", member=by)
-            await world.whispered(by, "A receipt is for the member who asked")
+            await world.whispered(by, "Only the member who asked for a video")
         # In Dana's own server she manages, and nothing of Aurora's is there to be managed.
         names = [f"veo:{verb}:{offers['request']}:800000" for verb in ("approve", "deny", "ask")]
         stray = await forged(world, "lobby", *names, f"veo:receipt:{run}", f"veo:yes:{offers['confirm']}:0")
         for number, said in enumerate(
-            ("That request is not there any more", "That request is not there any more", "That request is not yours")
+            ("That request is no longer open", "That request is no longer open", "That question has expired")
         ):
             await world.press(stray, f"button {number}", member="Dana")
             await world.whispered("Dana", said, "lobby")
         for by in ("Dana", "Eli"):
             await world.press(stray, "button 3", member=by)
-            await world.whispered(by, "A receipt is for the member who asked", "lobby")
+            await world.whispered(by, "Only the member who asked for a video", "lobby")
         await world.press(stray, "button 4", member="Eli")
         await world.discord.wait_message(
-            world.discord.world.channel("lobby"), lambda each: "put to somebody else" in each["content"]
+            world.discord.world.channel("lobby"), lambda each: "isn't for you" in each["content"]
         )
         assert [row["state"] for row in world.rows("SELECT state FROM offer")] == ["open", "open"]
         assert len(world.runflow.runs) == 1
         assert {row["verb"] for row in world.rows("SELECT verb FROM act")} == {"requests here", "limit set"}
         for by in ("Bo", "Ada"):
             await world.press(result, "Receipt", member=by)
-            await world.whispered(by, "Charged $0.80")
-        await world.press(question, "Film it", member="Cem")
+            await world.whispered(by, "$0.80 charged")
+        await world.press(question, "Make it", member="Cem")
         await world.press(request, "Deny", member="Ada")
         await world.until("SELECT 1 FROM offer WHERE state = 'denied'")
         await world.until("SELECT 1 FROM offer WHERE state = 'taken'")
@@ -488,7 +493,7 @@ async def test_a_question_is_not_answered_where_the_bot_was_switched_off(start: 
         await world.act("bot server", on=True, server=elsewhere)
         question = await world.answer_to(await world.veo(FOX, member="Eli", place="lobby", **CHEAP))
         await world.act("bot server", on=False, server=elsewhere)
-        await world.press(question, "Film it", member="Eli")
+        await world.press(question, "Make it", member="Eli")
         await world.whispered("Eli", OFF, "lobby")
         assert world.rows("SELECT * FROM run") == []
 
@@ -501,9 +506,9 @@ async def test_an_admin_of_a_server_that_was_switched_off_reads_nobodys_receipts
         result = await world.end_of(await world.veo(FOX, member="Eli", place="lobby", **CHEAP))
         await world.act("bot server", on=False, server=elsewhere)
         await world.press(result, "Receipt", member="Dana")
-        await world.whispered("Dana", "A receipt is for the member who asked", "lobby")
+        await world.whispered("Dana", "Only the member who asked for a video", "lobby")
         await world.press(result, "Receipt", member="Eli")
-        await world.whispered("Eli", "Charged $0.80", "lobby")
+        await world.whispered("Eli", "$0.80 charged", "lobby")
 
 
 async def test_a_thread_asks_for_the_permission_to_write_in_threads(start: Start) -> None:
@@ -511,10 +516,10 @@ async def test_a_thread_asks_for_the_permission_to_write_in_threads(start: Start
     async with start() as world:
         thread = world.discord.world.channel("takes")
         world.discord.set_permissions(thread, deny=SEND_MESSAGES_IN_THREADS)
-        assert "it lacks Send Messages In Threads" in await refused(world, by="Bo", place="takes")
+        assert "I need Send Messages In Threads" in await refused(world, by="Bo", place="takes")
         world.discord.set_permissions(thread, deny=SEND_MESSAGES)
         await world.end_of(await world.veo(FOX, place="takes", **CHEAP))
-        assert "it lacks Send Messages" in await refused(world, by="Bo")
+        assert "I need Send Messages" in await refused(world, by="Bo")
 
 
 async def test_only_our_own_message_stands_for_a_run(start: Start) -> None:
@@ -524,7 +529,7 @@ async def test_only_our_own_message_stands_for_a_run(start: Start) -> None:
         await world.veo(FOX, **CHEAP)
         await world.until("SELECT 1 FROM run WHERE delivery_tries = 1 AND delivery = 'sending'")
         (run,) = world.rows("SELECT run_id FROM run")
-        world.discord.say(world.member("Cem"), world.channel, f"mine!\n-# Run `{run['run_id']}`")
+        world.discord.say(world.member("Cem"), world.channel, f"mine!\n-# Video `{run['run_id']}`")
         await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
         assert [each["author"]["username"] for each in world.posts()] == ["cem", "veo-bot"]
 
@@ -562,18 +567,24 @@ async def test_two_admins_at_once_lose_nothing_of_each_others(bot: Bot) -> None:
         amount, runs = f"{20 + number}.00", number % 5 + 1
         dollars = bot.admins.set_limit(ADA, scope, RuleKind.LIMIT, amount=amount, period="day", in_flight=None)
         flights = bot.admins.set_limit(eve, scope, RuleKind.LIMIT, amount=None, period=None, in_flight=runs)
-        desks = [bot.admins.set_desk(each, f"channel:discord:{70 + number + at}") for at, each in enumerate((ADA, eve))]
+        desks = [
+            bot.admins.set_request_channel(each, f"channel:discord:{70 + number + at}")
+            for at, each in enumerate((ADA, eve))
+        ]
         await asyncio.gather(dollars, flights, *desks)
         rules = await bot.admins.rules(ADA.server)
         rule = rules.get(scope, RuleKind.LIMIT)
         assert rule is not None
         assert (rule.limit_u, rule.period, rule.in_flight) == (int(amount[:2]) * PRICE_U, "day", runs)
-        assert len(rules.subjects(RuleKind.DESK)) == 1
-        await bot.admins.lift_limit(ADA, scope, RuleKind.LIMIT)
+        assert len(rules.subjects(RuleKind.REQUEST_CHANNEL)) == 1
+        await bot.admins.change(ADA, Verb.LIFT_LIMIT, scope)
     details = [detail for (detail,) in bot.rows("SELECT detail FROM act WHERE verb = 'limit set' ORDER BY act_id DESC")]
+    dollars_alone = Detail(period="day", limit_u=39 * PRICE_U).to_json()
+    flights_alone = Detail(in_flight=5).to_json()
+    both = Detail(period="day", limit_u=39 * PRICE_U, in_flight=5).to_json()
     assert sorted(details[:2]) in (
-        ["$39.00 per day", "$39.00 per day, 5 runs at a time"],
-        ["$39.00 per day, 5 runs at a time", "5 runs at a time"],
+        sorted([both, dollars_alone]),
+        sorted([flights_alone, both]),
     )
 
 
@@ -587,7 +598,7 @@ async def test_two_admins_at_once_over_discord(start: Start) -> None:
                 world.act("limit set", by="Mia", runs=number, member=world.member("Cem")),
             )
             shown = await world.act("limit show", member=world.member("Cem"))
-            assert f"${number}.00 per day, {number} run" in shown
+            assert f"${number}.00 a day, {number} video" in shown
             await world.act("limit lift", member=world.member("Cem"))
 
 
@@ -637,7 +648,7 @@ async def test_an_act_that_is_kept_is_not_carried_out_again(bot: Bot) -> None:
     """Also where its answer never was: whoever asks by the same request finds what it made, and changes nothing."""
     ended, lost = await bot.ended(), await bot.run()
     lost = await bot.moved(lost, RunState.SUBMITTING, RunState.AMBIGUOUS, RunState.UNKNOWN)
-    await bot.admins.set_desk(ADA, "channel:discord:77")
+    await bot.admins.set_request_channel(ADA, "channel:discord:77")
     await bot.limit("member:discord:1", "0")
     offer = await bot.request()
     acts: list[Callable[[Admin], Any]] = [
@@ -647,18 +658,19 @@ async def test_an_act_that_is_kept_is_not_carried_out_again(bot: Bot) -> None:
         lambda by: bot.admins.grant(by, "channel:discord:3", None, "5", ""),
         lambda by: bot.admins.refund(by, ended.run_id, "a gift"),
         lambda by: bot.admins.refund(by, lost.run_id, "lost"),
-        lambda by: bot.admins.block(by, "member:discord:11", ""),
-        lambda by: bot.admins.unblock(by, "member:discord:11"),
-        lambda by: bot.admins.pause(by, ""),
-        bot.admins.resume,
-        lambda by: bot.admins.set_desk(by, None),
+        lambda by: bot.admins.change(by, Verb.BLOCK, "member:discord:11", ""),
+        lambda by: bot.admins.change(by, Verb.UNBLOCK, "member:discord:11"),
+        lambda by: bot.admins.change(by, Verb.PAUSE, reason=""),
+        lambda by: bot.admins.change(by, Verb.RESUME),
+        lambda by: bot.admins.set_request_channel(by, None),
         lambda by: bot.admission.deny(offer.offer_id, by),
     ]
     for number, act in enumerate(acts):
         by = replace(ADA, origin=f"discord:{number}")
         first = await act(by)
         before = dump(bot.path)
-        assert await act(by) == first
+        again = await act(by)
+        assert (list(again) == list(first)) if isinstance(first, Rules) else (again == first)
         assert dump(bot.path) == before
     assert await bot.admins.once(by, lambda: once("said")) == "said"
     assert await bot.admins.once(by, lambda: once("something else")) == "said"
@@ -673,11 +685,11 @@ async def test_what_was_refused_is_refused_when_it_comes_again(start: Start) -> 
     async with start() as world:
         used = await world.use("veo-admin resume", by="Ada")
         first = (await world.answer_to(used))["content"]
-        assert "nothing to lift" in first
+        assert "isn't paused" in first
         await world.act("pause")
         await replayed(world, used)
         assert (await world.answer_to(used))["content"] == first
-        assert "An admin has paused the bot" in await refused(world, by="Bo")
+        assert "`/veo` is paused in this server" in await refused(world, by="Bo")
 
 
 async def test_a_gateway_that_tells_everything_twice_changes_nothing(start: Start) -> None:
@@ -697,7 +709,7 @@ async def test_a_gateway_that_tells_everything_twice_changes_nothing(start: Star
         await world.until("SELECT 1 FROM (SELECT count(*) AS n FROM run WHERE delivery = 'delivered') WHERE n = 2")
         denied = await requested(world, "Cem", desk="video-lab", text="a blue fox")
         await world.press(denied, "Deny", member="Ada")
-        await world.discord.wait_message(world.channel, lambda each: "was not approved" in each["content"])
+        await world.discord.wait_message(world.channel, lambda each: "said no to your request" in each["content"])
         await asyncio.sleep(0.2)
         # Shown once, requested twice, posted once more, told once of the denial.
         assert len(world.seen()) - len(before) == 5
@@ -807,7 +819,7 @@ async def _is_the_owners(self, server_id, *, now):
     (
         Replaced(
             "roles as they were sent",
-            "cogs.veo:roles_of",
+            "cogs.context:roles_of",
             """
 def roles_of(interaction, user):
     return tuple(f"discord:{role.id}" for role in user.roles)
@@ -871,7 +883,7 @@ async def _run_of(self, admin, run_id):
 async def receipt_of(self, run_id, *, member, server):
     run = await self._books.get(run_id)
     if run.member != member and server is None:
-        raise NotAllowed("A receipt is for the member who asked")
+        raise NotAllowed("receipt.not_yours")
     return run
 """,
         ),
@@ -885,7 +897,7 @@ async def receipt_of(self, run_id, *, member, server):
 async def _receipt(self, interaction, about):
     server = f"discord:{interaction.guild_id}" if interaction.permissions.manage_guild else None
     run = await self._admission.receipt_of(about[0], member=_caller(interaction), server=server)
-    await interaction.edit_original_response(content=words.receipt(run))
+    await show(interaction, receipt(run), self._speaker.reader(interaction))
 """,
         ),
         test_an_admin_of_a_server_that_was_switched_off_reads_nobodys_receipts,
@@ -897,7 +909,7 @@ async def _receipt(self, interaction, about):
             """
 async def _approve(self, interaction, about):
     offer = await self._admission.approve(about[0], await self._servers.admin(interaction))
-    await self._decided(interaction, offer)
+    await self._show_request(interaction, decided(offer))
 """,
         ),
         test_presses_are_for_whom_they_concern,
@@ -920,7 +932,7 @@ async def _roles_of(self, interaction, offer):
             """
 async def _deny(self, interaction, about):
     offer = await self._admission.deny(about[0], await self._servers.admin(interaction))
-    await self._decided(interaction, offer)
+    await self._show_request(interaction, decided(offer))
 """,
         ),
         test_presses_are_for_whom_they_concern,
@@ -995,12 +1007,12 @@ async def _check_place(self, interaction):
     (
         Replaced(
             "the permission of threads",
-            "cogs.veo:check_permissions",
+            "cogs.context:check_permissions",
             """
 def check_permissions(interaction):
     missing = [name for name in NEEDED if not getattr(interaction.app_permissions, name)]
     if missing:
-        raise CannotPost(f"it lacks {' '.join(missing).replace('_', ' ').title()}")
+        raise CannotPost("place.permissions", permissions=" ".join(missing).replace("_", " ").title())
 """,
         ),
         test_a_thread_asks_for_the_permission_to_write_in_threads,
@@ -1011,7 +1023,7 @@ def check_permissions(interaction):
             "cogs.front:DiscordFront._is_notice",
             """
 def _is_notice(self, message, run):
-    return message.content.rstrip().endswith(words.marker(run))
+    return message.content.rstrip().endswith(self._markers(run))
 """,
         ),
         test_only_our_own_message_stands_for_a_run,
@@ -1070,10 +1082,7 @@ async def decide(self, act, decision):
             "bot.services.administration:Administration.once",
             """
 async def once(self, admin, do):
-    try:
-        return await do()
-    except Refusal as refusal:
-        return str(refusal)
+    return await do()
 """,
         ),
         test_what_was_refused_is_refused_when_it_comes_again,
@@ -1201,7 +1210,7 @@ async def tell(story: Callable[..., Any], folder: Path, before: str = "") -> Non
     elif parameters.keys() & {"bot", "desk"}:
         async with opened(folder) as bot:
             if "desk" in parameters:
-                await bot.admins.set_desk(ADA, "channel:discord:77")
+                await bot.admins.set_request_channel(ADA, "channel:discord:77")
             await story(bot)
     else:
 

@@ -17,6 +17,7 @@ from cogs.client import log_in, new_client
 from sandbox.discord import CommandRefused, DiscordSandbox
 from sandbox.discord import Switches as DiscordSwitches
 from tests.harness import SECRET, WAIT_S, Scene, scene, status_of
+from tests.words import SPEAKER
 
 FOX = "a red fox in falling snow"
 
@@ -31,7 +32,7 @@ async def test_the_video_arrives_with_the_callers_mention_alone(world: Scene) ->
     assert "seed 42" in message["content"]
     async with aiohttp.ClientSession() as session, session.get(message["attachments"][0]["url"]) as reply:
         assert (await reply.read())[4:8] == b"ftyp"
-    assert "the video is in the channel. Charged $3.20." in await world.card(interaction, "in the channel")
+    assert "Your video is in the channel.\n$3.20 charged, as quoted." in await world.card(interaction, "in the channel")
     assert len(world.posts()) == 1
     assert list((world.folder / "media").iterdir()) == []
 
@@ -74,14 +75,13 @@ async def test_the_card_is_for_the_caller_and_moves_on_with_the_run(tmp_path: Pa
         interaction = await world.veo(FOX)
         await world.card(interaction, "in the channel")
         seen = [status_of(version) for version in interaction.history if version["embeds"]]
-        words = [text.split(",")[0].split(":")[0] for text in seen]
-        assert [word for word in words if word != "Being handed to the model"] == [
-            "Understood. It is being handed to Runflow.",
-            "Queued at Runflow",
-            "Filming",
-            "Finished",
-            "Finished",
-        ]
+        titles = [text.split("\n")[0] for text in seen]
+        assert list(dict.fromkeys(titles)) == ["Sending to Veo", "In line at Veo", "Making your video", "Done"]
+        assert len(titles) <= len(set(seen)) + 1
+        assert seen[0] == "Sending to Veo\nGot it, sending it to Veo."
+        assert re.fullmatch(
+            r"Making your video\nIn the works since <t:\d+:t>\.", seen[titles.index("Making your video")]
+        )
         assert all(version["flags"] & 64 for version in interaction.history)
         fields = {each["name"]: each["value"] for each in interaction.history[-1]["embeds"][0]["fields"]}
         assert fields["Price"] == "$3.20"
@@ -91,14 +91,19 @@ async def test_the_card_is_for_the_caller_and_moves_on_with_the_run(tmp_path: Pa
 @pytest.mark.parametrize(
     ("marker", "public", "private", "cost_u"),
     [
-        ("nsfw", "flagged as not safe for work, so it is not posted", "not shown. Charged $3.20.", 3_200_000),
-        ("failed", "could not be made", "It failed. Nothing was charged.", 0),
-        ("policy", "reads like the content policy", "It failed. Nothing was charged.", 0),
-        ("cancelled", "was cancelled at Runflow", "Cancelled at Runflow. Nothing was charged.", 0),
-        ("empty", "gave no video", "how a filtered one looks. Charged $3.20.", 3_200_000),
-        ("failed-cost", "could not be made", "It failed. Charged $0.40, which is what Runflow billed", 400_000),
-        ("402", "for whoever runs this bot to mend", "Nothing was charged: Runflow did not bill it.", 0),
-        ("422", "not valid (prompt)", "Nothing was charged: Runflow did not bill it.", 0),
+        ("nsfw", "flagged as not safe for work, so I can't post it", "so I can't show it.\n$3.20 charged", 3_200_000),
+        ("failed", "couldn't be made", "Your video couldn't be made.\nNothing was charged.", 0),
+        ("policy", "content rules said no", "Your video couldn't be made.\nNothing was charged.", 0),
+        ("cancelled", "was cancelled before it was done", "It was cancelled at Veo.\nNothing was charged.", 0),
+        ("empty", "came back empty", "usually because of a content filter.\n$3.20 charged", 3_200_000),
+        (
+            "failed-cost",
+            "couldn't be made",
+            "Your video couldn't be made.\n$0.40 charged, which is what it cost",
+            400_000,
+        ),
+        ("402", "Only the bot's owner can fix that", "Nothing was charged.", 0),
+        ("422", "not valid (prompt)", "Nothing was charged.", 0),
     ],
 )
 async def test_an_end_without_a_video_says_what_happened_and_what_it_cost(
@@ -120,7 +125,7 @@ async def test_odd_ways_still_deliver_once(world: Scene, marker: str) -> None:
     """Partial work, unchecked clips, strange states and callbacks of all kinds end in one post and one charge."""
     interaction = await world.veo(f"{FOX} [{marker}]")
     if marker == "unknown":
-        await world.card(interaction, "At Runflow, since")
+        await world.card(interaction, "In the works since")
         world.runflow.clock.advance(60)
     message = await world.end_of(interaction)
     assert len(message["attachments"]) == 1
@@ -190,10 +195,10 @@ async def test_a_clip_too_large_to_attach_becomes_a_link_of_our_own(tmp_path: Pa
 @pytest.mark.parametrize(
     ("film", "extension", "remark"),
     [
-        ("webm", "webm", "The file is WebM."),
-        ("mkv", "mkv", "The file is Matroska: download it to play it."),
-        ("mov", "mov", "The file is QuickTime."),
-        ("hevc", "mp4", "The video is HEVC: some devices cannot play it."),
+        ("webm", "webm", "This file is WebM."),
+        ("mkv", "mkv", "This file is Matroska. Download it to play it."),
+        ("mov", "mov", "This file is QuickTime."),
+        ("hevc", "mp4", "This video is HEVC, which some devices can't play."),
         ("tail", "mp4", ""),
     ],
 )
@@ -206,7 +211,7 @@ async def test_a_film_of_another_kind_is_posted_at_once_as_what_it_is(
     run_id = await world.run_id(interaction)
     (attachment,) = message["attachments"]
     assert attachment["filename"] == f"veo-{run_id}.{extension}"
-    assert re.findall(r"^The (?:file|video) is .*$", message["content"], re.MULTILINE) == ([remark] if remark else [])
+    assert re.findall(r"^This (?:file|video) is .*$", message["content"], re.MULTILINE) == ([remark] if remark else [])
     assert world.rows("SELECT delivery_tries AS tries FROM run_view WHERE run_id = :id", id=run_id) == [{"tries": 1}]
     assert f"veo-{run_id}.{extension}" in (await world.shown(run=run_id))["content"]
 
@@ -215,7 +220,7 @@ async def test_a_film_of_another_kind_that_is_too_large_is_linked_as_what_it_is(
     """The message says it, and the link is served under its own type and name."""
     async with scene(tmp_path, discord={"upload_limit": 1000}) as world:
         message = await world.end_of(await world.veo("a red fox [webm]"))
-        assert "too large to attach here. The file is WebM." in message["content"]
+        assert "too large to attach here.\nThis file is WebM." in message["content"]
         (link,) = re.findall(r"^http\S+$", message["content"], re.MULTILINE)
         async with aiohttp.ClientSession() as session, session.get(link) as response:
             assert (response.status, response.headers["Content-Type"]) == (200, "video/webm")
@@ -227,7 +232,7 @@ async def test_without_an_address_of_our_own_the_link_is_runflows(tmp_path: Path
     async with scene(tmp_path, runflow={"file_bytes": 11 * 2**20}, PUBLIC_URL="") as world:
         interaction = await world.veo(FOX)
         message = await world.end_of(interaction)
-        assert "Runflow's own link" in message["content"]
+        assert "The link expires soon" in message["content"]
         (link,) = re.findall(r"^http\S+$", message["content"], re.MULTILINE)
         assert link.startswith(world.runflow.url)
         async with aiohttp.ClientSession() as session, session.get(link) as reply:
@@ -265,7 +270,6 @@ async def test_a_channel_that_cannot_take_the_video_is_refused_before_anything_i
         interaction = await world.discord.invoke(world.member("Ada"), channel, "veo", {"prompt": FOX})
         answer = await interaction.wait(lambda message: bool(message["content"]))
         assert missing in answer["content"]
-        assert "Nothing was charged" in answer["content"]
         assert answer["flags"] & 64
     assert world.runflow.runs == {}
     assert world.rows("SELECT * FROM budget") == []
@@ -288,7 +292,7 @@ async def test_only_chosen_servers_may_spend(tmp_path: Path) -> None:
         assert lobby.server is not None
         interaction = await world.discord.invoke(dana, lobby, "veo", {"prompt": FOX})
         answer = await interaction.wait(lambda message: bool(message["content"]))
-        assert f"adding {lobby.server.id} to DISCORD_SERVERS" in answer["content"]
+        assert f"adding `{lobby.server.id}` to DISCORD_SERVERS" in answer["content"]
         assert world.runflow.runs == {}
         for chosen in (lobby.server.id, "*"):
             await world.stop()
@@ -301,15 +305,15 @@ async def test_over_the_limit_the_refusal_says_what_would_fit(tmp_path: Path) ->
     """Price, rest, reset and the cheapest setting that fits; held money is named; nothing is written."""
     async with scene(tmp_path, runflow={"end": "never"}, QUOTA_USER_USD="5.00") as world:
         first = await world.veo(FOX)
-        await world.card(first, "Filming")
+        await world.card(first, "In the works")
         second = await world.veo(FOX)
         answer = (await second.wait(lambda message: bool(message["content"])))["content"]
-        assert "costs $3.20, and $1.80 of your limit is left" in answer
-        assert re.search(r"resets <t:\d+:f> \(<t:\d+:R>\)", answer)
-        assert "$3.20 of it is held" in answer
-        assert "What would fit: 4 s · 720p · 16:9 · silent for $0.80." in answer
+        assert "costs $3.20, and you have $1.80 left" in answer
+        assert re.search(r"resets <t:\d+:f>\.", answer)
+        assert "$3.20 of your limit is on hold" in answer
+        assert "What fits now: 4 s · 720p · no sound for $0.80." in answer
         third = await world.veo(FOX, member="Cem", duration="4s", generate_audio=False)
-        await world.card(third, "Filming")
+        await world.card(third, "In the works")
         assert len(world.runflow.runs) == 2
 
 
@@ -321,7 +325,7 @@ async def test_twenty_at_once_never_pass_a_limit_for_five(tmp_path: Path) -> Non
             *(each.wait(lambda message: bool(message["content"] or message["embeds"])) for each in asked)
         )
         assert sum(bool(answer["embeds"]) for answer in answers) == 5
-        assert sum("over your limit" in answer["content"] for answer in answers) == 15
+        assert sum("and you have" in answer["content"] for answer in answers) == 15
         assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 16_000_000, "spent_u": 0}]
 
 
@@ -330,16 +334,16 @@ async def test_too_many_runs_at_a_time_are_refused_and_the_bots_own_total_waits(
     never = {"end": "never"}
     async with scene(tmp_path, runflow=never, QUOTA_RUNS_IN_FLIGHT="2", RUNS_IN_FLIGHT_TOTAL="1") as world:
         first = await world.veo("first")
-        await world.card(first, "Filming")
+        await world.card(first, "In the works")
         second = await world.veo("second")
-        await world.card(second, "Waiting for its turn")
+        await world.card(second, "In line since")
         refused = await world.veo("third")
         answer = await refused.wait(lambda message: bool(message["content"]))
-        assert "2 at a time is the limit" in answer["content"]
+        assert "You already have 2 videos in the works" in answer["content"]
         (running,) = world.runflow.runs
         await world.runflow.finish(running, end="succeeded")
         await world.end_of(first)
-        await world.card(second, "Filming")
+        await world.card(second, "In the works")
 
 
 async def test_an_empty_or_endless_prompt_gets_one_sentence(tmp_path: Path) -> None:
@@ -348,7 +352,7 @@ async def test_an_empty_or_endless_prompt_gets_one_sentence(tmp_path: Path) -> N
         for prompt in ("   ", "\u200b", "\u2800\u3164\u202e"):
             interaction = await world.veo(prompt)
             answer = await interaction.wait(lambda message: bool(message["content"]))
-            assert answer["content"].startswith("The prompt is empty. Describe the video that you want")
+            assert answer["content"].startswith("Your prompt is empty. Describe the video you want")
         for name in ("prompt", "negative_prompt"):  # Discord's own counter lets nobody write on in vain
             with pytest.raises(CommandRefused, match="takes 1 to 50 characters"):
                 await world.veo(**{"prompt": "a red fox"} | {name: "x" * 51})
@@ -378,15 +382,15 @@ async def test_text_that_turns_words_round_is_shown_upright(tmp_path: Path) -> N
 async def test_quota_and_history_show_the_callers_own_books(world: Scene) -> None:
     """Used, held, left and the reset, and each run with what became of it; nobody else's."""
     await world.card(await world.veo(FOX), "in the channel")
-    await world.card(await world.veo(f"{FOX} [failed]"), "It failed")
+    await world.card(await world.veo(f"{FOX} [failed]"), "couldn't be made")
     quota = await world.discord.invoke(world.member(), world.channel, "veo-quota", {})
     text = (await quota.wait(lambda message: bool(message["content"])))["content"]
-    assert "**$96.80 left** of $100.00. Used $3.20, held $0.00" in text
-    assert "failed · not charged" in text
+    assert "**$96.80** left this month, $3.20 of $100.00 used." in text
+    assert "didn't work · not charged" in text
     assert "posted · $3.20" in text
     history = await world.discord.invoke(world.member("Dana"), world.channel, "veo-history", {})
     other = await history.wait(lambda message: bool(message["embeds"]))
-    assert other["embeds"][0]["description"].startswith("None yet")
+    assert other["embeds"][0]["description"].startswith("No videos yet")
     assert other["flags"] & 64
 
 
@@ -407,19 +411,21 @@ async def test_show_posts_a_finished_video_again(world: Scene) -> None:
         assert (old.status, fresh.status) == (404, 200)
     world.discord.delete_message(message["id"])
     assert (await world.shown())["attachments"][0]["filename"] == f"veo-{run_id}.mp4"
-    assert "None of your finished videos has that id" in await world.told("veo-show", by="Dana", run=run_id)
+    assert "None of your videos has that ID" in await world.told("veo-show", by="Dana", run=run_id)
 
 
 async def test_what_show_cannot_do_is_said_to_the_caller_alone(world: Scene) -> None:
     """A wrong id, no video yet, too many in a while: nobody else reads of it, and mistakes use nothing up."""
     await world.end_of(await world.veo(FOX))
     before = world.seen()
-    assert "None of your finished videos has that id" in await world.told("veo-show", by="Bo", run="nosuch")
-    assert await world.told("veo-show", by="Cem") == "You have no finished video yet. `/veo` makes one."
+    assert "None of your videos has that ID" in await world.told("veo-show", by="Bo", run="nosuch")
+    assert await world.told("veo-show", by="Cem") == "No videos yet. Make your first with `/veo`."
     assert world.seen() == before
     for _ in range(2):
         await world.shown()
-    assert (await world.told("veo-show", by="Bo")).startswith("You have just posted 2. You can post the next <t:")
+    assert (await world.told("veo-show", by="Bo")).startswith(
+        "You've just posted 2 videos. You can post the next one <t:"
+    )
     assert len(world.seen()) == len(before) + 2
     world.discord.clock.advance(31)
     await world.shown()
@@ -490,7 +496,7 @@ async def test_readiness_is_red_while_discord_is_gone(world: Scene) -> None:
 async def test_an_upload_may_take_as_long_as_its_size_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is large is given its time, and a small one is not waited for so long."""
     monkeypatch.setattr("cogs.client.UPLOAD_S", 0.1)
-    async with DiscordSandbox() as discord, new_client(discord.api_url, discord.gateway_url) as client:
+    async with DiscordSandbox() as discord, new_client(discord.api_url, discord.gateway_url, speaker=SPEAKER) as client:
         await log_in(client, discord.token)
         channel = client.get_partial_messageable(int(discord.world.channel("video-lab").id))
         discord.switches.latency_s = 0.5
@@ -501,7 +507,7 @@ async def test_an_upload_may_take_as_long_as_its_size_asks_for(monkeypatch: pyte
 
 async def test_a_client_that_is_closed_tells_nobody_of_anything() -> None:
     """The library's tasks go on behind it: half a second after a connection it would tell of that without a loop."""
-    async with new_client(None, None) as client:
+    async with new_client(None, None, speaker=SPEAKER) as client:
         await client.close()
         client.dispatch("ready")
 
@@ -514,7 +520,7 @@ async def test_a_gateway_that_falls_silent_is_no_gateway() -> None:
     quick = DiscordSwitches(heartbeat_interval_s=0.1, heartbeat_grace=100)
     async with (
         DiscordSandbox(switches=quick) as discord,
-        new_client(discord.api_url, discord.gateway_url, silence_s=0.4) as client,
+        new_client(discord.api_url, discord.gateway_url, silence_s=0.4, speaker=SPEAKER) as client,
         asyncio.timeout(WAIT_S),
     ):
 
@@ -544,7 +550,7 @@ async def test_forged_doubled_and_malformed_callbacks_change_nothing(tmp_path: P
     """Whatever reaches the callback address, the run ends by Runflow's record alone."""
     async with scene(tmp_path, runflow={"end": "never"}) as world:
         interaction = await world.veo(FOX)
-        await world.card(interaction, "Filming")
+        await world.card(interaction, "In the works")
         (run,) = world.runflow.runs.values()
         assert run.callback_url is not None
         lie = b'{"event":"run.completed","run_id":"x","status":"succeeded","output":{"outputs":[]}}'
@@ -590,8 +596,8 @@ async def test_an_order_that_nobody_can_find_is_unknown_and_held(tmp_path: Path)
     async with scene(tmp_path, runflow={"after": "500", "list_lag_s": 3600.0, "callback_lost": True}) as world:
         interaction = await world.veo(FOX)
         notice = await world.end_of(interaction, kind="unknown")
-        assert "not known whether Runflow took this order" in notice["content"]
-        assert "$3.20 stays held" in await world.card(interaction, "stays held")
+        assert "can't tell yet whether your video is being made" in notice["content"]
+        assert "$3.20 is on hold" in await world.card(interaction, "on hold until I know")
         assert world.rows("SELECT DISTINCT held_u FROM budget") == [{"held_u": 3_200_000}]
         world.runflow.clock.advance(4000)
         await world.end_of(interaction)
@@ -619,7 +625,7 @@ async def test_an_unreachable_runflow_is_tried_again_and_then_given_up(tmp_path:
     async with scene(tmp_path, RUNFLOW_API_URL="http://127.0.0.1:9", RUN_DEADLINE_S="1") as world:
         interaction = await world.veo(FOX)
         message = await world.end_of(interaction)
-        assert "could not be reached in time" in message["content"]
+        assert "couldn't reach Veo in time" in message["content"]
         assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": 0}]
 
 
@@ -667,7 +673,7 @@ async def test_a_post_that_fails_or_seems_to_is_made_exactly_once(world: Scene, 
 async def test_a_lost_permission_is_outlasted(world: Scene) -> None:
     """Where the bot may not post any more the clip waits, and arrives when it may again."""
     interaction = await world.veo(f"{FOX} [never]")
-    await world.card(interaction, "Filming")
+    await world.card(interaction, "In the works")
     world.discord.set_permissions(world.channel, deny=1 << 11)
     (run,) = world.runflow.runs
     await world.runflow.finish(run, end="succeeded")
@@ -680,7 +686,7 @@ async def test_a_cost_above_the_quote_is_booked_in_full_and_shown(world: Scene) 
     """The receipt shows what Runflow billed; hold and excess both stand in the ledger."""
     interaction = await world.veo(f"{FOX} [dear]")
     await world.end_of(interaction)
-    assert "Charged $9.60" in await world.card(interaction, "harged")
+    assert "$9.60 charged" in await world.card(interaction, "harged")
     assert world.rows("SELECT kind, amount_u FROM ledger_entry WHERE scope LIKE 'member:%'") == [
         {"kind": "hold", "amount_u": 3_200_000},
         {"kind": "post", "amount_u": 3_200_000},
@@ -695,7 +701,7 @@ async def test_a_success_without_a_cost_is_charged_as_quoted(world: Scene) -> No
     """Nothing is free because a figure is missing."""
     interaction = await world.veo(f"{FOX} [null-cost]")
     await world.end_of(interaction)
-    assert "Charged $3.20, as quoted" in await world.card(interaction, "harged")
+    assert "$3.20 charged, as quoted" in await world.card(interaction, "harged")
     await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
     (row,) = world.rows("SELECT cost_u, due_at - ended_at AS again_s FROM run")
     assert row["cost_u"] is None
@@ -762,11 +768,11 @@ async def test_an_answer_that_is_too_late_starts_nothing(tmp_path: Path) -> None
 
 
 async def test_a_clip_beyond_the_operators_cap_is_linked_and_not_fetched_again(tmp_path: Path) -> None:
-    """What may not pass through the bot's disk is still given: by Runflow's own link, once."""
+    """What may not pass through the bot's disk is still given: by The link expires soon, once."""
     async with scene(tmp_path, runflow={"file_bytes": 6_000_000}, CLIP_MAX_MB="5") as world:
         interaction = await world.veo(FOX)
         message = await world.end_of(interaction)
-        assert "Runflow's own link" in message["content"]
+        assert "The link expires soon" in message["content"]
         await world.card(interaction, "in the channel")
         assert list((world.folder / "media").iterdir()) == []
         assert world.runflow.url in (await world.shown())["content"]
@@ -821,7 +827,7 @@ async def test_show_says_an_outage_as_such_and_leaves_nothing_behind(world: Scen
     world.discord.delete_message(message["id"])
     world.runflow.switches.read, world.runflow.switches.read_fault_times = "503", 1_000_000
     before = world.seen()
-    assert await world.told("veo-show", by="Bo") == "Runflow cannot be read right now. Try again later."
+    assert await world.told("veo-show", by="Bo") == "I can't reach Veo right now. Try again later."
     assert world.seen() == before
     world.runflow.switches.read = ""
     assert (await world.shown())["attachments"]
@@ -835,5 +841,5 @@ async def test_a_limit_below_every_price_promises_nothing(tmp_path: Path) -> Non
     async with scene(tmp_path, QUOTA_USER_USD="0") as world:
         interaction = await world.veo(FOX)
         answer = (await interaction.wait(lambda message: bool(message["content"])))["content"]
-        assert "Your limit is $0.00, and the cheapest setting costs $0.80" in answer
+        assert "You don't have a budget for videos here" in answer
         assert "resets" not in answer

@@ -1,4 +1,4 @@
-"""The command line: what it promises, and one sentence with exit code 2 where it cannot start."""
+"""The command line: what each command promises, and one sentence with exit code 2 if it cannot start."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.harness import ROOT, Scene, nursery, scene
 from tests.money import new_run
 
 
-async def words(*arguments: str, folder: Path) -> tuple[int, str, str]:
+async def run_module(*arguments: str, folder: Path) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of `python -m bot`, away from any `.env`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -46,12 +46,12 @@ async def words(*arguments: str, folder: Path) -> tuple[int, str, str]:
 
 
 async def bot(*arguments: str, folder: Path, **environment: str) -> tuple[int, str, str]:
-    """The same where the imports of the command would cost more than the command."""
+    """The same, quicker where importing the command would take longer than running it."""
     return await nursery().run("bot", *arguments, folder=folder, environment={"PATH": "/usr/bin:/bin", **environment})
 
 
 def sentence(errors: str) -> str:
-    """The last line; whatever came before it are log lines, never a traceback."""
+    """The last line; there may be log lines before it, but no traceback."""
     assert "Traceback" not in errors
     return errors.strip().splitlines()[-1]
 
@@ -75,13 +75,13 @@ async def test_what_cannot_start_says_why(tmp_path: Path) -> None:
             told = await refused(world, DISCORD_TOKEN="MTIz.wrong.token")
             assert told.startswith("DISCORD_TOKEN is refused by Discord; copy")
             told = await refused(world, RUNFLOW_API_KEY="")
-            assert told.startswith("RUNFLOW_API_KEY is not set (the API key, from Runflow's dashboard); put it")
+            assert told.startswith("RUNFLOW_API_KEY is not set (API key, from Runflow's dashboard); set it")
             told = await refused(world, RUNFLOW_API_KEY="rf_live_wrong")
             assert told.startswith(f"RUNFLOW_API_KEY is refused by {world.runflow.url} (HTTP 401)")
             told = await refused(world, DATABASE_URL="sqlite:////proc/nowhere/veo.db")
             assert told.startswith("The database /proc/nowhere/veo.db cannot be opened")
             told = await refused(world, MEDIA_DIR="/proc/nowhere/media")
-            assert told.startswith("MEDIA_DIR /proc/nowhere/media cannot be used (No such file or directory); name")
+            assert told.startswith("MEDIA_DIR /proc/nowhere/media cannot be used (No such file or directory); set")
             told = await refused(world, WEB_PORT=port)
             assert told.startswith(f"The web server cannot listen on 127.0.0.1:{port} (")
             told = await refused(world, PRICE_USD_PER_SECOND='{"720p": {"silent": "0.2", "audio": "0.4"}}')
@@ -91,7 +91,7 @@ async def test_what_cannot_start_says_why(tmp_path: Path) -> None:
 
 STOPPED = """
 import os, signal, sys
-signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as the kernel does for process 1, until the process says otherwise
+signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as for process 1 of a container
 class Finder:
     def find_spec(name, *_):
         if name == "bot.settings":
@@ -102,7 +102,7 @@ sys.meta_path.insert(0, Finder)
 
 @pytest.mark.parametrize(("arguments", "code"), [(["run"], 0), (["ledger", "check"], 130)])
 def test_a_stop_is_obeyed_from_the_first_moment(tmp_path: Path, arguments: list[str], code: int) -> None:
-    """Also as process 1 of a container, and while the bot still reads its own code."""
+    """Also as process 1 of a container, and while the bot still imports its code."""
     (tmp_path / "sitecustomize.py").write_text(STOPPED)
     done = subprocess.run(
         [sys.executable, "-m", "bot", *arguments],
@@ -117,14 +117,14 @@ def test_a_stop_is_obeyed_from_the_first_moment(tmp_path: Path, arguments: list[
 
 
 async def test_a_second_bot_on_the_same_database_is_refused(world: Scene) -> None:
-    """Two writers would sell twice: the second is told who the first is."""
+    """Two writers would sell twice: the second is told which process the first is."""
     assert world.bot is not None
     told = await refused(world, WEB_PORT="0")
     assert told.startswith(f"The database {world.folder / 'veo.db'} is in use by process {world.bot.pid}; stop")
 
 
-async def test_health_tells_the_process_and_readiness_the_whole(world: Scene) -> None:
-    """Ready means that a member would be answered and could be given the clip: gateway, database and media folder."""
+async def test_healthz_is_the_process_and_readyz_the_whole(world: Scene) -> None:
+    """Ready means that a member would get an answer and the clip: gateway, database and media folder."""
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{world.operator_url}/healthz") as reply:
             assert reply.status == 200
@@ -156,7 +156,7 @@ async def test_ledger_check_proves_the_books_beside_the_running_bot(world: Scene
 
 
 async def test_ledger_export_writes_the_books_of_the_running_bot(world: Scene) -> None:
-    """Every entry of a delivered run, as CSV by default and as JSON lines, of the days that are named."""
+    """Every entry of a delivered run, as CSV by default or as JSON lines, of the days asked for."""
     await world.end_of(await world.veo())
 
     async def export(*arguments: str) -> str:
@@ -176,7 +176,7 @@ async def test_ledger_export_writes_the_books_of_the_running_bot(world: Scene) -
 
 
 async def books(url: str) -> None:
-    """The least books that there can be: one run, held on its member."""
+    """The smallest books: one run, held on its member."""
     store = open_store(url)
     new = new_run("one", now=0.0, member_name="狐")
     level = Level(scope="member:discord:1", period=period_at(0.0, "month", ZoneInfo("UTC")), limit_u=None)
@@ -185,7 +185,7 @@ async def books(url: str) -> None:
 
 
 def export_into(out: int | IO[bytes], folder: Path) -> subprocess.CompletedProcess[bytes]:
-    """An export of such books to where it is told, on a terminal that speaks ASCII."""
+    """An export of such books to this target, on a terminal with ASCII."""
     url = f"sqlite:///{folder}/veo.db"
     asyncio.run(books(url))
     environment = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii", "DATABASE_URL": url}
@@ -194,7 +194,7 @@ def export_into(out: int | IO[bytes], folder: Path) -> subprocess.CompletedProce
 
 
 def test_ledger_export_is_utf_8_everywhere(tmp_path: Path) -> None:
-    """Whatever the terminal speaks."""
+    """Whatever the encoding of the terminal."""
     done = export_into(subprocess.PIPE, tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")
     (row,) = csv.DictReader(io.StringIO(done.stdout.decode(), newline=""))
@@ -202,7 +202,7 @@ def test_ledger_export_is_utf_8_everywhere(tmp_path: Path) -> None:
 
 
 def test_ledger_export_ends_quietly_when_nobody_reads_on(tmp_path: Path) -> None:
-    """As in front of `head`, which closes the pipe when it has seen enough."""
+    """As with `head`, which closes the pipe when it has seen enough."""
     read, write = os.pipe()
     os.close(read)
     try:
@@ -214,17 +214,17 @@ def test_ledger_export_ends_quietly_when_nobody_reads_on(tmp_path: Path) -> None
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
 def test_ledger_export_says_that_the_disk_is_full(tmp_path: Path) -> None:
-    """An export that broke off is not taken for a whole one."""
+    """So that nobody takes an incomplete export for a whole one."""
     with Path("/dev/full").open("wb") as full:
         done = export_into(full, tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith(b"The export is not complete: it cannot be written (")
+    assert done.stderr.startswith(b"The export is incomplete because it cannot be written (")
     assert done.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("task", ["check", "export"])
 async def test_the_ledger_without_a_database_says_so(task: str, tmp_path: Path) -> None:
-    """Nothing is made by looking."""
+    """Looking creates nothing."""
     code, output, errors = await bot("ledger", task, folder=tmp_path)
     assert (code, output) == (2, "")
     assert sentence(errors).startswith("There is no database at data/veo.db yet")
@@ -244,11 +244,11 @@ async def test_the_ledger_without_a_database_says_so(task: str, tmp_path: Path) 
         ),
         (
             ("ledger", "export", "--from", "2026-13-01"),
-            "python -m bot ledger export: argument --from: '2026-13-01' is no date",
+            "python -m bot ledger export: argument --from: '2026-13-01' is not a date",
         ),
         (
             ("ledger", "export", "--to", "20261122"),
-            "python -m bot ledger export: argument --to: '20261122' is no date; write",
+            "python -m bot ledger export: argument --to: '20261122' is not a date such as",
         ),
         (
             ("ledger", "export", "--from", "2026-11-23", "--to", "2026-11-22"),
@@ -260,17 +260,17 @@ async def test_the_ledger_without_a_database_says_so(task: str, tmp_path: Path) 
     ],
 )
 async def test_a_wrong_argument_gets_one_line(arguments: tuple[str, ...], start: str, tmp_path: Path) -> None:
-    """What is wrong and where the help is, in one line."""
-    code, output, errors = await words(*arguments, folder=tmp_path)
+    """It says what is wrong and where the help is."""
+    code, output, errors = await run_module(*arguments, folder=tmp_path)
     assert (code, output) == (2, "")
     assert errors.startswith(start)
     assert errors.count("\n") == 1
 
 
-async def test_another_package_of_our_names_is_noticed(tmp_path: Path) -> None:
-    """`storage` is a common name: one that hides ours is said, not run."""
+async def test_another_package_with_our_name_is_noticed(tmp_path: Path) -> None:
+    """A package `storage` that hides ours is reported, not imported."""
     (tmp_path / "storage").mkdir()
     (tmp_path / "storage" / "__init__.py").write_text("")
-    code, _, errors = await words("settings", folder=tmp_path)
+    code, _, errors = await run_module("settings", folder=tmp_path)
     assert code == 2
-    assert sentence(errors).startswith("The package storage is not the one beside bot/; run this from")
+    assert sentence(errors).startswith("Python finds another package storage than the one beside bot/; run this from")

@@ -27,7 +27,7 @@ async def filmed(world: Scene, member: str, channel: Channel | None = None) -> I
     """A member's `/veo` whose run is at Runflow and does not end by itself."""
     place = channel or world.channel
     used = await world.discord.invoke(world.member(member), place, "veo", {"prompt": f"{FOX} [never]"})
-    await world.card(used, "Filming")
+    await world.card(used, "In the works")
     return used
 
 
@@ -90,10 +90,10 @@ async def test_the_result_of_a_deleted_channel_goes_to_its_member_alone(world: S
     bos, cems = await filmed(world, "Bo"), await filmed(world, "Cem")
     delete(lab)
     run_id = await ends(world, bos)
-    await world.card(bos, "Finished: the video is in your direct messages. Charged $3.20.")
+    await world.card(bos, "Your video is in your direct messages.\n$3.20 charged")
     (message,) = direct(world, "Bo")
     assert [each["filename"] for each in message["attachments"]] == [f"veo-{run_id}.mp4"]
-    assert f"It could not be posted in <#{lab.id}>, so it comes to you alone." in message["content"]
+    assert f"I couldn't post it in <#{lab.id}>, so it comes to you alone." in message["content"]
     assert "$" not in message["content"]
 
     answer = await world.shown(place=general.name, run=run_id)
@@ -101,7 +101,7 @@ async def test_the_result_of_a_deleted_channel_goes_to_its_member_alone(world: S
 
     world.discord.switches.dm_closed = True
     kept = await ends(world, cems)
-    await world.card(cems, "`/veo-show` tries it again, also in another channel. Charged $3.20.")
+    await world.card(cems, "`/veo-show` tries again, also in another channel.\n$3.20 charged")
     await delivered(world, kept, end="undeliverable")
     answer = await world.shown("Cem", general.name, run=kept)
     assert answer["attachments"][0]["filename"] == f"veo-{kept}.mp4"
@@ -142,7 +142,7 @@ async def test_a_place_that_is_closed_is_waited_for_and_then_given_up(world: Sce
     await delivered(world, third, fourth, fifth)
     world.discord.set_permissions(lab)
     world.discord.archive_thread(thread, archived=False)
-    await world.card(bos, "the video is in your direct messages")
+    await world.card(bos, "Your video is in your direct messages")
     for member, run_id in (("Bo", third), ("Cem", fourth), ("Dana", fifth)):
         (message,) = direct(world, member)
         assert [each["filename"] for each in message["attachments"]] == [f"veo-{run_id}.mp4"]
@@ -231,7 +231,7 @@ async def test_an_order_is_sent_again_only_where_its_absence_is_proven(tmp_path:
         world.runflow.next_run(before="reset")
         lost = await world.veo(FOX)
         notice = await world.end_of(lost, kind="unknown")
-        assert "not known whether Runflow took this order" in notice["content"]
+        assert "can't tell yet whether your video is being made" in notice["content"]
         assert posts(world, await world.run_id(lost)) == 1
 
         world.runflow.switches.list_lag_s = 0.0
@@ -239,16 +239,16 @@ async def test_an_order_is_sent_again_only_where_its_absence_is_proven(tmp_path:
         before = len(world.runflow.runs)
         world.runflow.next_run(before="reset")
         again = await world.veo(FOX)
-        await world.card(again, "no clear answer")
+        await world.card(again, "Veo didn't answer clearly")
         world.runflow.next_run(before="reset", post_fault_times=1000)
         thrice = await world.veo(FOX)
         message = await world.end_of(again)
         assert len(message["attachments"]) == 1
-        assert any("did not arrive at Runflow; it is sent again" in status_of(each) for each in again.history)
+        assert any("never got your video, so I'm sending it again" in status_of(each) for each in again.history)
         await world.end_of(thrice, kind="unknown")
         assert [posts(world, await world.run_id(each)) for each in (lost, again, thrice)] == [1, 2, 3]
         assert len(world.runflow.runs) == before + 1
-        assert "$3.20 stays held" in await world.card(thrice, "stays held")
+        assert "$3.20 is on hold" in await world.card(thrice, "on hold until I know")
         assert world.rows("SELECT DISTINCT held_u FROM budget") == [{"held_u": 6_400_000}]
         await a_day_later(world, lost, thrice)
 
@@ -260,15 +260,15 @@ async def a_day_later(world: Scene, *orders: Interaction) -> None:
     await world.start()
     for order in orders:
         message = await world.end_of(order)
-        assert "The order never arrived at Runflow, as its own list shows" in message["content"]
+        assert "It never reached Veo. Try again." in message["content"]
         assert "$" not in message["content"]
-        await world.card(order, "It failed. Nothing was charged: Runflow did not bill it.")
+        await world.card(order, "Your video couldn't be made.\nNothing was charged.")
     assert world.rows("SELECT failure_code FROM run WHERE state = 'failed'") == 2 * [{"failure_code": "NEVER_ARRIVED"}]
     bought = len(world.runflow.runs)
     assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": bought * 3_200_000}]
     asked = await world.discord.invoke(world.member(), world.channel, "veo-history", {})
     history = (await asked.wait(lambda each: bool(each["embeds"])))["embeds"][0]["description"]
-    assert history.count("failed · not charged") == 2
+    assert history.count("didn't work · not charged") == 2
 
 
 def posts(world: Scene, run_id: str) -> int:

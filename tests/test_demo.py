@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.runflow.client import unsound_mp4
+from bot.runflow import unsound_mp4
 from sandbox.demo import SCENARIOS
 from tests.forks import Nursery
 from tests.harness import ROOT
@@ -66,8 +66,8 @@ async def test_prompt_and_options_are_typed_as_registered() -> None:
     code, lines, _ = await demo("--prompt", "a calm sea", *(f"--option={each}" for each in options))
     assert code == 0
     card = next(line["card"] for line in lines if "card" in line)
-    assert card["Options"].startswith("4 s · 4k · 9:16 · silent · seed 7")
-    assert (card["Price"], card["prompt"]) == ("$1.60", "`a calm sea`")
+    assert card["Options"].startswith("4 s · 4k · 9:16 · no sound · seed 7")
+    assert (card["Price"], card["prompt"].splitlines()[0]) == ("$1.60", "> `a calm sea`")
 
 
 @pytest.mark.parametrize(

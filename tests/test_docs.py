@@ -101,7 +101,7 @@ def test_the_image_holds_what_the_bot_needs_and_no_sandbox(tmp_path: Path) -> No
     started = run(f"{sys.executable} -m bot run", tmp_path)
     assert (started.returncode, "DISCORD_TOKEN is not set" in started.stderr) == (2, True)
     demo = run(f"{sys.executable} -m bot demo", tmp_path)
-    assert demo.stderr == "This installation has no sandbox; demo and sandbox need the source checkout.\n"
+    assert demo.stderr == "This installation has no sandbox; run demo and sandbox from a checkout of the source.\n"
     assert demo.returncode == 2
 
 

@@ -21,10 +21,10 @@ TRIPS = "raise TypeError('not what was expected')"
 
 async def test_a_message_without_words_brings_the_video_all_the_same(tmp_path: Path) -> None:
     """Its member is told at once that something went wrong on our side; the trace is in the log."""
-    before = BREAK.format(module="cogs.words", name="announcement", fault=TRIPS)
+    before = BREAK.format(module="cogs.front", name="notice", fault=TRIPS)
     async with scene(tmp_path, before=before) as world:
         message = await world.end_of(await world.veo())
-        assert "something went wrong on the bot's side" in message["content"]
+        assert "something went wrong on my side" in message["content"]
         assert len(message["attachments"]) == 1
         assert world.logged("fault of ours")
         assert "TypeError: not what was expected" in world.log
@@ -33,7 +33,7 @@ async def test_a_message_without_words_brings_the_video_all_the_same(tmp_path: P
 @pytest.mark.parametrize("fault", [TRIPS, "return object()"], ids=["ours", "found by the library"])
 async def test_a_message_that_cannot_be_made_is_not_tried_for_a_week(tmp_path: Path, fault: str) -> None:
     """Five tries, without the prompt, with a link and to the member alone, each with its trace; then the card tells."""
-    before = BREAK.format(module="cogs.buttons", name="receipt", fault=fault)
+    before = BREAK.format(module="cogs.render", name="buttons", fault=fault)
     async with scene(tmp_path, before=before) as world:
         used = await world.veo()
         await world.until("SELECT 1 FROM run WHERE delivery = 'undeliverable'")
@@ -46,7 +46,7 @@ async def test_a_message_that_cannot_be_made_is_not_tried_for_a_week(tmp_path: P
 
 async def test_a_card_that_cannot_be_made_is_told_with_its_trace(tmp_path: Path) -> None:
     """It is decoration, so that the video comes all the same."""
-    before = BREAK.format(module="cogs.words", name="status", fault="raise TypeError('not what was expected')")
+    before = BREAK.format(module="cogs.front", name="card", fault="raise TypeError('not what was expected')")
     async with scene(tmp_path, before=before) as world:
         await world.veo()
         async with asyncio.timeout(WAIT_S):
@@ -81,7 +81,7 @@ def test_what_the_library_makes_of_an_answer_is_no_fault_of_ours() -> None:
             return error
         raise AssertionError
 
-    assert is_ours(raised_in("cogs.words", "announcement"))
+    assert is_ours(raised_in("bot.views.runs", "notice"))
     assert is_ours(raised_in("discord.http", "handle_message_parameters"))
     assert is_ours(raised_in("discord.abc", "send"))
     assert not is_ours(raised_in("discord.message", "__init__"))

@@ -45,7 +45,7 @@ async def test_killed_while_the_video_is_being_made(tmp_path: Path) -> None:
     """The run ends while nobody listens and its callback is lost for good; the next start delivers it."""
     async with scene(tmp_path, runflow={"end": "never"}) as world:
         interaction = await world.veo(FOX)
-        await world.card(interaction, "Filming")
+        await world.card(interaction, "In the works")
         await world.kill()
         (run,) = world.runflow.runs
         await world.runflow.finish(run, end="succeeded")

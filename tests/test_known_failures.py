@@ -25,8 +25,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bot import runflow
 from bot.domain.limits import OverLimit, Policy, RuleKind, Standing, TooManyInFlight
-from bot.domain.money import USD_U, PeriodKind, PriceTable, to_micro, usd
+from bot.domain.money import USD_U, PeriodKind, PriceTable, to_micro
 from bot.domain.records import Accepted, Admin, End, Link, NotSent, Offer, Refused, RunChanges, Unclear
 from bot.domain.runs import (
     DURATIONS,
@@ -41,15 +42,15 @@ from bot.domain.runs import (
     VeoRequest,
 )
 from bot.errors import BadRequest, InvariantError, OfferGone, PlaceGone, SettingsError, StoreDown, TooLarge, Unreadable
+from bot.facts import Usd
 from bot.media import Media
 from bot.ports import Provider
-from bot.runflow import client as runflow
 from bot.services.administration import Administration
 from bot.services.admission import Admission, Answer, AskFirst
 from bot.services.delivery import Deliverer
 from bot.services.engine import Engine
 from bot.settings import PRICES_USD_PER_SECOND as PRICES
-from cogs import words
+from bot.views.runs import charge, history, left_text, notice, receipt, status
 from sandbox.runflow import RunflowSandbox
 from sandbox.runflow import Switches as RunflowSwitches
 from sandbox.runflow.switches import Fault
@@ -59,6 +60,7 @@ from tests import parts
 from tests.harness import API_KEY, ROOT, RUN, Scene, scene
 from tests.money import Inline, Result, dump, store_at, wish
 from tests.parts import HandClock, core
+from tests.words import said, shown
 
 FAILURES: dict[str, tuple[str, ...]] = {
     "a limit looked at in one step and counted in another": (
@@ -398,7 +400,7 @@ async def test_a_burst_passes_no_limit(tmp_path: Path) -> None:
     async with scene(tmp_path, runflow={"end": "never"}, QUOTA_USER_USD="16.00") as world:
         asked = await asyncio.gather(*(world.veo(f"fox {number}") for number in range(20)))
         answers = await asyncio.gather(*(each.wait(lambda m: bool(m["content"] or m["embeds"])) for each in asked))
-        assert Counter("over your limit" in answer["content"] for answer in answers) == {True: 15, False: 5}
+        assert Counter("and you have" in answer["content"] for answer in answers) == {True: 15, False: 5}
         assert world.rows("SELECT count(*) AS runs FROM run") == [{"runs": 5}]
         assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 5 * PRICE_U, "spent_u": 0}]
 
@@ -429,7 +431,7 @@ async def test_a_price_above_the_rest_is_refused_whole(tmp_path: Path) -> None:
     async with till(tmp_path, limit="6.399999", running=False) as bench:
         await bench.ask("1")
         before = dump(bench.path)
-        with pytest.raises(OverLimit, match=r"costs \$3\.20, and \$3\.199999 of your limit is left"):
+        with pytest.raises(OverLimit):
             await bench.ask("2")
         assert dump(bench.path) == before
 
@@ -446,17 +448,17 @@ async def test_every_limit_of_the_operators_is_felt_in_the_channel(tmp_path: Pat
     ) as world:
         lobby = world.discord.world.channel("lobby")
         dana = world.discord.world.member("Dana", lobby.server)
-        await world.card(await world.veo(FOX), "Filming")
+        await world.card(await world.veo(FOX), "In the works")
         assert "over the limit of this server" in await refusal(world)
-        assert "over your limit" in await refusal(world, duration="4s")
-        await world.card(await world.discord.invoke(dana, lobby, "veo", {"prompt": FOX}), "Filming")
+        assert "you have $0.80 left" in await refusal(world, duration="4s")
+        await world.card(await world.discord.invoke(dana, lobby, "veo", {"prompt": FOX}), "In the works")
         cheap = {"prompt": FOX, "duration": "4s", "generate_audio": False}
         answer = await world.answer_to(await world.discord.invoke(dana, lobby, "veo", cheap))
         assert "over the limit of the whole bot" in answer["content"]
         await world.stop()
         await world.start(QUOTA_TOTAL_USD="", QUOTA_RUNS_IN_FLIGHT="1")
         answer = await world.answer_to(await world.discord.invoke(dana, lobby, "veo", cheap))
-        assert "1 at a time is the limit" in answer["content"]
+        assert "You already have a video in the works" in answer["content"]
         assert len(world.runflow.runs) == 2
 
 
@@ -465,17 +467,17 @@ async def test_every_limit_of_the_admins_is_felt_in_the_channel(world: Scene) ->
     editors = next(role for role in world.discord.world.servers[0].roles if role.name == "Editors")
     cem = world.member("Cem")
     levels: list[tuple[str, dict[str, Any], str]] = [
-        ("limit", {}, "The limit of this server is $0.00"),
-        ("limit", {"channel": world.channel}, f"The limit of <#{world.channel.id}> is $0.00"),
-        ("limit", {"role": editors, "pool": True}, f"The limit of the pool of <@&{editors.id}> is $0.00"),
-        ("limit", {"role": editors}, "Your limit is $0.00"),
-        ("limit", {"member": cem}, "Your limit is $0.00"),
-        ("bot", {}, "The limit of the whole bot is $0.00"),
+        ("limit", {}, "the limit of this server is 0"),
+        ("limit", {"channel": world.channel}, f"the limit of <#{world.channel.id}> is 0"),
+        ("limit", {"role": editors, "pool": True}, f"the limit of everyone with <@&{editors.id}> together is 0"),
+        ("limit", {"role": editors}, "You don't have a budget for videos here"),
+        ("limit", {"member": cem}, "You don't have a budget for videos here"),
+        ("bot", {}, "the limit of the whole bot is 0"),
     ]
-    for group, options, said in levels:
+    for group, options, sentence in levels:
         verb = {"limit": ("limit set", "limit lift"), "bot": ("bot limit", "bot lift")}[group]
         await world.act(verb[0], amount="0", **options)
-        assert said in await refusal(world, member="Cem")
+        assert sentence in await refusal(world, member="Cem")
         await world.act(verb[1], **options)
     assert world.rows("SELECT * FROM run") == []
     await world.end_of(await world.veo(FOX, member="Cem"))
@@ -556,7 +558,7 @@ async def test_a_wish_cancelled_at_any_await_is_a_whole_run_or_nothing(tmp_path:
     limit = "3.20" if verb == "approve" else "1000"
     made: list[bool] = []
     async with till(tmp_path, limit=limit, executor=disk, confirm_above_u=above_u) as bench:
-        await bench.administration.set_desk(ADA, "channel:discord:3")
+        await bench.administration.set_request_channel(ADA, "channel:discord:3")
         if verb == "approve":
             await bench.live("before", BILLED["finished"])
         bench.script.way = replace(BILLED["finished"], answer=finishes)  # at once: no pause passes by itself here
@@ -631,7 +633,7 @@ async def test_what_was_never_held_gives_nothing_back(tmp_path: Path) -> None:
     """Questions that were declined, denied or too late, and runs that nobody knows, move no money at all."""
     async with till(tmp_path, limit="4.00", confirm_above_u=4_000_000) as bench:
         await bench.live("1", BILLED["finished"])
-        await bench.administration.set_desk(ADA, "channel:discord:3")
+        await bench.administration.set_request_channel(ADA, "channel:discord:3")
         before = (await bench.standings(), bench.rows("SELECT * FROM ledger_entry"))
         with pytest.raises(AskFirst) as first:
             await bench.ask("2")
@@ -675,7 +677,7 @@ async def test_while_the_books_cannot_be_reached_nothing_is_sold(world: Scene) -
     """A running bot that loses its database refuses in a sentence, and sells again once it is back."""
     change_schema(world, "ALTER TABLE budget RENAME TO elsewhere")
     try:
-        assert "cannot reach its books right now, so nothing was started" in await refusal(world)
+        assert "can't reach my records right now, so nothing was started" in await refusal(world)
         assert world.rows("SELECT * FROM run") == []
         assert [each for each in world.runflow.received if each.method == "POST"] == []
     finally:
@@ -694,7 +696,7 @@ def change_schema(world: Scene, sql: str) -> None:
 async def test_a_broken_store_refuses_every_way_to_a_run(tmp_path: Path, fault: str) -> None:
     """Wish, agreed price, approved request: each is refused as such, and Runflow hears of none."""
     async with till(tmp_path, limit="3.20", confirm_above_u=1_600_000) as bench:
-        await bench.administration.set_desk(ADA, "channel:discord:3")
+        await bench.administration.set_request_channel(ADA, "channel:discord:3")
         question = await bench.admission.ask(wish("1"))
         assert isinstance(question, Offer)
         with pytest.raises(AskFirst) as refused:
@@ -711,7 +713,7 @@ async def test_a_broken_store_refuses_every_way_to_a_run(tmp_path: Path, fault: 
             bench.admission.approve(refused.value.offer.offer_id, ADA),
         )
         for way in ways:
-            with pytest.raises(StoreDown, match="nothing was started"):
+            with pytest.raises(StoreDown, match=r"store\.down"):
                 await way
         assert bench.script.submitted == []
         assert bench.rows("SELECT * FROM run") == []
@@ -726,7 +728,7 @@ async def test_a_success_without_a_cost_is_charged_as_quoted(tmp_path: Path) -> 
     async with till(tmp_path, limit="3.20") as bench:
         run = await bench.live("1", Way(ending=Ending.VIDEO, cost_u=None))
         assert (run.cost_u, run.charged_u) == (None, PRICE_U)
-        assert "Charged $3.20, as quoted" in words.charge(run)
+        assert said(charge(run)).startswith("$3.20 charged, as quoted.")
         with pytest.raises(OverLimit):
             await bench.ask("2", request=VeoRequest(prompt=FOX, duration="4s", generate_audio=False))
 
@@ -761,8 +763,8 @@ async def test_a_bill_above_its_quote_leaves_nothing_but_never_less(tmp_path: Pa
         run = await bench.live("1", BILLED["finished for more"])
         (*_, own) = await bench.standings()
         assert (run.charged_u, own.spent_u, own.left_u) == (6_400_000, 6_400_000, 0)
-        assert words.left_line(own).startswith("$0.00 of $5.00 left")
-        with pytest.raises(OverLimit, match=r"\$0\.00 of your limit is left"):
+        assert said(left_text(own)).startswith("nothing left of $5.00")
+        with pytest.raises(OverLimit):
             await bench.ask("2", request=VeoRequest(prompt=FOX, duration="4s", generate_audio=False))
 
 
@@ -960,23 +962,23 @@ async def test_all_levels_agree_on_what_is_spent_and_left(tmp_path: Path) -> Non
 
 async def test_a_success_without_a_video_is_told_as_filtered(tmp_path: Path) -> None:
     """Empty, missing or flagged: never shown as ready, charged what Runflow took, told what to try."""
-    said = {
-        "empty": "gave no video; that is how a filtered one looks",
-        "missing": "gave no video; that is how a filtered one looks",
-        "nsfw": "flagged as not safe for work, so it is not posted",
+    sentences = {
+        "empty": "came back empty, usually because of a content filter",
+        "missing": "came back empty, usually because of a content filter",
+        "nsfw": "flagged as not safe for work, so I can't post it",
     }
     async with real_runflow() as (box, client), till(tmp_path, provider=client) as bench:
-        for name, sentence in said.items():
+        for name, sentence in sentences.items():
             run = await bench.ask(name, request=VeoRequest(prompt=f"{FOX} [{name}]"))
             ended = await bench.until(run, lambda row: row.terminal and not row.delivery_open)
             (told, clip) = bench.wall.posts[-1]
-            text = words.announcement(told, "@Bo", link=None, lost=False)
+            text = shown(notice(told, link=None, lost=False))
             assert (told.run_id, clip) == (run.run_id, None)
             assert sentence in text
-            assert "Try another wording" in text
-            assert "ready" not in text
+            assert "Try other words" in text
+            assert "here's your video" not in text
             assert ended.charged_u == to_micro(list(box.runs.values())[-1].charged)
-        assert len(bench.wall.posts) == len(said)
+        assert len(bench.wall.posts) == len(sentences)
 
 
 async def test_time_alone_ends_no_run_and_frees_no_money(tmp_path: Path) -> None:
@@ -1048,13 +1050,17 @@ async def test_no_failed_look_ends_a_run(tmp_path: Path, fault: str) -> None:
         assert (ended.ending, ended.charged_u, len(box.runs)) == (Ending.VIDEO, PRICE_U, 1)
 
 
+def money(amount_u: int) -> str:
+    return said("is", fact=Usd(amount_u))
+
+
 async def test_words_about_money_say_what_the_ledger_says(tmp_path: Path) -> None:
     """Card, receipt and history name exactly what the entries of the run add up to, for every way to an end."""
     async with till(tmp_path) as bench:
         bench.script.way = Way()
         held = await bench.until(await bench.ask("held"), lambda row: row.state == RunState.RUNNING)
-        assert "$3.20 is held and nothing is charged yet." in words.receipt(held)
-        assert "$3.20 held" in words.history_line(held)
+        assert "$3.20 on hold, nothing charged yet." in shown(receipt(held))
+        assert "$3.20 on hold" in shown(history([held]))
         for name, way in (UNBILLED | BILLED).items():
             run = await bench.live(name, way)
             ((booked_u,),) = bench.rows(
@@ -1062,14 +1068,14 @@ async def test_words_about_money_say_what_the_ledger_says(tmp_path: Path) -> Non
                 "AND scope = 'member:discord:1' AND run_id = ?",
                 run.run_id,
             )
-            for text in (words.status(run), words.receipt(run)):
-                assert (f"Charged {usd(booked_u)}" in text) == (booked_u > 0), text
+            for text in ("\n".join(map(said, status(run))), shown(receipt(run))):
+                assert (f"{money(booked_u)} charged" in text) == (booked_u > 0), text
                 assert ("Nothing was charged" in text) == (booked_u == 0), text
-            assert (usd(booked_u) if booked_u else "not charged") in words.history_line(run)
-            assert "again" not in words.receipt(run)
+            assert (money(booked_u) if booked_u else "not charged") in shown(history([run]))
+            assert "refunded" not in shown(receipt(run))
             if booked_u:
                 back = await bench.administration.refund(ADA, run.run_id, "upside down")
-                assert f"An admin gave you {usd(booked_u)} again." in words.receipt(back)
+                assert f"An admin refunded {money(booked_u)}." in shown(receipt(back))
                 refunds = "SELECT amount_u FROM ledger_entry WHERE kind = 'refund' AND run_id = ?"
                 assert bench.rows(refunds, run.run_id) == [(booked_u,)]
 
@@ -1124,7 +1130,7 @@ async def test_an_order_cut_off_by_a_kill_is_not_repeated(tmp_path: Path) -> Non
 async def test_a_video_made_during_a_kill_is_delivered(tmp_path: Path) -> None:
     """Finished while no bot was there and its callback lost for good, it is in the channel after the next start."""
     async with scene(tmp_path, runflow={"end": "never", "callback_lost": True}) as world:
-        await world.card(await world.veo(FOX), "Filming")
+        await world.card(await world.veo(FOX), "In the works")
         await world.kill()
         await world.runflow.finish(next(iter(world.runflow.runs)), end="succeeded")
         await world.start()
@@ -1154,7 +1160,7 @@ async def test_a_video_without_a_place_is_kept(tmp_path: Path) -> None:
         bench.wall.refusing = PlaceGone()
         run = await bench.live("1", BILLED["finished"])
         assert (run.delivery, run.charged_u) == (Delivery.UNDELIVERABLE, PRICE_U)
-        assert "`/veo-show` tries it again" in words.status(run)
+        assert "`/veo-show` tries again" in "\n".join(map(said, status(run)))
         async with bench.deliverer.shown(run, None) as path:
             assert path is not None
             assert path.read_bytes() == b"clip"

@@ -33,6 +33,7 @@ from bot.domain.money import (
 from bot.domain.runs import DURATIONS, RESOLUTIONS, Duration, Resolution, VeoRequest
 from bot.errors import BadAmount, SettingsError
 from bot.settings import PRICES_USD_PER_SECOND
+from tests.words import said
 
 # USD per run as published (docs.runflow.io /models/google/veo3.1 and fal.ai/models/fal-ai/veo3.1), written out.
 LADDER = {
@@ -362,15 +363,15 @@ class TestTypedAmounts:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("1,000", "two ways; write 1000 or 1.00."),
-            ("1.000", "two ways; write 1000 or 1.00."),
-            ("12.500", "two ways; write 12500 or 12.50."),
-            ("10,005", "two ways; write 10005 or 10.0050."),
+            ("1,000", "two ways. Write `1000` or `1.00`."),
+            ("1.000", "two ways. Write `1000` or `1.00`."),
+            ("12.500", "two ways. Write `12500` or `12.50`."),
+            ("10,005", "two ways. Write `10005` or `10.0050`."),
             ("-5", "below zero"),
-            ("1000000001", "more than a billion"),
-            ("1.0000001", "at most six decimals"),
-            ("ten", "'ten' is not an amount of dollars"),
-            ("\N{EURO SIGN}5", "is not an amount of dollars"),
+            ("1000000001", "over a billion"),
+            ("1.0000001", "like 10 or 12.50"),
+            ("ten", "`ten` isn't an amount of dollars"),
+            ("\N{EURO SIGN}5", "isn't an amount of dollars"),
         ],
     )
     def test_the_refusal_says_what_to_write_instead(self, text: str, words: str) -> None:
@@ -406,7 +407,7 @@ class TestTypedAmounts:
     def test_what_could_be_two_amounts_is_never_guessed(self, thousands: int, rest: int, separator: str) -> None:
         """A comma or point before three last digits is a thousand or a decimal: both readings are offered."""
         told = refusal_of(f"{thousands}{separator}{rest:03d}")
-        written = told.partition("write ")[2].removesuffix(".").split(" or ")
+        written = told.partition("Write ")[2].replace("`", "").removesuffix(".").split(" or ")
         assert [parse_amount(each) for each in written] == [
             (thousands * 1000 + rest) * USD_U,
             thousands * USD_U + rest * 1000,
@@ -417,9 +418,10 @@ def refusal_of(text: str) -> str:
     """The one sentence with which a text is refused as an amount."""
     with pytest.raises(BadAmount) as caught:
         parse_amount(text)
-    told = str(caught.value)
+    told = said(caught.value)
     assert told.endswith(".")
-    assert told.isprintable()
+    assert "\n" not in told
+    assert told.encode()
     assert len(told) <= 500
     return told
 

@@ -1,4 +1,4 @@
-"""The shelf of clips: links that expire and cannot be forged or prolonged, and what is thrown away when."""
+"""Clips on disk: links that expire and cannot be forged or extended, and when clips are deleted."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ KEY = b"k" * 32
 
 
 @dataclass
-class Shelf:
-    """A folder with clips in it, and the time."""
+class Folder:
+    """A folder with clips in it, and a clock."""
 
     folder: Path
     now: float = START
@@ -39,7 +39,7 @@ class Shelf:
 
     def put(self, name: str, *, age_s: float = 0.0) -> Path:
         path = self.folder / name
-        path.write_bytes(b"film")
+        path.write_bytes(b"video")
         os.utime(path, (self.now - age_s, self.now - age_s))
         return path
 
@@ -54,57 +54,57 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    made = Shelf(tmp_path)
+def clips(tmp_path: Path) -> Folder:
+    made = Folder(tmp_path)
     made.put(NAME)
     made.put(OTHER)
     return made
 
 
-def test_a_link_leads_to_its_clip(shelf: Shelf) -> None:
-    """A fresh link finds exactly the clip that it names, also after a restart with the same key."""
-    token = shelf.token()
-    assert shelf.media.find(token, NAME) == shelf.folder / NAME == shelf.media.path(NAME)
-    assert shelf.opened().find(token, NAME) == shelf.folder / NAME
+def test_a_link_leads_to_its_clip(clips: Folder) -> None:
+    """A new link finds exactly the clip that it names, also after a restart with the same key."""
+    token = clips.token()
+    assert clips.media.find(token, NAME) == clips.folder / NAME == clips.media.path(NAME)
+    assert clips.opened().find(token, NAME) == clips.folder / NAME
 
 
-def test_a_link_dies_at_its_second(shelf: Shelf) -> None:
-    """Valid until the moment that it tells, and not at it or after it."""
-    token = shelf.token()
-    shelf.now = START + KEEP_S - 0.001
-    assert shelf.media.find(token, NAME) is not None
+def test_a_link_expires_at_its_second(clips: Folder) -> None:
+    """It is valid until the moment that it names, and not at it or after it."""
+    token = clips.token()
+    clips.now = START + KEEP_S - 0.001
+    assert clips.media.find(token, NAME) is not None
     for later in (0.0, 1.0, 1e9):
-        shelf.now = START + KEEP_S + later
-        assert shelf.media.find(token, NAME) is None
+        clips.now = START + KEEP_S + later
+        assert clips.media.find(token, NAME) is None
 
 
-def test_a_clip_lives_as_long_as_its_latest_link(shelf: Shelf) -> None:
-    """Making a link keeps the clip from being swept before that link ends."""
-    shelf.now = START + KEEP_S - 1
-    token = shelf.token()
-    shelf.now = START + 2 * KEEP_S - 1.5
-    shelf.media.sweep()
-    assert shelf.media.find(token, NAME) is not None
-    assert not (shelf.folder / OTHER).exists()
-    shelf.now = START + 2 * KEEP_S
-    shelf.media.sweep()
-    assert shelf.media.find(token, NAME) is None
-    assert not (shelf.folder / NAME).exists()
+def test_a_clip_is_kept_as_long_as_its_latest_link(clips: Folder) -> None:
+    """A new link keeps the sweep from deleting the clip before that link expires."""
+    clips.now = START + KEEP_S - 1
+    token = clips.token()
+    clips.now = START + 2 * KEEP_S - 1.5
+    clips.media.sweep()
+    assert clips.media.find(token, NAME) is not None
+    assert not (clips.folder / OTHER).exists()
+    clips.now = START + 2 * KEEP_S
+    clips.media.sweep()
+    assert clips.media.find(token, NAME) is None
+    assert not (clips.folder / NAME).exists()
 
 
-def test_no_altered_link_finds_anything(shelf: Shelf) -> None:
-    """Each changed character, another clip's name, another key and a later expiry are all refused."""
-    token = shelf.token()
+def test_no_altered_link_finds_anything(clips: Folder) -> None:
+    """A changed character, another clip's name, another key and a later expiry are all refused."""
+    token = clips.token()
     for place, letter in enumerate(token):
         altered = token[:place] + ("A" if letter != "A" else "B") + token[place + 1 :]
-        assert shelf.media.find(altered, NAME) is None
-    assert shelf.media.find(token, OTHER) is None
-    assert shelf.opened(key=b"K" * 32).find(token, NAME) is None
+        assert clips.media.find(altered, NAME) is None
+    assert clips.media.find(token, OTHER) is None
+    assert clips.opened(key=b"K" * 32).find(token, NAME) is None
     octets = base64.urlsafe_b64decode(token)
     prolonged = struct.pack(">Q", int(START + KEEP_S) + 1) + octets[8:]
-    assert shelf.media.find(base64.urlsafe_b64encode(prolonged).decode(), NAME) is None
+    assert clips.media.find(base64.urlsafe_b64encode(prolonged).decode(), NAME) is None
     endless = struct.pack(">Q", 2**64 - 1) + octets[8:]
-    assert shelf.media.find(base64.urlsafe_b64encode(endless).decode(), NAME) is None
+    assert clips.media.find(base64.urlsafe_b64encode(endless).decode(), NAME) is None
 
 
 @pytest.mark.parametrize(
@@ -113,21 +113,21 @@ def test_no_altered_link_finds_anything(shelf: Shelf) -> None:
      "../../etc/passwd", "veo-../../x.mp4", "veo-abc234.mp4/", "/etc/passwd", "veo-abc234\0.mp4", "veo-äbc.mp4",
      "veo.db"],
 )  # fmt: skip
-def test_only_names_of_clips_lead_anywhere(shelf: Shelf, name: str) -> None:
+def test_only_names_of_clips_are_looked_up(clips: Folder, name: str) -> None:
     """No other name is looked for on disk, whatever the token."""
-    assert shelf.media.find(shelf.token(), name) is None
+    assert clips.media.find(clips.token(), name) is None
     with pytest.raises(InvariantError):
-        shelf.media.path(name)
+        clips.media.path(name)
 
 
-def test_what_is_gone_or_no_file_is_not_found(shelf: Shelf) -> None:
-    """A valid link to a clip that was thrown away, or to a folder of that name, finds nothing."""
-    token = shelf.token()
-    shelf.media.discard(NAME)
-    assert shelf.media.find(token, NAME) is None
-    (shelf.folder / NAME).mkdir()
-    assert shelf.media.find(token, NAME) is None
-    shelf.media.discard("veo-never.mp4")
+def test_a_deleted_clip_or_a_folder_is_not_found(clips: Folder) -> None:
+    """A valid link to a clip that was deleted, or to a folder of that name, finds nothing."""
+    token = clips.token()
+    clips.media.discard(NAME)
+    assert clips.media.find(token, NAME) is None
+    (clips.folder / NAME).mkdir()
+    assert clips.media.find(token, NAME) is None
+    clips.media.discard("veo-never.mp4")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -135,82 +135,84 @@ def test_what_is_gone_or_no_file_is_not_found(shelf: Shelf) -> None:
     token=st.text(max_size=40) | st.text("AZaz09-_", min_size=32, max_size=32),
     name=st.text(max_size=20) | st.just(NAME),
 )
-def test_nothing_guessed_is_found(shelf: Shelf, token: str, name: str) -> None:
+def test_no_guess_finds_anything(clips: Folder, token: str, name: str) -> None:
     """Any token and any name: nothing is found, and nothing raises."""
-    assert shelf.media.find(token, name) is None
+    assert clips.media.find(token, name) is None
 
 
-def test_without_an_address_there_is_no_link(shelf: Shelf) -> None:
-    """PUBLIC_URL unset: no link of our own can be given."""
-    assert shelf.opened(public_url=None).link(NAME) is None
+def test_without_a_public_url_there_is_no_link(clips: Folder) -> None:
+    """Then members get a link from Runflow."""
+    assert clips.opened(public_url=None).link(NAME) is None
 
 
-def test_the_sweep_takes_what_is_old_and_ours(shelf: Shelf) -> None:
-    """Clips and broken-off downloads older than they are kept go; young ones and other people's files stay."""
-    for path in shelf.folder.iterdir():
+def test_the_sweep_deletes_what_is_old_and_ours(clips: Folder) -> None:
+    """Old clips and unfinished downloads are deleted; new ones and other people's files stay."""
+    for path in clips.folder.iterdir():
         path.unlink()
-    old = [shelf.put("veo-old234.mp4", age_s=KEEP_S + 1), shelf.put("veo-old567.mp4.0a1b2c3d.part", age_s=KEEP_S + 1)]
+    old = [clips.put("veo-old234.mp4", age_s=KEEP_S + 1), clips.put("veo-old567.mp4.0a1b2c3d.part", age_s=KEEP_S + 1)]
     kept = [
-        shelf.put("veo-new234.mp4", age_s=KEEP_S - 1),
-        shelf.put("veo-new567.mp4.0a1b2c3d.part", age_s=0),
-        shelf.put("holiday.mp4", age_s=10 * KEEP_S),
-        shelf.put(".gitkeep", age_s=10 * KEEP_S),
+        clips.put("veo-new234.mp4", age_s=KEEP_S - 1),
+        clips.put("veo-new567.mp4.0a1b2c3d.part", age_s=0),
+        clips.put("holiday.mp4", age_s=10 * KEEP_S),
+        clips.put(".gitkeep", age_s=10 * KEEP_S),
         *(
-            shelf.put(name, age_s=10 * KEEP_S)
+            clips.put(name, age_s=10 * KEEP_S)
             for name in ("veo-bot.db", "veo-backup.db", "veo-old234.mp4.bak", "veo-x.part")
         ),
     ]
-    shelf.media.sweep()
+    clips.media.sweep()
     assert [path.exists() for path in old] == [False, False]
     assert [path.exists() for path in kept] == [True] * 8
 
 
-def test_the_sweep_is_not_stopped_by_what_vanishes(shelf: Shelf) -> None:
-    """A name that is listed but gone when it is looked at, as under a delivery at the same moment, is passed over."""
-    for path in shelf.folder.iterdir():
+def test_the_sweep_goes_on_when_a_file_vanishes(clips: Folder) -> None:
+    """A file that is listed but gone when it is looked at, as during a delivery, is skipped."""
+    for path in clips.folder.iterdir():
         path.unlink()
-    (shelf.folder / "veo-gone234.mp4").symlink_to(shelf.folder / "nowhere")  # listed, and not there for `stat`
-    old = shelf.put("veo-old234.mp4", age_s=KEEP_S + 1)
-    shelf.media.sweep()
+    (clips.folder / "veo-gone234.mp4").symlink_to(clips.folder / "nowhere")  # listed, and not there for `stat`
+    old = clips.put("veo-old234.mp4", age_s=KEEP_S + 1)
+    clips.media.sweep()
     assert not old.exists()
 
 
-def test_a_shelf_that_was_never_used_can_be_swept(tmp_path: Path) -> None:
-    """Before the first clip there is no folder, and nothing to throw away."""
-    Shelf(tmp_path / "none").media.sweep()
+def test_a_folder_that_does_not_exist_yet_can_be_swept(tmp_path: Path) -> None:
+    """Before the first clip there is no folder and nothing to delete."""
+    Folder(tmp_path / "none").media.sweep()
     assert not (tmp_path / "none").exists()
 
 
-def test_the_shelf_is_its_owners_alone(tmp_path: Path) -> None:
-    """Made so, and made so where an older version left it open; what lies in it stays."""
+def test_the_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """It is made so, also where an older version left it open; the files in it stay."""
     for folder in (tmp_path / "a" / "new", tmp_path / "old"):
         if folder.name == "old":
             folder.mkdir(mode=0o755)
-            (folder / NAME).write_bytes(b"film")
-        shelf = Shelf(folder)
-        shelf.media.prepare()
+            (folder / NAME).write_bytes(b"video")
+        clips = Folder(folder)
+        clips.media.prepare()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert shelf.media.takes_clips()
+        assert clips.media.has_room()
     assert [each.name for each in tmp_path.rglob("*.*")] == [NAME]
 
 
 @pytest.mark.parametrize("place", ["file", "file/media", "/proc/nowhere", "/dev/null", "x" * 300, "loop/media"])
-def test_a_folder_that_cannot_be_used_is_told_by_its_setting(tmp_path: Path, place: str) -> None:
-    """One sentence that names MEDIA_DIR, where it leads and what is wrong with it."""
+def test_a_folder_that_cannot_be_used_stops_the_start(tmp_path: Path, place: str) -> None:
+    """One sentence names MEDIA_DIR, its folder and what is wrong with it."""
     (tmp_path / "file").write_text("no folder")
     (tmp_path / "loop").symlink_to("loop")
-    media = Shelf(tmp_path / place).media
+    media = Folder(tmp_path / place).media
     with pytest.raises(MediaError) as told:
         media.prepare()
-    assert re.fullmatch(r"MEDIA_DIR \S+ cannot be used \([^)]+\); name a folder in which .+\.", str(told.value))
-    assert not media.takes_clips()
+    assert re.fullmatch(
+        r"MEDIA_DIR \S+ cannot be used \([^)]+\); set it to a folder that the bot can write to, .+\.", str(told.value)
+    )
+    assert not media.has_room()
     assert not media.holds(NAME)
 
 
-def test_a_clip_that_cannot_be_kept_gets_no_link_of_ours(shelf: Shelf) -> None:
-    """One that has vanished, or whose disk is read-only by now: there is Runflow's link."""
-    (shelf.folder / NAME).unlink()
-    assert shelf.media.link(NAME) is None
-    (shelf.folder / OTHER).unlink()
-    (shelf.folder / OTHER).mkdir()
-    shelf.media.discard(OTHER)  # no trouble of whoever has just delivered it
+def test_a_clip_that_cannot_be_kept_gets_no_link_of_ours(clips: Folder) -> None:
+    """A clip that has vanished, or whose disk is read-only now, gets a link from Runflow instead."""
+    (clips.folder / NAME).unlink()
+    assert clips.media.link(NAME) is None
+    (clips.folder / OTHER).unlink()
+    (clips.folder / OTHER).mkdir()
+    clips.media.discard(OTHER)  # must not raise: its delivery is done

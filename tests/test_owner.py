@@ -31,7 +31,7 @@ from tests.money import Inline, dump, new_run, store_at
 
 FOX = "a red fox"
 LEVEL = Level(scope="member:discord:1", period=period_at(0.0, "month", ZoneInfo("UTC")), limit_u=None)
-NOTHING_STARTED = "The bot cannot reach its books right now, so nothing was started. Try again soon."
+NOTHING_STARTED = "I can't reach my records right now, so nothing was started. Try again soon."
 START = {"DISCORD_TOKEN": "a.b.c", "RUNFLOW_API_KEY": "rf_live_test", "WEB_PORT": "0", "OPERATOR_PORT": "0"}
 READING = (("ledger", "check"), ("ledger", "export"), ("backup", "copy.db"))
 
@@ -121,7 +121,7 @@ async def readiness(world: Scene) -> tuple[int, dict[str, bool]]:
         return reply.status, await reply.json()
 
 
-AT_ONCE = "from bot.web import operator; operator.KEPT_S = 0.0"  # for a bot whose readiness is found out anew each time
+AT_ONCE = "from bot.web import operator; operator.RESULTS_KEPT_S = 0.0"  # so that readiness is checked each time
 UP = (200, {"discord": True, "database": True, "media": True})
 DOWN = (503, {"discord": True, "database": False, "media": True})
 
@@ -210,7 +210,7 @@ async def test_a_backup_is_one_file_that_only_its_owner_reads(books: Path) -> No
     copy = books.with_name("copy.db")
     size = copy.stat().st_size
     assert (code, errors) == (0, "")
-    assert output == f"The database is copied to copy.db: {size:,} bytes, all of them checked.\n"
+    assert output == f"Copied the database to copy.db: {size:,} bytes, all checked.\n"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert {each.name for each in books.parent.iterdir()} == {"veo.db", "veo.db.lock", "copy.db"}
     with closing(sqlite3.connect(f"{copy.as_uri()}?immutable=1", uri=True)) as alone:  # no log would be read
@@ -416,7 +416,7 @@ async def test_a_full_disk_sells_nothing_and_loses_nothing(tmp_path: Path) -> No
     """`/veo` is refused, readiness is red, callbacks are to come again; with room the paid run is delivered once."""
     async with scene(tmp_path, runflow={"end": "never"}, before=AT_ONCE) as world:
         paid = await world.veo(FOX)
-        await world.card(paid, "Filming")
+        await world.card(paid, "In the works")
         await ready(world)
         (run,) = world.runflow.runs
         world.runflow.switches.end = "succeeded"
@@ -504,7 +504,7 @@ async def test_with_a_full_clip_disk_what_was_bought_comes_as_a_link(tmp_path: P
         assert world.rows("SELECT delivery, delivery_tries, charged_u FROM run_view") == [
             {"delivery": "delivered", "delivery_tries": 1, "charged_u": 3_200_000}
         ]
-        assert "the disk of MEDIA_DIR does not take it (No space left on device)" in world.log
+        assert "it cannot be written to MEDIA_DIR (No space left on device)" in world.log
         ballast.unlink()
         assert await readiness(world) == UP
         assert (await world.end_of(await world.veo("a blue fox")))["attachments"]
@@ -527,11 +527,11 @@ async def test_what_the_bot_keeps_is_its_owners_alone(tmp_path: Path) -> None:
         assert len(kept) > 4
         for each in kept:
             assert stat.S_IMODE(each.stat().st_mode) == (0o700 if each.is_dir() else 0o600), each
-        assert ".env holds secrets and can be read by others (mode 640); chmod 600 .env" in world.log
+        assert ".env holds secrets and others can read it (mode 640); run chmod 600 .env" in world.log
         await world.stop()
         (tmp_path / ".env").chmod(0o600)
         await world.start()
-        assert world.log.count("can be read by others") == 1
+        assert world.log.count("others can read it") == 1
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["fresh", "again"])

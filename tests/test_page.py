@@ -266,7 +266,7 @@ async def test_a_button_reaches_the_bot_and_a_dead_one_says_so(desk: Desk) -> No
 async def test_a_posted_video_really_plays_where_it_stands(desk: Desk) -> None:
     """An attached MP4, a bare link to one and one in a gallery of V2 components each play, in their own shape."""
     page = await desk.sit()
-    posted = await desk.bot.post("general", {"content": "your video is ready."}, STORED)
+    posted = await desk.bot.post("general", {"content": "here's your video!"}, STORED)
     url = posted["attachments"][0]["url"]
     await desk.bot.post("general", {"content": f"too large to attach: {url}"})
     gallery = {"type": 12, "items": [{"media": {"url": "attachment://clip.mp4"}}]}

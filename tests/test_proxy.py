@@ -1,4 +1,4 @@
-"""The way to the outside: through the proxy that the environment names, to names that a CA of one's own vouches for."""
+"""Outgoing connections: through the proxy in the environment, and with a certificate authority of the operator's."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 from tests.harness import scene
 
 
-def own_ca(folder: Path, host: str) -> tuple[Path, ssl.SSLContext]:
-    """A certificate that vouches for itself, and what serves it."""
+def make_ca(folder: Path, host: str) -> tuple[Path, ssl.SSLContext]:
+    """A self-signed certificate, and a TLS context that serves it."""
     key, certificate = folder / "key.pem", folder / "ca.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
@@ -31,7 +31,7 @@ def own_ca(folder: Path, host: str) -> tuple[Path, ssl.SSLContext]:
 
 
 async def relay(reader: StreamReader, writer: StreamWriter, port: int, first: bytes = b"") -> None:
-    """Bytes both ways between a connection and a port of this machine."""
+    """Copy bytes both ways between a connection and a port of this machine."""
 
     async def pump(source: StreamReader, target: StreamWriter) -> None:
         try:
@@ -48,9 +48,9 @@ async def relay(reader: StreamReader, writer: StreamWriter, port: int, first: by
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="nothing here makes certificates")
-async def test_proxy_and_own_ca_hold_for_discord_its_gateway_and_runflow(tmp_path: Path) -> None:
-    """None of the names resolves: whatever arrives came through the proxy, and Runflow's certificate is the CA's."""
-    certificate, context = own_ca(tmp_path, "runflow.example")
+async def test_the_proxy_and_the_ca_are_used_for_discord_and_runflow(tmp_path: Path) -> None:
+    """None of the names resolves, so everything came through the proxy; Runflow's certificate is of the CA."""
+    certificate, context = make_ca(tmp_path, "runflow.example")
     asked: set[str] = set()
     async with scene(tmp_path, start=False) as world, AsyncExitStack() as stack:
         discord, runflow = (urlsplit(each) for each in (world.environment["DISCORD_API_URL"], world.runflow.url))

@@ -24,11 +24,11 @@ async def test_a_dear_wish_is_asked_about_first_and_offers_what_is_cheaper(world
     interaction = await world.veo(FOX, **DEAR)
     question = await world.answer_to(interaction)
     assert question["flags"] & 64
-    assert question["embeds"][0]["title"] == "Film this for $4.80?"
-    assert labels(question) == ["Film it", "Silent for $3.20", "1080p for $3.20", "6 s for $3.60", "Not now"]
+    assert question["embeds"][0]["title"] == "Make this for $4.80?"
+    assert labels(question) == ["Make it · $4.80", "No sound · $3.20", "1080p · $3.20", "6 s · $3.60", "Not now"]
     assert world.rows("SELECT * FROM budget") == []
     assert world.runflow.runs == {}
-    await world.press(question, "Film it")
+    await world.press(question, "Make it")
     message = await world.end_of(interaction)
     assert len(message["attachments"]) == 1
     card = await interaction.wait(lambda each: "in the channel" in status_of(each))
@@ -39,7 +39,7 @@ async def test_a_dear_wish_is_asked_about_first_and_offers_what_is_cheaper(world
 async def test_a_cheaper_setting_is_filmed_at_its_own_price(world: Scene) -> None:
     """The button that says 6 s for $3.60 films six seconds and holds that."""
     interaction = await world.veo(FOX, **DEAR)
-    await world.press(await world.answer_to(interaction), "6 s for $3.60")
+    await world.press(await world.answer_to(interaction), "6 s · $3.60")
     await world.end_of(interaction)
     (run,) = world.runflow.runs.values()
     assert (run.input["duration"], run.input["resolution"]) == ("6s", "4k")
@@ -52,7 +52,7 @@ async def test_a_yes_is_good_once_for_its_owner_and_survives_a_restart(world: Sc
     question = await world.answer_to(interaction)
     await world.kill()
     await world.start()
-    first, second = await asyncio.gather(world.press(question, "Film it"), world.press(question, "6 s for $3.60"))
+    first, second = await asyncio.gather(world.press(question, "Make it"), world.press(question, "6 s · $3.60"))
     assert first.acknowledged_after_s is not None
     assert second.acknowledged_after_s is not None
     await world.end_of(interaction)
@@ -68,8 +68,8 @@ async def test_a_yes_that_comes_too_late_costs_nothing(world: Scene) -> None:
     await world.stop()
     world.change("UPDATE offer SET expires_at = 1")
     await world.start()
-    await world.press(question, "Film it")
-    await interaction.wait(lambda each: "That question has ended; nothing was charged" in each["content"])
+    await world.press(question, "Make it")
+    await interaction.wait(lambda each: "That question has expired. Nothing was charged" in each["content"])
     assert world.rows("SELECT * FROM run") == []
 
 
@@ -79,7 +79,7 @@ async def test_no_means_no(world: Scene) -> None:
     await world.press(await world.answer_to(interaction), "Not now")
     answer = await interaction.wait(lambda each: bool(each["content"]))
     assert (answer["content"], answer["embeds"], answer["components"]) == (
-        "Not filmed. Nothing was charged.",
+        "Okay, not made.",
         [],
         [],
     )
@@ -89,7 +89,7 @@ async def test_who_could_not_pay_is_not_asked(tmp_path: Path) -> None:
     """A question whose yes would be refused is not put: the refusal comes at once."""
     async with scene(tmp_path, QUOTA_USER_USD="4.00") as world:
         answer = await world.answer_to(await world.veo(FOX, **DEAR))
-        assert "over your limit" in answer["content"]
+        assert "and you have" in answer["content"]
         assert world.rows("SELECT * FROM offer") == []
 
 
@@ -104,9 +104,9 @@ async def test_a_member_over_the_limit_asks_and_gets_exactly_that_once(tmp_path:
         await world.press(answer, "Ask an admin")
         sent = await refused.wait(lambda each: "The admins have your request" in each["content"])
         assert sent["components"] == []
-        (request,) = told_in(world, "general", "asks for a video")
+        (request,) = told_in(world, "general", "would like a video")
         assert "$3.20" in request["content"]
-        assert "$0.80 of $4.00 left of their own limit this month: adds **$2.40**" in request["content"]
+        assert "Adds **$2.40** to their own limit: $0.80 of $4.00 left this month." in request["content"]
         assert labels(request) == ["Approve +$2.40", "Deny"]
         assert "9:16" in request["content"]
         assert request["mentions"] == []
@@ -119,10 +119,10 @@ async def test_a_member_over_the_limit_asks_and_gets_exactly_that_once(tmp_path:
         assert world.rows("SELECT 1 FROM ledger_entry WHERE kind = 'grant'") == []
         (decided,) = told_in(world, "general", "Approved by")
         assert decided["components"] == []
-        adds = "$3.20, adds $2.40 beyond the member's limit"
-        assert f"Approved by <@{world.member('Ada').id}>: {adds} · run" in decided["content"]
-        assert "Ends" not in decided["content"]
-        assert f"request approved: <@{world.member().id}> · {adds}" in await world.act("log")
+        adds = "$3.20 · adds $2.40 beyond the member's limit"
+        assert f"Approved by <@{world.member('Ada').id}> · {adds}" in decided["content"]
+        assert "Expires" not in decided["content"]
+        assert f"approved a request of <@{world.member().id}> · {adds}" in await world.act("log")
 
 
 async def test_a_request_is_answered_by_admins_alone_and_a_denial_is_told(tmp_path: Path) -> None:
@@ -132,16 +132,18 @@ async def test_a_request_is_answered_by_admins_alone_and_a_denial_is_told(tmp_pa
         refused = await world.veo(FOX)
         await world.press(await world.answer_to(refused), "Ask an admin")
         await refused.wait(lambda each: "The admins have your request" in each["content"])
-        (request,) = told_in(world, "general", "asks for a video")
+        (request,) = told_in(world, "general", "would like a video")
         await world.press(request, "Approve", member="Cem")
         async with asyncio.timeout(10):
             while True:
                 shown = world.discord.messages(world.discord.world.channel("general"), world.member("Cem"))
-                if any("Only who may manage this server" in each["content"] for each in shown):
+                if any("Only people who can manage this server" in each["content"] for each in shown):
                     break
                 await asyncio.sleep(0.01)
         await world.press(request, "Deny", member="Ada")
-        told = await world.discord.wait_message(world.channel, lambda each: "was not approved" in each["content"])
+        told = await world.discord.wait_message(
+            world.channel, lambda each: "said no to your request" in each["content"]
+        )
         assert [each["id"] for each in told["mentions"]] == [world.member().id]
         assert "$" not in told["content"]
         assert world.runflow.runs == {}
@@ -160,7 +162,7 @@ async def test_a_request_that_would_add_more_by_now_is_asked_again(tmp_path: Pat
         fresh = await world.discord.wait_message(
             world.discord.world.channel("general"), lambda each: labels(each)[:1] == ["Approve +$3.20"]
         )
-        assert "$0.00 of $4.00 left of their own limit" in fresh["content"]
+        assert "Adds **$3.20** to their own limit: $0.00 of $4.00 left" in fresh["content"]
         assert len(world.runflow.runs) == 2
         await world.press(fresh, "Approve +$3.20", member="Ada")
         await world.until("SELECT 1 FROM offer WHERE state = 'taken'")
@@ -183,7 +185,7 @@ async def test_a_new_request_takes_the_place_of_the_one_before(tmp_path: Path) -
         await world.press(last, "Deny", member="Ada")
         await world.until("SELECT 1 FROM offer WHERE state = 'denied'")
         await world.press(await world.answer_to(await world.veo("once more")), "Ask an admin")
-        await world.whispered("Bo", "An admin has denied your last request. Nothing was charged. You can ask again <t:")
+        await world.whispered("Bo", "An admin said no to your last request. You can ask again <t:")
         assert len(world.discord.messages(general)) == 3
         assert world.runflow.runs == {}
 
@@ -192,16 +194,16 @@ async def test_an_approval_that_cannot_be_carried_out_is_said_and_changes_nothin
     """Paused, or as many runs as allowed: the admin hears why, the request stays, and no extra is granted."""
     async with scene(tmp_path, runflow={"end": "never"}, QUOTA_USER_USD="4.00", QUOTA_RUNS_IN_FLIGHT="2") as world:
         await world.act("requests", channel=world.channel)
-        await world.card(await world.veo(FOX), "Filming")
+        await world.card(await world.veo(FOX), "In the works")
         await world.press(await world.answer_to(await world.veo("a blue fox")), "Ask an admin")
-        request = await world.discord.wait_message(world.channel, lambda each: "asks for a video" in each["content"])
+        request = await world.discord.wait_message(world.channel, lambda each: "would like a video" in each["content"])
         await world.act("pause")
         await world.press(request, "Approve", member="Ada")
-        await world.whispered("Ada", "The member may not use `/veo` there now")
+        await world.whispered("Ada", "The member can't use `/veo` there right now")
         await world.act("resume")
         await world.act("limit set", runs=1, member=world.member())
         await world.press(request, "Approve", member="Ada")
-        await world.whispered("Ada", "As many runs as a limit allows are under way")
+        await world.whispered("Ada", "Too many videos are in the works right now")
         assert world.rows("SELECT * FROM ledger_entry WHERE kind = 'grant'") == []
         assert world.rows("SELECT state FROM offer") == [{"state": "open"}]
         await world.act("limit lift", member=world.member())
@@ -227,16 +229,18 @@ async def test_the_receipt_under_a_result_is_for_its_member_and_admins(world: Sc
     assert "$" not in message["content"]
     for member in ("Bo", "Ada"):
         await world.press(message, "Receipt", member=member)
-        await world.whispered(member, "Charged $3.20. What Runflow bills is what counts.")
+        await world.whispered(member, "$3.20 charged, as quoted.\nYou pay what Runflow billed.")
     await world.press(message, "Receipt", member="Cem")
-    await world.whispered("Cem", "A receipt is for the member who asked")
+    await world.whispered("Cem", "Only the member who asked for a video")
 
 
 async def test_a_flagged_video_is_charged_and_the_receipt_says_why(world: Scene) -> None:
     """The rule of the product stands in the receipt: it was made, so it was billed."""
     message = await world.end_of(await world.veo(f"{FOX} [nsfw]"))
     await world.press(message, "Receipt")
-    await world.whispered("Bo", "Charged $3.20. It was made, so Runflow billed it, although a flagged video is never")
+    await world.whispered(
+        "Bo", "$3.20 charged, as quoted.\nIt was made and billed, even though a flagged video is never shown"
+    )
 
 
 async def test_four_fifths_are_said_quietly(tmp_path: Path) -> None:
@@ -245,7 +249,7 @@ async def test_four_fifths_are_said_quietly(tmp_path: Path) -> None:
         interaction = await world.veo(FOX)
         card = await interaction.wait(lambda each: "in the channel" in status_of(each))
         fields = {each["name"]: each["value"] for each in card["embeds"][0]["fields"]}
-        assert fields["Nearly used up"] == "You have used 80 % of your limit."
+        assert fields["Nearly used up"] == "You've used $3.20 of your $4.00."
         quota = await world.discord.invoke(world.member(), world.channel, "veo-quota", {})
         text = (await quota.wait(lambda each: bool(each["content"])))["content"]
-        assert "⚠ You have used 80 % of your limit." in text
+        assert "You've used $3.20 of your $4.00." in text

@@ -23,12 +23,16 @@ from bot.domain.limits import (
     Spender,
     Standing,
     TooManyInFlight,
-    WrongChannel,
     check_access,
 )
-from bot.domain.money import AMOUNT_MAX_U, USD_U, PeriodKind, period_at, usd
+from bot.domain.money import AMOUNT_MAX_U, USD_U, PeriodKind, period_at
+from bot.domain.runs import VeoRequest
 from bot.errors import NotAllowed, OverQuota, TooManyRuns
+from bot.facts import Usd
+from bot.views.wishes import refused
 from tests.money import wish
+from tests.parts import PRICES
+from tests.words import said, shown
 
 K = RuleKind
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
@@ -99,7 +103,7 @@ RULES = st.lists(
         Rule,
         server=st.just(BO.server),
         subject=st.sampled_from([*SHARED, *POOLS, ME, "role:discord:7", "member:discord:8", "channel:discord:5"]),
-        kind=st.sampled_from([K.LIMIT, K.EACH, K.DESK, K.ON]),
+        kind=st.sampled_from([K.LIMIT, K.EACH, K.REQUEST_CHANNEL, K.SERVER_ENABLED]),
         period=st.sampled_from(KINDS),
         limit_u=st.none() | st.integers(0, 50),
         in_flight=st.none() | st.integers(0, 5),
@@ -352,28 +356,29 @@ class TestCeilings:
 
 class TestAccess:
     @pytest.mark.parametrize(
-        ("rules", "words"),
+        ("rules", "code"),
         [
-            ([bar(TOTAL, K.PAUSE, EVERYWHERE)], "paused by whoever runs it"),
-            ([bar(SERVER, K.PAUSE)], "paused the bot in this server"),
-            ([bar(ME, K.BLOCK)], "blocked you"),
-            ([bar("role:discord:7", K.ALLOW)], "Only some roles"),
-            ([bar("channel:discord:7", K.ALLOW)], "may not be used in this channel"),
+            ([bar(TOTAL, K.PAUSE, EVERYWHERE)], "access.paused_everywhere"),
+            ([bar(SERVER, K.PAUSE)], "access.paused"),
+            ([bar(ME, K.BLOCK)], "access.blocked"),
+            ([bar("role:discord:7", K.ALLOW)], "access.role_needed"),
+            ([bar("channel:discord:7", K.ALLOW)], "access.other_channel"),
             # The first reason in this order is the one that is told.
-            ([bar(SERVER, K.PAUSE), bar(TOTAL, K.PAUSE, EVERYWHERE)], "paused by whoever runs it"),
-            ([bar(ME, K.BLOCK), bar(SERVER, K.PAUSE)], "paused the bot in this server"),
-            ([bar("role:discord:7", K.ALLOW), bar(ME, K.BLOCK)], "blocked you"),
-            ([bar("channel:discord:7", K.ALLOW), bar("role:discord:7", K.ALLOW)], "Only some roles"),
+            ([bar(SERVER, K.PAUSE), bar(TOTAL, K.PAUSE, EVERYWHERE)], "access.paused_everywhere"),
+            ([bar(ME, K.BLOCK), bar(SERVER, K.PAUSE)], "access.paused"),
+            ([bar("role:discord:7", K.ALLOW), bar(ME, K.BLOCK)], "access.blocked"),
+            ([bar("channel:discord:7", K.ALLOW), bar("role:discord:7", K.ALLOW)], "access.role_needed"),
             # One sort that is passed does not open the other.
-            ([bar("role:discord:9", K.ALLOW), bar("channel:discord:7", K.ALLOW)], "may not be used in this channel"),
-            ([bar("role:discord:7", K.ALLOW), bar(CHANNEL, K.ALLOW)], "Only some roles"),
+            ([bar("role:discord:9", K.ALLOW), bar("channel:discord:7", K.ALLOW)], "access.other_channel"),
+            ([bar("role:discord:7", K.ALLOW), bar(CHANNEL, K.ALLOW)], "access.role_needed"),
         ],
     )
-    def test_who_may_not_is_told_why(self, rules: list[Rule], words: str) -> None:
+    def test_who_may_not_is_told_why(self, rules: list[Rule], code: str) -> None:
         """Pauses, blocks and lists of roles and channels each have their own sentence of one line."""
-        with pytest.raises(NotAllowed, match=words) as caught:
+        with pytest.raises(NotAllowed) as caught:
             check_access(BO, Rules(rules))
-        assert re.fullmatch(r"[^\n]+\.", str(caught.value))
+        assert caught.value.text.key == code
+        assert re.fullmatch(r"[^\n]+\.", said(caught.value))
 
     @pytest.mark.parametrize(
         "rules",
@@ -384,7 +389,7 @@ class TestAccess:
             [bar("role:discord:7", K.ALLOW), bar("role:discord:9", K.ALLOW)],
             [bar("channel:discord:7", K.ALLOW), bar(CHANNEL, K.ALLOW)],
             [bar("role:discord:100", K.ALLOW), bar(CHANNEL, K.ALLOW)],
-            [bar("channel:discord:7", K.DESK), bar(SERVER, K.ON, EVERYWHERE)],
+            [bar("channel:discord:7", K.REQUEST_CHANNEL), bar(SERVER, K.SERVER_ENABLED, EVERYWHERE)],
             [limit("role:discord:7", 0), limit(ME, 0)],
         ],
         ids=["no rule", "another server", "another member", "a role", "the channel", "both", "no bar", "limits"],
@@ -397,15 +402,15 @@ class TestAccess:
         """What counts is the channel that is charged: of a thread its parent, never the thread's own id."""
         thread = wish("1", member=BO.member, channel="discord:77", budget_channel="discord:3").spender
         check_access(thread, Rules([bar("channel:discord:3", K.ALLOW)]))
-        with pytest.raises(WrongChannel):
+        with pytest.raises(NotAllowed):
             check_access(thread, Rules([bar("channel:discord:77", K.ALLOW)]))
 
     def test_the_allowed_channels_are_named(self) -> None:
         """So that the front can say where to go."""
         rules = Rules([bar("channel:discord:7", K.ALLOW), bar("channel:discord:8", K.ALLOW)])
-        with pytest.raises(WrongChannel) as caught:
+        with pytest.raises(NotAllowed) as caught:
             check_access(BO, rules)
-        assert sorted(caught.value.channels) == ["discord:7", "discord:8"]
+        assert said(caught.value) == "Use `/veo` in <#7>, <#8>."
 
     def test_only_who_asks_is_checked(self) -> None:
         """Where a member stands can be seen by one who may not ask; a run can not be had."""
@@ -483,6 +488,11 @@ def refusal(level: Level, price_u: int = 3_200_000, *, held_u: int = 0, spent_u:
     return OverLimit(level, price_u, standing)
 
 
+def read(refusal_: OverLimit) -> str:
+    """A refusal as its member reads it."""
+    return shown(refused(refusal_, VeoRequest(prompt="a red fox"), PRICES, None))
+
+
 class TestRefusals:
     def test_a_member_is_told_price_and_rest(self) -> None:
         """Of the own limit both figures are said, and everything is there for the front."""
@@ -490,7 +500,7 @@ class TestRefusals:
         told = refusal(level, held_u=1_000_000, spent_u=500_000)
         assert isinstance(told, OverQuota)
         assert (told.scope, told.level, told.price_u, told.standing.left_u) == (ME, level, 3_200_000, 2_500_000)
-        assert re.findall(r"\$[\d.]+\d", str(told)) == ["$3.20", "$2.50"]
+        assert re.findall(r"\$[\d.]+\d", read(told)) == ["$3.20", "$2.50", "$1.00", "$0.80"]
 
     @pytest.mark.parametrize("scope", [*SHARED, *POOLS])
     @given(limit_u=AMOUNTS, held_u=AMOUNTS, spent_u=AMOUNTS, price_u=st.integers(1, 10**7), ceiling=st.booleans())
@@ -500,8 +510,12 @@ class TestRefusals:
         """What others may spend, hold and have left is not told: the sentence depends on the price alone."""
         bounds = {"limit_u": None, "ceiling_u": limit_u} if ceiling else {"limit_u": limit_u}
         level = Level(scope=scope, period=MONTH, **bounds)
-        told = str(refusal(level, price_u, held_u=held_u, spent_u=spent_u))
-        assert told == f"This run costs {usd(price_u)}."
+        told = read(refusal(level, price_u, held_u=held_u, spent_u=spent_u))
+        assert set(re.findall(r"\$[\d.,]+\d", told)) <= {
+            said("is", fact=Usd(price_u)),
+            "$0.80",
+            said("is", fact=Usd(limit_u)),
+        }
 
     @pytest.mark.parametrize(
         ("limit_u", "ceiling_u", "used_u", "can"),
@@ -528,16 +542,18 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("scope", "words"),
         [
-            (ME, "You have 4 runs under way, and 2 at a time is the limit."),
-            (TOTAL, "2 runs at a time is the limit of the whole bot."),
-            (SERVER, "2 runs at a time is the limit of this server."),
-            (CHANNEL, "2 runs at a time is the limit of this channel."),
-            (POOLS[0], "2 runs at a time is the limit of a role that you have."),
+            (ME, "You already have 4 videos in the works."),
+            (TOTAL, "4 videos are in the works, and there's no room for more."),
+            (SERVER, "This server already has 4 videos in the works."),
+            (CHANNEL, "This channel already has 4 videos in the works."),
+            (POOLS[0], "Your role already has 4 videos in the works."),
         ],
     )
     def test_too_many_runs_names_the_level(self, scope: str, words: str) -> None:
-        """Whose limit it is, and what to do; how many runs others have under way is not told."""
+        """Whose limit it is, and what to do."""
         told = TooManyInFlight(Level(scope=scope, period=MONTH, limit_u=None, in_flight_max=2), 4)
         assert isinstance(told, TooManyRuns)
         assert told.scope == scope
-        assert str(told) == f"{words} Nothing was started or charged; ask again when one of them is done."
+        assert said(told) == f"{words} Try again when one is done."
+        none = TooManyInFlight(Level(scope=scope, period=MONTH, limit_u=None, in_flight_max=0), 0)
+        assert said(none).endswith((" Questions? Ask an admin.", " Try again later."))

@@ -19,7 +19,7 @@ from PIL import Image, ImageFont
 from bot.domain.money import USD_U
 from bot.domain.report import COLUMNS, Group, Report, RunFact, make_report, report_csv
 from bot.domain.runs import STATE_OF_ENDING, TERMINAL, Ending, RunState
-from bot.domain.untrusted import upright
+from bot.domain.untrusted import strip_bidi_controls
 from cogs import chart
 from cogs.chart import grid_step_u, spend_chart
 
@@ -281,7 +281,7 @@ class TestCsv:
         text = report_csv(facts, lambda key: names.get(key, key))
 
         def plain(text: str) -> str:
-            return upright(text).replace("'", "")
+            return strip_bidi_controls(text).replace("'", "")
 
         for each, row in zip(facts, read(text), strict=True):
             assert plain(row["member_name"]) == plain(each.member_name)

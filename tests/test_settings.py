@@ -1,4 +1,4 @@
-"""The settings: read from the environment and `.env`, refused in one sentence, documented without drift."""
+"""The settings: read from the environment and `.env`, refused in a sentence, and documented as they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from bot.environment import proxy_for
 from bot.errors import SettingsError
-from bot.settings import PRICES_USD_PER_SECOND, Settings, env_example, knobs, load_settings, remarks, settings_table
+from bot.settings import PRICES_USD_PER_SECOND, Settings, environment_warnings, load_settings
+from bot.settings_docs import describe_settings, env_example, settings_table
 from tests.harness import ROOT
 
 GOOD = {"DISCORD_TOKEN": "abc.def.ghi", "RUNFLOW_API_KEY": "rf_live_1"}
@@ -22,9 +23,9 @@ GOOD = {"DISCORD_TOKEN": "abc.def.ghi", "RUNFLOW_API_KEY": "rf_live_1"}
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of the surroundings, and a folder without `.env`."""
-    for knob in knobs():
-        monkeypatch.delenv(knob.name, raising=False)
+    """No settings from outside, and a folder without `.env`."""
+    for info in describe_settings():
+        monkeypatch.delenv(info.name, raising=False)
     monkeypatch.delenv("DISCORD_OPENAPI", raising=False)  # the tests' own
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
@@ -52,16 +53,16 @@ def test_dot_env_is_read_and_an_empty_variable_is_not_set(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", ["QUOTA_GUILD_USD", "QUOTA_TOTAL_USD"])
 @pytest.mark.parametrize(("value", "limit"), [("", None), ("0", Decimal(0)), ("10.005", Decimal("10.005"))])
-def test_an_empty_limit_is_none_and_zero_is_nobody(
+def test_an_empty_limit_means_none_and_zero_means_nobody(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, limit: Decimal | None
 ) -> None:
-    """A ceiling that is not named is no ceiling, one of 0 lets nobody through, and each amount is kept exactly."""
+    """A missing limit is no limit, 0 lets nobody through, and each amount is kept exactly."""
     monkeypatch.setenv(name, value)
     assert getattr(load_settings(), name.lower()) == limit
 
 
 def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids and secrets stand side by side, spaces and empty pieces do not count."""
+    """Spaces and empty pieces do not count."""
     monkeypatch.setenv("DISCORD_SERVERS", "1, 22 ,")
     monkeypatch.setenv("RUNFLOW_CALLBACK_SECRETS", "whsec_newer, whsec_older")
     settings = load_settings()
@@ -102,10 +103,10 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("RUNFLOW_CALLBACK_SECRETS", "short", "at least 8"),
     ],
 )
-def test_a_wrong_value_is_named_and_never_repeated(
+def test_a_wrong_setting_is_named_and_its_value_never_shown(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
 ) -> None:
-    """The sentence says which setting, what was expected, and not what was there: it may be a secret."""
+    """The sentence says which setting and what was expected, but not the value: it may be a secret."""
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
         load_settings()
@@ -131,19 +132,19 @@ def test_a_wrong_value_is_named_and_never_repeated(
         ("RUN_DEADLINE", "RUN_DEADLINE_S"),
     ],
 )
-def test_a_name_that_is_nearly_a_setting_is_told_with_the_nearest(
+def test_a_misspelt_setting_gets_a_warning_with_the_right_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str, name: str, meant: str
 ) -> None:
-    """Without a word there would be no ceiling; what it says is not repeated."""
+    """Without a warning there would be no limit; the value is not shown."""
     if where == "environment":
         monkeypatch.setenv(name, "hush")
     else:
         (tmp_path / ".env").write_text(f"{name}=hush\n")
         (tmp_path / ".env").chmod(0o600)
-    assert remarks() == (f"{name.upper()} is no setting and has no effect; did you mean {meant}?",)
+    assert environment_warnings() == (f"{name.upper()} is not a setting and has no effect; did you mean {meant}?",)
 
 
-def test_a_missing_setting_is_told_with_what_was_there_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_setting_is_told_with_its_misspelt_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bot that cannot start has no later moment for the warning."""
     monkeypatch.delenv("DISCORD_TOKEN")
     monkeypatch.setenv("DISCORD_BOT_TOKEN", "hush")
@@ -152,8 +153,8 @@ def test_a_missing_setting_is_told_with_what_was_there_in_its_place(monkeypatch:
     assert "hush" not in str(told.value)
 
 
-def test_names_of_others_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What platforms, shells, Kubernetes and our own image set is no mistake of the operator's."""
+def test_variables_of_platforms_get_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What platforms, shells, Kubernetes and our own image set is not the operator's mistake."""
     for name, value in {
         "WEB_CONCURRENCY": "2",
         "DATABASE_PUBLIC_URL": "postgresql://x",
@@ -166,7 +167,7 @@ def test_names_of_others_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
         "IMAGE_DATABASE_URL": "sqlite:////data/veo.db",
     }.items():
         monkeypatch.setenv(name, value)
-    assert remarks() == ()
+    assert environment_warnings() == ()
 
 
 @pytest.mark.parametrize(
@@ -183,10 +184,10 @@ def test_names_of_others_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MEDIA_DIR", "'/a b/c'", Path("/a b/c")),
     ],
 )
-def test_what_docker_keeps_around_a_value_is_no_part_of_it(
+def test_quotes_and_comments_that_docker_passes_on_are_dropped(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: object
 ) -> None:
-    """`docker --env-file` takes quotes and comments for the value; `.env` does not."""
+    """`docker --env-file` passes on quotes and comments, which `.env` does not."""
     monkeypatch.setenv(name, value)
     found = getattr(load_settings(), name.lower())
     assert (found.get_secret_value() if isinstance(found, SecretStr) else found) == expected
@@ -202,22 +203,22 @@ def test_prices_are_read_with_quotes_around_them(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("value", ['"hush', "hush'"])
 def test_half_a_pair_of_quotes_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    """`copy it again` would send people round in circles."""
+    """`copy it again` would not help."""
     monkeypatch.setenv("DISCORD_TOKEN", value)
-    with pytest.raises(SettingsError, match="without the quote at one of its ends"):
+    with pytest.raises(SettingsError, match="must not have a quote at one end only"):
         load_settings()
 
 
 @pytest.mark.parametrize("secret", ["whsec_12345${abc}678", "whsec_$HOME_1", "whsec_${DISCORD_TOKEN}"])
 def test_a_secret_with_a_dollar_sign_is_taken_as_it_is(tmp_path: Path, secret: str) -> None:
-    """What looks like a reference in `.env` is none; a mark that Windows puts before the text is no part of it."""
+    """What looks like a reference in `.env` is none; the byte order mark of Windows is not part of the text."""
     (tmp_path / ".env").write_text(f"RUNFLOW_CALLBACK_SECRETS={secret}\n", encoding="utf-8-sig")
     assert [each.get_secret_value() for each in load_settings().runflow_callback_secrets] == [secret]
 
 
 @pytest.mark.parametrize("empty", ["", "''", " # none"])
 def test_an_empty_variable_leaves_the_images_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty: str) -> None:
-    """`--env-file` with `NAME=` hides an ENV of that name, and clips and books would be outside the volume."""
+    """Otherwise NAME= in an `--env-file` would put clips and books outside the volume."""
     image = dict(re.findall(r"^ +(IMAGE_\w+)=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
     assert image.keys() == {"IMAGE_DATABASE_URL", "IMAGE_MEDIA_DIR", "IMAGE_WEB_HOST"}
     for name, value in image.items():
@@ -231,18 +232,18 @@ def test_an_empty_variable_leaves_the_images_value(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("name", ["WEB_PORT", "OPERATOR_PORT"])
-def test_what_kubernetes_writes_is_told_as_such(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A Service named `web` sets WEB_PORT=tcp://...: it is no port of ours."""
+def test_variables_of_kubernetes_are_ignored_with_a_warning(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A Service named `web` sets WEB_PORT=tcp://..., which is not our port."""
     expected = load_settings()
     monkeypatch.setenv(name, "tcp://10.0.0.7:80")
     assert load_settings() == expected
     service = name.partition("_")[0].lower()
-    assert remarks() == (
+    assert environment_warnings() == (
         f"{name} is ignored: Kubernetes set it for the Service {service}; set enableServiceLinks: false",
     )
 
 
-def test_a_file_that_cannot_be_read_is_told_as_such(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
     """In another encoding: which file, and why."""
     (tmp_path / ".env").write_text("DISCORD_TOKEN=hush\n", encoding="utf-16")
     with pytest.raises(SettingsError, match=r"^\.env cannot be read \(it is not UTF-8\)"):
@@ -261,10 +262,8 @@ def test_a_file_that_cannot_be_read_is_told_as_such(tmp_path: Path) -> None:
         ("http://localhost:9", None),
     ],
 )
-def test_the_proxy_of_an_address_is_the_environments(
-    monkeypatch: pytest.MonkeyPatch, url: str, proxy: str | None
-) -> None:
-    """By scheme, but for what NO_PROXY names and this machine; one without a scheme speaks HTTP."""
+def test_the_proxy_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, url: str, proxy: str | None) -> None:
+    """By scheme, except for NO_PROXY and this machine; a proxy without a scheme speaks HTTP."""
     monkeypatch.setenv("https_proxy", "http://me:pw@proxy.example:3128")
     monkeypatch.setenv("http_proxy", "plain.example:8080")
     monkeypatch.setenv("no_proxy", "inside.example")
@@ -272,17 +271,17 @@ def test_the_proxy_of_an_address_is_the_environments(
 
 
 @pytest.mark.parametrize("value", ["socks5://hush:1", "http://hush:x", "http://", "http://hush:0"])
-def test_a_proxy_that_cannot_be_used_is_a_sentence(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_proxy_that_cannot_be_used_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """At the start, rather than at each order."""
     monkeypatch.setenv("https_proxy", value)
-    with pytest.raises(SettingsError, match=r"^HTTPS_PROXY is wrong") as told:
+    with pytest.raises(SettingsError, match=r"^HTTPS_PROXY must be") as told:
         proxy_for("https://discord.com")
     assert "hush" not in str(told.value)
 
 
 @given(name=st.sampled_from(sorted(Settings.model_fields)), value=st.text(st.characters(exclude_characters="\0")))
-def test_any_text_is_a_setting_or_a_sentence(name: str, value: str) -> None:
-    """No value makes anything but settings or one line about them."""
+def test_any_value_gives_settings_or_one_line(name: str, value: str) -> None:
+    """No value does anything else."""
     with pytest.MonkeyPatch.context() as patch:
         try:
             patch.setenv(name.upper(), value)
@@ -301,18 +300,18 @@ def test_secrets_never_show() -> None:
     assert not any(value in repr(load_settings()) for value in GOOD.values())
 
 
-def test_the_committed_example_is_the_models_own() -> None:
+def test_the_committed_example_is_up_to_date() -> None:
     """`.env.example` is what `settings --env-example` prints."""
     assert (ROOT / ".env.example").read_text() == env_example()
 
 
-def test_the_readme_lists_every_setting_as_it_is() -> None:
-    """The table in the README is what `settings` prints."""
+def test_the_readmes_table_is_up_to_date() -> None:
+    """It is what `settings` prints."""
     assert settings_table() in (ROOT / "README.md").read_text()
 
 
 def test_the_example_itself_can_be_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Copied to `.env`, with its comments taken away and two secrets put in, it gives the defaults."""
+    """Copied to `.env`, uncommented, with two secrets filled in, it gives the defaults."""
     for name in GOOD:
         monkeypatch.delenv(name)
     text = env_example().replace("DISCORD_TOKEN=", "DISCORD_TOKEN=a").replace("RUNFLOW_API_KEY=", "RUNFLOW_API_KEY=b")

@@ -88,7 +88,7 @@ async def test_a_rolled_back_program_goes_on_with_options_that_it_does_not_know(
         world.change("""UPDATE offer SET wish = json_set(wish, '$.request.style', 'noir', '$.language', 'de'),
                      choices = json_set(choices, '$[0].request.style', 'noir', '$[0].note', 'new')""")
         await world.start()
-        await world.press(offer, "Film it")
+        await world.press(offer, "Make it")
         await delivered(world, 3)
         orders: list[Any] = [each.body for each in world.runflow.received if each.method == "POST"]
         orders = [each["input"] for each in orders]
@@ -113,8 +113,8 @@ async def test_a_run_without_an_end_frees_its_place(tmp_path: Path, marker: str)
         await world.end_of(await world.veo("the next", **CHEAP))
         run_id = await world.run_id(stuck)
         released = await world.act("refund", run=run_id, reason="their support says so")
-        assert "the $0.80 held" in released
-        assert "Should Runflow bill it within a day" in released
+        assert "The $0.80 on hold" in released
+        assert "If Runflow bills it within a day" in released
         assert "release" in await world.act("log")
         await world.until(f"SELECT 1 FROM run WHERE run_id = '{run_id}' AND state = 'failed' AND due_at > 0")
         assert await gauge(world, "runs_overdue") == 0
@@ -201,7 +201,7 @@ async def test_what_cannot_be_uploaded_becomes_a_link(tmp_path: Path) -> None:
         world.discord.fault("POST", posting, status=503, times=3)
         message = await world.end_of(await world.veo("a red fox", **CHEAP))
         assert message["attachments"] == []
-        assert "could not be attached here" in message["content"]
+        assert "couldn't be attached here" in message["content"]
         assert "/media/" in message["content"]
         assert len(world.discord.messages(world.channel)) == 1
 
@@ -282,7 +282,7 @@ async def test_an_order_that_a_callback_says_was_bought_can_be_released(tmp_path
         async with aiohttp.ClientSession() as session, session.post(address, json={"run_id": job}) as answer:
             assert answer.status == 202
         await world.end_of(named, kind="unknown")
-        assert "the $0.80 held" in await world.act("refund", run=await world.run_id(named), reason="nobody can tell")
+        assert "The $0.80 on hold" in await world.act("refund", run=await world.run_id(named), reason="nobody can tell")
 
 
 async def test_a_file_that_is_refused_while_there_is_no_link_goes_to_its_member(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ async def test_a_place_that_is_closed_for_a_moment_still_gets_the_file(tmp_path:
         assert len(message["attachments"]) == 1
 
 
-DRIPPING = "from bot.runflow import client; client.SLOW_S, client.BYTES_PER_S_MIN = 0.0, 10**12\n"
+DRIPPING = "from bot.runflow import clips; clips.SLOW_AFTER_S, clips.BYTES_PER_S_MIN = 0.0, 10**12\n"
 
 
 async def test_a_clip_that_always_drips_becomes_a_link(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ async def test_a_clip_that_comes_after_its_run_was_told_as_empty_can_be_shown(tm
         made = await world.veo("a red fox [empty]", **CHEAP)
         await world.end_of(made)
         run_id = await world.run_id(made)
-        assert "cannot be fetched" in await world.told("veo-show", by="Bo", run=run_id)
+        assert "can't get that video anymore" in await world.told("veo-show", by="Bo", run=run_id)
 
 
 # Messages that Discord refuses for good

@@ -1,72 +1,302 @@
-"""Outside text as it is shown: nothing turns other words round, nothing is run by a spreadsheet, nothing is nothing."""
+"""Every sentence for people is in the catalogue, with its figures, and nothing below the edges has one of its own."""
 
 from __future__ import annotations
 
+import ast
 import re
-import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_file
+from babel.messages.pofile import read_po, write_po
+from discord import app_commands
 
-from bot.domain.untrusted import FORMULA_STARTS, as_cell, is_blank, printable, upright
-from cogs.words import quoted
+from bot import errors
+from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
+from bot.texts import Languages, Words
+from bot.texts.messages import MESSAGES, Plural
+from cogs.account import Account
+from cogs.admin import Admins
+from cogs.render import LETTERS, MARKUP
+from cogs.veo import Veo
+from tests.harness import ROOT
 
-TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
-BLANK = [
-    "", " ", "\u200b", "\u200b \u200d", "\u2060\ufeff", "\u00a0\u3000\u2003", "\u2800\u2800", "\u3164", "\uffa0",
-    "\u115f\u1160", "\u180e", "\u034f", "\ufe0f", "\U000e0100", "\U000e0041", "\u202e", "\u00ad", "\t\n\r\0\x7f",
-    "\u2028",
-]  # fmt: skip
-
-
-@given(st.text(st.characters() | st.sampled_from(TURNING)))
-def test_nothing_that_is_shown_turns_other_words_round(text: str) -> None:
-    """What is left are the letters that were there, in their order, as one span."""
-    assert upright(text) == re.sub(f"[{TURNING}]", "", text)
-    assert not set(TURNING) & set(quoted(text, 300))
-    shown = printable(text)
-    assert all(letter in "\n\t" or unicodedata.category(letter) != "Cc" for letter in shown)
-    assert len(shown) == len(upright(text))
+TEMPLATE = ROOT / "bot" / "texts" / "veo.pot"
+KEYWORDS = {"_": None, "plural": (1, 2)}
+REFUSALS = {name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, errors.VeoError)}
+REFUSALS |= {"CannotPost", "NotHere", "TooOften", "NoSuchVideo"}
+CODED = ("errors.py", "limits.py", "admission.py", "servers.py")  # where errors have one code each
+BELOW = ("bot/domain", "bot/services", "bot/views", "bot/facts.py", "bot/ports.py", "bot/errors.py")
 
 
-@pytest.mark.parametrize("text", BLANK, ids=ascii)
-def test_what_nobody_can_see_is_blank(text: str) -> None:
-    """Spaces, format characters, fillers, variation selectors and tags, alone and together."""
-    assert is_blank(text)
-    assert is_blank(text * 3 + "\u200b")
-    assert not is_blank(f"{text}狐")
+def files(*roots: str) -> Iterator[Path]:
+    for root in roots:
+        path = ROOT / root
+        yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def placeholders(message: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(message) if name is not None}
+
+
+def needed(key: str) -> set[str]:
+    """The figures that a text needs, without the commands that its words name."""
+    message = MESSAGES[key]
+    forms = (message.one, message.other) if isinstance(message, Plural) else (message,)
+    names = {name for form in forms for name in placeholders(form) if not name.startswith("/")}
+    return names | ({"count"} if isinstance(message, Plural) else set())
+
+
+class Use:
+    """One place in the code where a text is made: which keys it may have, and which figures it brings."""
+
+    def __init__(self, path: Path, call: ast.Call, key: ast.expr) -> None:
+        self.place = f"{path.relative_to(ROOT)}:{call.lineno}"
+        self.patterns = [_pattern(each) for each in _choices(key)]
+        self.figures = {each.arg for each in call.keywords if each.arg}
+        self.open = any(each.arg is None for each in call.keywords)  # **facts
+
+    def keys(self) -> set[str]:
+        return {key for key in MESSAGES for pattern in self.patterns if pattern.fullmatch(key)}
+
+
+def _is_key(given: ast.expr) -> bool:
+    """Whether it is known, at least in part, before the program runs."""
+    first = _choices(given)[0]
+    return isinstance(first, ast.JoinedStr) or (isinstance(first, ast.Constant) and isinstance(first.value, str))
+
+
+def _choices(key: ast.expr) -> list[ast.expr]:
+    if isinstance(key, ast.IfExp):
+        return [*_choices(key.body), *_choices(key.orelse)]
+    return [key]
+
+
+def _pattern(key: ast.expr) -> re.Pattern[str]:
+    """What a key may be: itself, or anything in the place of what is only known at run time."""
+    if isinstance(key, ast.Constant):
+        return re.compile(re.escape(str(key.value)))
+    if isinstance(key, ast.JoinedStr):
+        parts = [re.escape(str(each.value)) if isinstance(each, ast.Constant) else ".+" for each in key.values]
+        return re.compile("".join(parts))
+    return re.compile(".+")
+
+
+def uses() -> list[Use]:
+    found = []
+    for path in files("bot", "cogs", "storage"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or not call.args:
+                continue
+            name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+            if ast.unparse(call.func) == "super().__init__" and path.name in CODED:
+                name = "text"  # an error that has one code
+            if name in {"text", *REFUSALS} and path.name != "facts.py" and _is_key(call.args[0]):
+                found.append(Use(path, call, call.args[0]))
+    return found
+
+
+USES = [use for use in uses() if any(pattern.pattern != ".+" for pattern in use.patterns)]
+
+
+def test_every_text_that_is_used_exists_with_its_figures() -> None:
+    """A key that is misspelt, and a figure that its words need and nobody gives, are found without showing it."""
+    assert len(USES) > 150
+    for use in USES:
+        assert use.keys(), use.place
+        for key in sorted(use.keys()):
+            assert use.open or needed(key) <= use.figures | {"parts"}, f"{use.place}: {key} needs {needed(key)}"
+
+
+def strings() -> set[str]:
+    """Every string in the code outside of the messages."""
+    trees = [ast.parse(path.read_text()) for path in files("bot", "cogs", "storage") if path.name != "messages.py"]
+    return {
+        each.value
+        for tree in trees
+        for each in ast.walk(tree)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    }
+
+
+def test_every_text_is_used() -> None:
+    """What nobody reads is not translated either."""
+    patterns = [pattern for use in USES for pattern in use.patterns if pattern.pattern != ".+"]
+    known = strings()
+    for key in MESSAGES:
+        if key.startswith("command."):
+            continue  # see the next test
+        assert key in known or any(pattern.fullmatch(key) for pattern in patterns), f"{key} is not used"
+
+
+def described(command: app_commands.Command[Any, ..., Any] | app_commands.Group) -> Iterator[str]:
+    """What Discord shows of a command, its options and choices."""
+    yield command.description
+    for each in command.commands if isinstance(command, app_commands.Group) else ():
+        yield from described(each)
+    for option in command.parameters if isinstance(command, app_commands.Command) else ():
+        yield str(option.description)
+
+
+def test_every_description_is_a_command_s() -> None:
+    """Each option has words, and there are none without an option."""
+    trees = [each for cog in (Veo, Account, Admins) for each in cog.__cog_app_commands__]
+    shown = {words for each in trees if each.parent is None for words in described(each)}
+    written = {str(message) for key, message in MESSAGES.items() if key.startswith("command.")}
+    assert shown == written
+    assert max(map(len, written)) <= 100  # Discord docs, Application Command Structure
+
+
+@pytest.mark.parametrize("key", MESSAGES)
+def test_every_text_can_be_said(key: str) -> None:
+    """In English, with figures of every kind, in the markup of messages and in plain letters; and it is no riddle."""
+    facts: dict[str, Fact] = dict.fromkeys(needed(key), Usd(3_200_000))
+    if key == "dotted":
+        facts = {"parts": (Usd(1), Quote("*x*"), Duration(3.0))}
+    if isinstance(MESSAGES[key], Plural):
+        facts["count"] = 2
+    for markup in (MARKUP, LETTERS):
+        shown = Languages().words(None, markup).say(Text(key, facts))
+        assert shown.strip() == shown != ""
+        assert "{" not in shown
+    message = MESSAGES[key]
+    for form in (message.one, message.other) if isinstance(message, Plural) else (message,):
+        assert not re.search(r"[*`<>]|-#|\(s\)", form), "markup is the front's, and plurals are forms"
+
+
+def extracted() -> dict[str | tuple[str, ...], list[str]]:
+    """The messages as Babel finds them, each with what is noted for translators."""
+    found = extract_from_file(
+        "python", ROOT / "bot" / "texts" / "messages.py", keywords=KEYWORDS, comment_tags=["_note"]
+    )
+    notes: dict[str | tuple[str, ...], list[str]] = {}
+    for _, message, comments, _ in found:
+        notes.setdefault(message, []).extend(comments)
+    return notes
+
+
+def test_the_template_for_translators_is_up_to_date() -> None:
+    """`make texts` writes it anew."""
+    with TEMPLATE.open("rb") as file:
+        kept = {each.id: each.auto_comments for each in read_po(file) if each.id}
+    assert kept == extracted()
+
+
+def translated(change: str = "«{}»") -> Catalog:
+    """A catalogue in which every message is changed in the same way."""
+    catalogue = Catalog(locale="de")
+    for message in extracted():
+        forms = message if isinstance(message, tuple) else (message,)
+        said = tuple(change.format(form) for form in forms)
+        catalogue.add(message, said if isinstance(message, tuple) else said[0])
+    return catalogue
+
+
+@pytest.fixture
+def german(tmp_path: Path) -> Words:
+    """A language that is known by its marks."""
+    with (tmp_path / "de.po").open("wb") as file:
+        write_po(file, translated())
+    return Languages(tmp_path).words("de", MARKUP)
+
+
+def test_another_language_is_a_file_beside_the_others(german: Words, tmp_path: Path) -> None:
+    """Its words, its plural forms and its way to write amounts; English for a language that nobody wrote."""
+    assert german.say(text("question.declined")) == "«Okay, not made.»"
+    assert german.say(text("flights.member", count=1)).startswith("«You already have a video")
+    assert german.say(text("flights.member", count=1234)).startswith("«You already have 1.234 videos")
+    assert german.say(text("title.question", price=Usd(3_200_000))) == "«Make this for 3,20\u00a0$?»"
+    assert german.say(text("took", time=Duration(125.0))) == "«took «2 min» «5 s»»"
+    for other in ("fr", "xx-YY", "", None, "../de", "de-DE-x-y", "de-AT"):
+        shown = Languages(tmp_path).words(other, MARKUP).say(text("question.declined"))
+        assert shown == ("«Okay, not made.»" if other == "de-AT" else "Okay, not made.")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bot" / "texts").glob("*.po")), ids=lambda path: path.stem)
+def test_a_catalogue_has_every_message_with_its_placeholders(path: Path) -> None:
+    """Nothing is missing, nothing is left over, and no figure is lost on the way."""
+    with path.open("rb") as file:
+        catalogue = read_po(file, locale=path.stem)
+    assert {each.id for each in catalogue if each.id} == set(extracted())
+    check(catalogue)
+
+
+def check(catalogue: Catalog) -> None:
+    for each in catalogue:
+        if each.id:
+            wanted = {name for form in _forms(each.id) for name in placeholders(form)}
+            assert not each.fuzzy, each.id
+            assert all(form for form in _forms(each.string)), each.id
+            assert {name for form in _forms(each.string) for name in placeholders(form)} == wanted, each.id
+
+
+def _forms(message: object) -> tuple[str, ...]:
+    return tuple(map(str, message)) if isinstance(message, list | tuple) else (str(message),)
+
+
+def test_a_placeholder_that_is_lost_is_found() -> None:
+    """The check of a catalogue has teeth."""
+    check(translated())
+    with pytest.raises(AssertionError):
+        check(translated("lost"))
 
 
 @pytest.mark.parametrize(
-    "text", ["a", ".", "狐", "🦊", "👨\u200d👩", "é", "\u0301", "שלום", "\u200bא", "\ue000", "1"], ids=ascii
-)
-def test_what_can_be_seen_is_not_blank(text: str) -> None:
-    """Letters of any script, signs, emoji and lone accents."""
-    assert not is_blank(text)
-
-
-@given(st.text(st.characters() | st.sampled_from(' ";,|\t\r\n=+-@\uff1d\uff0b\uff0d\uff20' + TURNING), max_size=12))
-def test_no_text_begins_a_formula_wherever_cells_are_split(text: str) -> None:
-    """At commas, semicolons, tabs, bars or lines; nothing but apostrophes is added."""
-    cell = as_cell(text)
-    for piece in re.split(r"[;,|\t\r\n]", cell):
-        assert not piece.lstrip('" ').startswith(FORMULA_STARTS)
-    assert not cell.startswith(FORMULA_STARTS)
-    assert cell.replace("'", "") == upright(text).replace("'", "")
-
-
-@pytest.mark.parametrize(
-    ("text", "cell"),
+    ("fact", "shown"),
     [
-        ("Ann", "Ann"), ("Jean-Luc", "Jean-Luc"), ("a+b=c", "a+b=c"), ("1-2", "1-2"), ("=1+1", "'=1+1"),
-        ("x;=1+1", "x;'=1+1"),
-        ("x\t@A1", "x\t'@A1"), ("x\n-1", "x\n'-1"), ("x; =1", "x; '=1"), ('x;"=1"', "x;\"'=1\""),
-        ("\uff1d1", "'\uff1d1"),
-        ("\tBo", "'\tBo"), ("\u202e=1", "'=1"), ("x;\u200f=1", "x;'=1"),
+        (Usd(0), "$0.00"), (Usd(1_234_500_000), "$1,234.50"), (Usd(123_456), "$0.123456"), (Usd(-5), "-$0.000005"),
+        (Duration(8.2), "8 s"), (Duration(0), "0 s"), (Duration(59.6), "1 min"), (Duration(125), "2 min 5 s"),
+        (Duration(1023), "17 min"), (Duration(7500), "2 h 5 min"), (Duration(90_000), "25 h"),
+        (Moment(5.9), "<t:5:R>"), (Moment(5, "clock"), "<t:5:t>"), (Named("member:discord:7"), "<@7>"),
+        (Named("role:discord:7"), "<@&7>"), (Named("channel:discord:7"), "<#7>"), (Named("server:discord:7"), "`7`"),
+        (Quote("a `b`\n<@1>"), "`a 'b' <@1>`"), (Quote("abcd", 3), "`ab…`"), (Code("x"), "`x`"), (Url("https://a"), "https://a"),
+        (Strong(Usd(1_000_000)), "**$1.00**"), (("a", 1234), "a, 1,234"), (text("option.silent"), "no sound"),
     ],
-    ids=ascii,
+    ids=str,
 )  # fmt: skip
-def test_only_what_would_be_run_is_marked(text: str, cell: str) -> None:
-    """Names that merely have a sign in them stay as they are."""
-    assert as_cell(text) == cell
+def test_figures_read_as_people_write_them(fact: Fact, shown: str) -> None:
+    assert Languages().words("en-US", MARKUP).fact(fact) == shown
+
+
+def test_nothing_below_the_edges_has_a_sentence_of_its_own() -> None:
+    """Facts below, words above: there is no string with blanks and a full stop but in logs and remarks of ours."""
+    for path in files(*BELOW):
+        for line, sentence in sentences(ast.parse(path.read_text())):
+            raise AssertionError(f"{path.relative_to(ROOT)}:{line}: {sentence!r} belongs to bot/texts")
+
+
+def sentences(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Strings that read like one, with their lines; not what is documented, logged or demanded of our own code."""
+    ours = {id(each) for node in ast.walk(tree) for each in _not_for_people(node)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or id(node) in ours:
+            continue
+        words = node.value if isinstance(node.value, str) else ""
+        if re.search(r"[A-Za-z]\S* \S.*[a-z)](\.|!|\?)(\s|$)", words, re.DOTALL):
+            yield node.lineno, words
+
+
+def _not_for_people(node: ast.AST) -> Iterator[ast.AST]:
+    """The strings in a docstring, a log call, or an error that nobody reads but the log."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        yield node.value
+    if isinstance(node, ast.Call):
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name in ("require", "InvariantError") or (
+            isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id == "log"
+        ):
+            yield from ast.walk(node)
+
+
+def test_a_sentence_in_the_wrong_place_is_found() -> None:
+    """The scan has teeth."""
+    tree = ast.parse(
+        'def f():\n    """Doc. It is fine."""\n    log.info("a b.")\n    raise Refusal(f"Not {x} now. Ask.")'
+    )
+    assert [line for line, _ in sentences(tree)] == [4]

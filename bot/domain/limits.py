@@ -21,13 +21,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from bot.domain.money import Period, PeriodKind, period_at, usd
+from bot.domain.money import Period, PeriodKind, period_at
 from bot.domain.runs import Run
 from bot.errors import NotAllowed, OverQuota, TooManyRuns
+from bot.facts import Named, Text, Usd, text
 
 TOTAL = "total"  # the scope of the whole bot
 EVERYWHERE = "*"  # in the place of a server: a rule of the operator's, for the whole bot
 WARN_PERCENT = 80  # of a limit, from which on a level is said to be nearly used up
+CHANNELS_NAMED_MAX = 10  # of those in which /veo may be used, to somebody who tried elsewhere
 _A_MONTH_OF = {"day": 210, "week": 30, "month": 7}  # 30 days : 30/7 weeks : 1 month, in whole sevenths
 
 
@@ -83,8 +85,8 @@ class RuleKind(StrEnum):
     ALLOW = "allow"  # a role or channel that may use /veo; where one is named, no other of its sort may
     BLOCK = "block"  # a member that may not; from the operator: a server in which nobody may
     PAUSE = "pause"  # a server, or the whole bot, in which nobody may now
-    ON = "on"  # a server that the operator switched on
-    DESK = "desk"  # the channel to which requests of members over their limit go
+    SERVER_ENABLED = "on"  # a server that the operator switched on
+    REQUEST_CHANNEL = "desk"  # the channel to which requests of members over their limit go
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,11 @@ class Rule:
     period: PeriodKind | None = None  # None: the rule says nothing of dollars
     limit_u: int | None = None  # beside a period: None is no limit, 0 is nobody
     in_flight: int | None = None  # runs at a time; None: the rule says nothing of them
+
+
+def limit_text(limit_u: int | None, period: PeriodKind) -> Text:
+    """A limit of dollars: `$25.00 a week`, or none."""
+    return text("limit.none") if limit_u is None else text(f"limit.per_{period}", amount=Usd(limit_u))
 
 
 class Rules:
@@ -225,25 +232,17 @@ def _worth(rule: Rule) -> tuple[bool, int]:
 def check_access(who: Spender, rules: Rules) -> None:
     """Raise NotAllowed where this member may not ask for anything here now."""
     if rules.get(TOTAL, RuleKind.PAUSE):
-        raise NotAllowed("The bot is paused by whoever runs it. Nothing was started or charged; try again later.")
+        raise NotAllowed("access.paused_everywhere")
     if rules.get(server_scope(who.server), RuleKind.PAUSE):
-        raise NotAllowed("An admin has paused the bot in this server. Nothing was started or charged; try later.")
+        raise NotAllowed("access.paused")
     if rules.get(member_scope(who.member), RuleKind.BLOCK):
-        raise NotAllowed("An admin has blocked you from /veo in this server; ask them why. Nothing was charged.")
+        raise NotAllowed("access.blocked")
     roles = rules.subjects(RuleKind.ALLOW, "role:")
     if roles and not any(role_scope(role) in roles for role in who.roles):
-        raise NotAllowed("Only some roles may use /veo in this server, and you have none; ask an admin for one.")
+        raise NotAllowed("access.role_needed")
     channels = rules.subjects(RuleKind.ALLOW, "channel:")
     if channels and channel_scope(who.channel) not in channels:
-        raise WrongChannel([each.removeprefix("channel:") for each in channels])
-
-
-class WrongChannel(NotAllowed):
-    """The server's admins named other channels; the front says which."""
-
-    def __init__(self, channels: list[str]) -> None:
-        self.channels = channels
-        super().__init__("/veo may not be used in this channel. Nothing was charged.")
+        raise NotAllowed("access.other_channel", channels=tuple(map(Named, channels[:CHANNELS_NAMED_MAX])))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,20 +299,18 @@ def most_u(over: Iterable[Over]) -> int:
 
 
 class OverLimit(OverQuota):
-    """A level refused a hold. The sentence names the price, and figures only where they are the member's own."""
+    """A level refused a hold."""
 
     def __init__(self, level: Level, price_u: int, standing: Standing) -> None:
         self.level = level
         self.price_u = price_u
         self.standing = standing
-        left_u = standing.left_u or 0
         # A limit that a server's admin made one of them can pass; the operator's, of the whole bot or a ceiling, not.
         self.admins_can_raise = level.scope != TOTAL and (
             level.ceiling_u is None
             or (level.limit_u is not None and level.ceiling_u - standing.held_u - standing.spent_u >= price_u)
         )
-        left = f" and {usd(left_u)} of your limit is left" if level.scope.startswith("member:") else ""
-        super().__init__(f"This run costs {usd(price_u)}{',' if left else ''}{left}.")
+        super().__init__("over.limit", price=Usd(price_u))
 
     @property
     def scope(self) -> str:
@@ -325,16 +322,5 @@ class TooManyInFlight(TooManyRuns):
 
     def __init__(self, level: Level, flying: int) -> None:
         self.scope = level.scope
-        if level.scope.startswith("member:"):
-            said = f"You have {flying} runs under way, and {level.in_flight_max} at a time is the limit."
-        else:
-            said = f"{level.in_flight_max} runs at a time is the limit {_WHERE[level.scope.partition(':')[0]]}."
-        super().__init__(f"{said} Nothing was started or charged; ask again when one of them is done.")
-
-
-_WHERE = {
-    "total": "of the whole bot",
-    "server": "of this server",
-    "channel": "of this channel",
-    "role": "of a role that you have",
-}
+        sort = level.scope.partition(":")[0]
+        super().__init__(f"flights.{sort}" if level.in_flight_max else f"flights.none.{sort}", count=flying)

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from bot.domain.runs import DURATIONS, RESOLUTIONS, Resolution, VeoRequest
 from bot.errors import BadAmount, SettingsError
+from bot.facts import Code, Quote
 
 USD_U = 1_000_000
 AMOUNT_MAX_U = 10**9 * USD_U  # a billion dollars: beyond it an amount is a mistake, and sums stay within 64 bits
@@ -56,19 +57,19 @@ _EUROPEAN = re.compile(r"\d{1,3}(\.\d{3})+,\d{1,6}")  # 1.000,50
 def parse_amount(text: str) -> int:
     """An amount of dollars as a person types it, in micro-dollars: `10`, `$10.25`, `10,50`, `1,000.50`, `7 USD`.
 
-    Raises BadAmount with one sentence for what is no amount, or could be read in two ways.
+    Raises BadAmount for what is not an amount, or could be read in two ways.
     """
     text = " ".join(text.split())
-    shown = text[:40]
+    shown = Quote(text, 40)
     plain = re.sub(r"^\$|^USD\b|\bUSD$|\$$", "", text.upper()).strip()
     if not plain.isascii():
-        raise BadAmount(f"{shown!r} is not an amount of dollars; write it like 10 or 12.50.")
+        raise BadAmount("amount.unreadable", amount=shown)
     if plain.startswith("-"):
-        raise BadAmount(f"{shown!r} is below zero; an amount is 0 or more, like 10 or 12.50.")
+        raise BadAmount("amount.negative", amount=shown)
     if two := _TWO_WAYS.fullmatch(plain):
         whole, fraction = int("".join(two.groups())), two[2].rstrip("0").ljust(2, "0")
         exact = f"{two[1]}.{fraction}{'0' if len(fraction) == 3 else ''}"  # no three digits, which would be two again
-        raise BadAmount(f"{shown!r} can be read in two ways; write {whole} or {exact}.")
+        raise BadAmount("amount.two_ways", amount=shown, one=Code(str(whole)), other=Code(exact))
     if _GROUPED.fullmatch(plain):
         plain = plain.replace(",", "")
     elif _EUROPEAN.fullmatch(plain):
@@ -76,13 +77,11 @@ def parse_amount(text: str) -> int:
     elif _COMMA.fullmatch(plain):
         plain = plain.replace(",", ".")
     if not _PLAIN.fullmatch(plain):
-        raise BadAmount(
-            f"{shown!r} is not an amount of dollars; write digits with at most six decimals, like 10 or 12.50."
-        )
+        raise BadAmount("amount.unreadable", amount=shown)
     try:
         return to_micro(Decimal(plain))
     except ValueError:
-        raise BadAmount(f"{shown!r} is more than a billion dollars; write a smaller amount.") from None
+        raise BadAmount("amount.too_large", amount=shown) from None
 
 
 def parse_cost(text: str) -> int | None:

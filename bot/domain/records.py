@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypedDict
 
-from bot.domain.films import MP4, Film
 from bot.domain.limits import Rule, Spender, Standing
 from bot.domain.runs import Delivery, Ending, Notice, Observation, VeoRequest
+from bot.domain.video_files import MP4, VideoFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,4 +208,4 @@ class Link:
 
     url: str
     expires_at: float | None  # unix seconds; None: Runflow's own link, whose life is Runflow's to say
-    film: Film = MP4  # of a clip that we have on disk
+    video_format: VideoFormat = MP4  # of a clip on our disk

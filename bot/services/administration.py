@@ -13,13 +13,27 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
-from bot.domain.limits import EVERYWHERE, TOTAL, Level, Policy, Rule, RuleKind, Rules, Spender, Standing, server_scope
-from bot.domain.money import AMOUNT_MAX_U, PeriodKind, parse_amount, usd
+from bot.domain.acts import Detail, Verb, change_of
+from bot.domain.limits import (
+    EVERYWHERE,
+    TOTAL,
+    Level,
+    Policy,
+    Rule,
+    RuleKind,
+    Rules,
+    Spender,
+    Standing,
+    limit_text,
+    server_scope,
+)
+from bot.domain.money import AMOUNT_MAX_U, PeriodKind, parse_amount
 from bot.domain.records import Act, Admin, Change, End
 from bot.domain.report import Report, make_report, tabled
 from bot.domain.runs import Ending, Run
 from bot.domain.untrusted import as_cell
-from bot.errors import BadAmount, BadRequest, Refusal, StoreDown
+from bot.errors import BadAmount, BadRequest, StoreDown
+from bot.facts import Named, Usd
 from bot.log import get_logger
 from bot.ports import Archive, Clock, Rulebook
 
@@ -32,7 +46,7 @@ NO_LIMIT = frozenset({"none", "no limit", "unlimited"})
 
 
 class Administration:
-    """The acts of admins. Each raises a Refusal with one sentence where it cannot be done, and changes nothing then."""
+    """The acts of admins. Each raises a Refusal where it cannot be done, and changes nothing then."""
 
     def __init__(
         self, *, books: Rulebook, archive: Archive, policy: Policy, clock: Clock, look: Callable[[], None]
@@ -44,23 +58,31 @@ class Administration:
         self._look = look
 
     async def once(self, admin: Admin, do: Callable[[], Awaitable[str]]) -> str:
-        """Carry out what an admin asks for; the same request again, in whatever way it comes twice, is not.
+        """Carry out what an admin asks for; a request that comes twice gets the answer of the first time.
 
-        It gets the answer of the first time, also where that was a refusal. Raises StoreDown.
+        `do` gives the answer, also where that is a refusal. Raises StoreDown.
         """
         if (said := await self._books.answer_to(admin.origin)) is not None:
             return said
-        try:
-            said = await do()
-        except StoreDown:
-            raise
-        except Refusal as refusal:
-            said = str(refusal)
+        said = await do()
         try:
             await self._books.keep_answer(admin.origin, said, now=self._clock.now())
-        except StoreDown as error:  # the act is kept, so it is not told as one that is not
+        except StoreDown as error:  # the act is kept, so it is not reported as failed
             log.warning("answer not kept", origin=admin.origin, error=str(error.__cause__))
         return said
+
+    async def change(self, admin: Admin, verb: Verb, subject: str | None = None, reason: str = "") -> Rules:
+        """Do what `RULE_ACTS` says; the rules that are in force afterwards. `subject` None: all that this admin rules.
+
+        Raises BadRequest where there is nothing to lift.
+        """
+        about = subject or _all_of(admin)
+
+        def decision(rules: Rules) -> Change:
+            rule, puts = change_of(verb, admin.server, about, rules.get)
+            return Change(put=(rule,)) if puts else Change(lift=(rule,))
+
+        return await self._books.decide(self._act(admin, verb, about, reason=reason), decision)
 
     # Limits
 
@@ -76,9 +98,9 @@ class Administration:
     ) -> Rule:
         """Limit dollars, runs at a time, or both; what is not named stays as it is by then."""
         if amount is None and in_flight is None:
-            raise BadRequest("Name an amount of dollars, a number of runs at a time, or both; nothing was changed.")
+            raise BadRequest("limit.nothing_named")
         if amount is None and period is not None:
-            raise BadRequest("A period needs an amount beside it; nothing was changed.")
+            raise BadRequest("limit.period_alone")
         unlimited = amount is not None and amount.strip().lower() in NO_LIMIT
         limit_u = None if amount is None or unlimited else parse_amount(amount)
 
@@ -89,15 +111,12 @@ class Administration:
             if amount is not None:
                 rule = replace(rule, limit_u=limit_u, period=period or rule.period or self._policy.period)
             self._check_ceilings(rule)
-            return Change(put=(rule,), detail=_said(rule))
+            return Change(put=(rule,), detail=Detail.of_rule(rule).to_json())
 
-        rules = await self._books.decide(self._act(admin, f"{_NOUN[kind]} set", subject), decision)
+        verb = Verb.SET_LIMIT if kind == RuleKind.LIMIT else Verb.SET_MEMBER_LIMIT
+        rules = await self._books.decide(self._act(admin, verb, subject), decision)
         rule = rules.get(subject, kind)
         return rule or Rule(server=admin.server, subject=subject, kind=kind)
-
-    async def lift_limit(self, admin: Admin, subject: str, kind: Literal[RuleKind.LIMIT, RuleKind.EACH]) -> Rules:
-        """Take a limit away; the rules that are left."""
-        return await self._lift(admin, subject, kind, f"{_NOUN[kind]} lifted")
 
     async def grant(self, admin: Admin, subject: str, spender: Spender | None, amount: str, reason: str) -> Standing:
         """Allow so much more in the present period, for what is asked for in the admin's server.
@@ -106,17 +125,17 @@ class Administration:
         """
         amount_u = parse_amount(amount)
         if amount_u == 0:
-            raise BadAmount("A grant of nothing changes nothing; name an amount above 0.")
-        act = self._act(admin, "grant", subject, usd(amount_u), reason)
+            raise BadAmount("grant.nothing")
+        act = self._act(admin, Verb.GRANT, subject, Detail(amount_u=amount_u), reason)
 
         def level(rules: Rules) -> Level:
             found = self._limited(subject, spender, rules)
             if found.limit_u is None:
-                raise BadRequest("There is no limit that an extra could be added to; nothing was changed.")
+                raise BadRequest("grant.no_limit", who=Named(subject))
             if found.limit_u == 0:
-                raise BadRequest("The limit is $0.00: nobody may, whatever is added. Set another first.")
+                raise BadRequest("grant.zero_limit", who=Named(subject))
             if found.limit_u + amount_u > AMOUNT_MAX_U:
-                raise BadAmount(f"{usd(amount_u)} is more than can be added; name a smaller amount.")
+                raise BadAmount("grant.too_large", amount=Usd(amount_u))
             return found
 
         return await self._books.grant(admin.server, level, amount_u, act)
@@ -138,42 +157,20 @@ class Administration:
         rules = await self._books.rules(admin.server)
         return await self._books.standings(who, lambda _: plan(rules))
 
-    # Who may ask
+    # Where to ask, and in which servers
 
-    async def block(self, admin: Admin, subject: str, reason: str) -> None:
-        """Let a member ask for nothing more in this server."""
-        await self._put(admin, subject, RuleKind.BLOCK, "block", reason)
-
-    async def unblock(self, admin: Admin, subject: str) -> None:
-        await self._lift(admin, subject, RuleKind.BLOCK, "unblock")
-
-    async def allow(self, admin: Admin, subject: str) -> None:
-        """Let this role or channel use /veo, and from now on no other of its sort that is not allowed too."""
-        await self._put(admin, subject, RuleKind.ALLOW, "allow")
-
-    async def disallow(self, admin: Admin, subject: str) -> Rules:
-        """Take a role or channel from those that may use /veo; the rules that are left."""
-        return await self._lift(admin, subject, RuleKind.ALLOW, "disallow")
-
-    async def pause(self, admin: Admin, reason: str) -> None:
-        """Admit nothing more from this moment on; what runs goes on and is delivered."""
-        await self._put(admin, _all_of(admin), RuleKind.PAUSE, "pause", reason)
-
-    async def resume(self, admin: Admin) -> None:
-        await self._lift(admin, _all_of(admin), RuleKind.PAUSE, "resume")
-
-    async def set_desk(self, admin: Admin, channel: str | None) -> None:
+    async def set_request_channel(self, admin: Admin, channel: str | None) -> None:
         """Take the requests of members over their limit in this channel, or in none."""
 
         def decision(rules: Rules) -> Change:
-            old = tuple(rule for rule in rules if rule.kind == RuleKind.DESK and rule.subject != channel)
+            old = tuple(rule for rule in rules if rule.kind == RuleKind.REQUEST_CHANNEL and rule.subject != channel)
             if channel is None:
                 if not old:
-                    raise BadRequest("No requests are taken in this server; nothing was changed.")
+                    raise BadRequest("requests.off_already")
                 return Change(lift=old)
-            return Change(lift=old, put=(Rule(server=admin.server, subject=channel, kind=RuleKind.DESK),))
+            return Change(lift=old, put=(Rule(server=admin.server, subject=channel, kind=RuleKind.REQUEST_CHANNEL),))
 
-        verb = "requests off" if channel is None else "requests here"
+        verb = Verb.REQUESTS_OFF if channel is None else Verb.REQUESTS_HERE
         await self._books.decide(self._act(admin, verb, channel or _all_of(admin)), decision)
 
     async def switch(self, admin: Admin, server: str, name: str, *, on: bool, by_setting: bool) -> None:
@@ -186,24 +183,30 @@ class Administration:
         subject = server_scope(server)
 
         def decision(rules: Rules) -> Change:
-            named, barred = rules.get(subject, RuleKind.ON), rules.get(subject, RuleKind.BLOCK)
+            named, barred = rules.get(subject, RuleKind.SERVER_ENABLED), rules.get(subject, RuleKind.BLOCK)
             is_on = barred is None and (by_setting or named is not None)
             if is_on == on:
-                raise BadRequest(f"`/veo` is {'on' if on else 'off'} in that server already. Nothing was changed.")
-            put = [RuleKind.ON] if on and not by_setting else [RuleKind.BLOCK] if by_setting and not on else []
+                raise BadRequest("switch.on_already" if on else "switch.off_already")
+            put = (
+                [RuleKind.SERVER_ENABLED]
+                if on and not by_setting
+                else [RuleKind.BLOCK]
+                if by_setting and not on
+                else []
+            )
             return Change(
                 put=tuple(Rule(server=EVERYWHERE, subject=subject, kind=kind) for kind in put),
                 lift=tuple(rule for rule in (barred if on else named,) if rule is not None),
             )
 
-        await self._books.decide(self._act(operator, f"server {'on' if on else 'off'}", subject), decision)
+        await self._books.decide(self._act(operator, Verb.SERVER_ON if on else Verb.SERVER_OFF, subject), decision)
 
     async def switched(self, server: str) -> bool | None:
         """Whether the operator switched the server on or off; None: neither, so the settings decide."""
         rules = await self._books.rules(EVERYWHERE)
         if rules.get(server_scope(server), RuleKind.BLOCK):
             return False
-        return True if rules.get(server_scope(server), RuleKind.ON) else None
+        return True if rules.get(server_scope(server), RuleKind.SERVER_ENABLED) else None
 
     # Runs
 
@@ -217,12 +220,10 @@ class Administration:
         if run.releasable:
             return await self._release(admin, run, reason)
         if not run.terminal:
-            raise BadRequest(
-                "That run is still under way; it is charged only what Runflow bills in the end. "
-                "Should it never end, this releases it once it is overdue."
-            )
+            raise BadRequest("refund.in_the_works")
         now = self._clock.now()
-        act = self._act(admin, "refund", f"run:{run_id}", usd(run.charged_u), reason, member=run.member)
+        detail = Detail(amount_u=run.charged_u)
+        act = self._act(admin, Verb.REFUND, f"run:{run_id}", detail, reason, member=run.member)
         refunded = await self._books.refund(
             run_id,
             _charge_of,
@@ -236,16 +237,16 @@ class Administration:
         """The run, to an admin of the server that it was asked for in. Raises BadRequest to any other."""
         run = await self._books.get(run_id)
         if run is None or admin.server not in (run.server, EVERYWHERE):
-            raise BadRequest("No run of this server has that id; `/veo-admin report` lists them as CSV.")
+            raise BadRequest("run.not_here")
         return run
 
     async def _release(self, admin: Admin, run: Run, reason: str) -> Run:
         end = End(ending=Ending.FAILED, failure_code="RELEASED", failure_message="an admin gave it up")
-        held = f"{usd(run.price_u)} held"
-        act = self._act(admin, "release", f"run:{run.run_id}", held, reason, member=run.member)
+        detail = Detail(amount_u=run.price_u)
+        act = self._act(admin, Verb.RELEASE, f"run:{run.run_id}", detail, reason, member=run.member)
         released = await self._books.release(run, act, end)
         if released is None:
-            raise BadRequest("Something became known of that run at this moment; look at it again.")
+            raise BadRequest("refund.just_changed")
         log.warning("released", run=run.run_id, state=run.state, actor=admin.actor)
         self._look()
         return released
@@ -270,13 +271,21 @@ class Administration:
         return await self._books.acts(admin.server, limit)
 
     async def write_acts(
-        self, admin: Admin, table: TextIO, name_of: Callable[[str], str], *, bytes_max: int
+        self,
+        admin: Admin,
+        table: TextIO,
+        name_of: Callable[[str], str],
+        detail_of: Callable[[Act], str],
+        *,
+        bytes_max: int,
     ) -> tuple[int, int]:
         """Write all of these as CSV, as many as fit into so many bytes; how many there are, and how many were written.
 
-        `name_of` is as in `report`. Raises StoreDown.
+        `name_of` is as in `report`, and `detail_of` puts an act's figures into words. Raises StoreDown.
         """
-        return await self._archive.acts(admin.server, lambda acts: _write_acts(acts, table, name_of, bytes_max))
+        return await self._archive.acts(
+            admin.server, lambda acts: _write_acts(acts, table, name_of, detail_of, bytes_max)
+        )
 
     # Small helpers
 
@@ -294,25 +303,20 @@ class Administration:
             return
         if _LENGTH[rule.period] <= _LENGTH[self._policy.period] and rule.limit_u > ceiling_u:
             raise BadAmount(
-                f"{usd(rule.limit_u)} per {rule.period} is above the operator's ceiling of {usd(ceiling_u)} per "
-                f"{self._policy.period}; name at most that. Nothing was changed."
+                "limit.above_ceiling",
+                limit=limit_text(rule.limit_u, rule.period),
+                ceiling=limit_text(ceiling_u, self._policy.period),
             )
 
-    async def _put(self, admin: Admin, subject: str, kind: RuleKind, verb: str, reason: str = "") -> Rules:
-        rule = Rule(server=admin.server, subject=subject, kind=kind)
-        return await self._books.decide(self._act(admin, verb, subject, reason=reason), lambda _: Change(put=(rule,)))
-
-    async def _lift(self, admin: Admin, subject: str, kind: RuleKind, verb: str) -> Rules:
-        def decision(rules: Rules) -> Change:
-            rule = rules.get(subject, kind)
-            if rule is None or rule.server != admin.server:
-                raise BadRequest("There is nothing to lift; nothing was changed.")
-            return Change(lift=(rule,))
-
-        return await self._books.decide(self._act(admin, verb, subject), decision)
-
     def _act(
-        self, admin: Admin, verb: str, subject: str, detail: str = "", reason: str = "", *, member: str = ""
+        self,
+        admin: Admin,
+        verb: Verb,
+        subject: str,
+        detail: Detail | None = None,
+        reason: str = "",
+        *,
+        member: str = "",
     ) -> Act:
         """`member`: whose affairs it touches, where the subject does not say so."""
         log.info("act by an admin", verb=verb, server=admin.server, actor=admin.actor, subject=subject)
@@ -323,7 +327,7 @@ class Administration:
             actor_name=admin.name,
             verb=verb,
             subject=subject,
-            detail=detail,
+            detail=detail.to_json() if detail else "",
             reason=reason[:REASON_CHARS_MAX],
             server_name=admin.server_name,
             origin=admin.origin,
@@ -337,7 +341,13 @@ ACT_COLUMNS = (
 )
 
 
-def _write_acts(acts: Iterator[Act], table: TextIO, name_of: Callable[[str], str], bytes_max: int) -> tuple[int, int]:
+def _write_acts(
+    acts: Iterator[Act],
+    table: TextIO,
+    name_of: Callable[[str], str],
+    detail_of: Callable[[Act], str],
+    bytes_max: int,
+) -> tuple[int, int]:
     """Write acts as CSV up to so many bytes; how many there are, and how many were written."""
     line = io.StringIO(newline="")
     writer = csv.writer(line)
@@ -349,7 +359,7 @@ def _write_acts(acts: Iterator[Act], table: TextIO, name_of: Callable[[str], str
         name = act.subject.partition(":")[2]
         at = datetime.fromtimestamp(act.at, UTC).isoformat(timespec="seconds")
         texts = (act.actor, act.actor_name, act.verb, act.server, act.server_name, act.subject, name_of(name))
-        writer.writerow((at, *map(as_cell, (*texts, act.member, act.detail, act.reason))))
+        writer.writerow((at, *map(as_cell, (*texts, act.member, detail_of(act), act.reason))))
         text = line.getvalue()
         bytes_max -= len(text.encode())
         if bytes_max >= 0:
@@ -360,26 +370,13 @@ def _write_acts(acts: Iterator[Act], table: TextIO, name_of: Callable[[str], str
     return found, written
 
 
-_NOUN = {RuleKind.LIMIT: "limit", RuleKind.EACH: "member limit"}
-
-
 def _charge_of(run: Run) -> int:
     """What there is to refund. Raises BadRequest where that is nothing."""
     if run.charged_u == 0:
-        raise BadRequest("That run was not charged, so there is nothing to refund.")
+        raise BadRequest("refund.not_charged")
     return run.charged_u
 
 
 def _all_of(admin: Admin) -> str:
     """Everything that this admin rules."""
     return TOTAL if admin.server == EVERYWHERE else server_scope(admin.server)
-
-
-def _said(rule: Rule) -> str:
-    """A limit in words, as the acts keep it."""
-    parts = (
-        []
-        if rule.period is None
-        else [f"{'no limit' if rule.limit_u is None else usd(rule.limit_u)} per {rule.period}"]
-    )
-    return ", ".join(parts + ([] if rule.in_flight is None else [f"{rule.in_flight} runs at a time"]))

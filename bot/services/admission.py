@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from bot.domain.acts import Detail, Verb
 from bot.domain.limits import (
     Over,
     OverLimit,
@@ -25,11 +26,12 @@ from bot.domain.limits import (
     most_u,
     over_limits,
 )
-from bot.domain.money import PriceTable, usd
+from bot.domain.money import PriceTable
 from bot.domain.records import Act, Admin, Approve, Choice, NewRun, Offer, OfferKind, Wish
 from bot.domain.runs import Run, VeoRequest
 from bot.domain.untrusted import is_blank
 from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, Refusal, TooManyRuns
+from bot.facts import Code, Usd
 from bot.log import get_logger
 from bot.ports import Admissions, Clock
 
@@ -54,7 +56,7 @@ class AddsMore(Refusal):
 
     def __init__(self, over: Sequence[Over]) -> None:
         self.over = over
-        super().__init__(f"By now it would add {usd(most_u(over))}. Nothing was approved; press again if it may.")
+        super().__init__("request.adds_more", amount=Usd(most_u(over)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +126,9 @@ class Admission:
         """The member's yes to a price: the run, exactly as quoted, once. Raises a Refusal."""
         offer = await self._books.offer_of(answer.offer_id)
         if offer is None or offer.kind != OfferKind.CONFIRM or answer.choice >= len(offer.choices):
-            raise OfferGone("That question is not there any more; nothing was charged. Ask again with `/veo`.")
+            raise OfferGone("question.expired")
         if offer.wish.member != member:
-            raise OfferGone("That question was put to somebody else.")
+            raise OfferGone("question.not_yours")
         return await self._take(offer, answer, approve=None)
 
     # Requests of members over their limit
@@ -139,12 +141,12 @@ class Admission:
         """
         offer = await self._books.offer_of(offer_id)
         if offer is None or offer.kind != OfferKind.REQUEST or offer.wish.member != who.member:
-            raise OfferGone("That request is not yours, or not there any more. Ask again with `/veo`.")
+            raise OfferGone("question.expired")
         rules = await self._books.rules(offer.wish.server)
         check_access(who, rules)
-        desk = desk_of(rules)
+        desk = request_channel_of(rules)
         if desk is None:
-            raise OfferGone("The admins of this server take no requests any more. Nothing was charged.")
+            raise OfferGone("request.off")
         replaced = await self._books.ask(offer_id, now=self._clock.now(), pause_s=DENIAL_PAUSE_S)
         return Put(offer=offer, desk=desk, over=await self.passed(offer), replaced=replaced)
 
@@ -160,7 +162,7 @@ class Admission:
         """The request, to an admin of the server that it was made in. Raises OfferGone to any other."""
         offer = await self._books.offer_of(offer_id)
         if offer is None or offer.kind != OfferKind.REQUEST or offer.wish.server != admin.server:
-            raise OfferGone("That request is not there any more; nothing was changed.")
+            raise OfferGone("request.gone")
         return offer
 
     async def approve(
@@ -179,29 +181,29 @@ class Admission:
             over = over_limits(standings, price_u)
             if told_u is not None and most_u(over) > told_u:
                 raise AddsMore(over)
-            return self._act(offer, "request approved", admin, over)
+            return self._act(offer, Verb.APPROVE, admin, over)
 
         try:
             await self._take(offer, Answer(offer_id=offer_id, roles=roles), approve=act)
         except NotAllowed:
-            raise NotAllowed("The member may not use `/veo` there now: paused, blocked or not allowed.") from None
+            raise NotAllowed("request.member_not_allowed") from None
         except TooManyRuns:
-            raise TooManyRuns("As many runs as a limit allows are under way; approve again when one is done.") from None
+            raise TooManyRuns("request.too_many") from None
         except OverLimit as refusal:
-            raise OverQuota(f"{refusal} The operator's ceiling leaves no room for it; nothing was changed.") from None
+            raise OverQuota("request.no_room", price=Usd(refusal.price_u)) from None
         return await self.request_of(offer_id, admin)
 
     async def withdraw(self, offer_id: str, member: str) -> bool:
         """The member's no to a price; False where the yes came first. Raises OfferGone for somebody else's question."""
         offer = await self._books.offer_of(offer_id)
         if offer is not None and offer.wish.member != member:
-            raise OfferGone("That question was put to somebody else.")
+            raise OfferGone("question.not_yours")
         return await self._books.withdraw(offer_id)
 
     async def deny(self, offer_id: str, admin: Admin) -> Offer:
         """An admin's no. Raises OfferGone where it was answered before."""
         offer = await self.request_of(offer_id, admin)
-        return await self._books.deny(offer_id, self._act(offer, "request denied", admin))
+        return await self._books.deny(offer_id, self._act(offer, Verb.DENY, admin))
 
     # Where a member stands
 
@@ -226,7 +228,7 @@ class Admission:
         """The run, for its member and for the admins of its `server`. Raises NotAllowed for anybody else."""
         run = await self._books.get(run_id)
         if run is None or (run.member != member and run.server != server):
-            raise NotAllowed("A receipt is for the member who asked for the video, and for who manages the server.")
+            raise NotAllowed("receipt.not_yours")
         return run
 
     async def latest(self, member: str, limit: int) -> list[Run]:
@@ -252,7 +254,7 @@ class Admission:
 
     async def _with_request(self, refusal: OverLimit, wish: Wish) -> OverLimit:
         """The refusal, with a request to go with it where the admins can be asked and could say yes."""
-        if not refusal.admins_can_raise or desk_of(await self._books.rules(wish.server)) is None:
+        if not refusal.admins_can_raise or request_channel_of(await self._books.rules(wish.server)) is None:
             return refusal
         offer = Offer(
             offer_id=self._token(10),
@@ -297,9 +299,8 @@ class Admission:
         self._look()
         return run
 
-    def _act(self, offer: Offer, verb: str, admin: Admin, over: Sequence[Over] = ()) -> Act:
-        price_u = offer.choices[0].price_u
-        adds = [f"adds {usd(each.over_u)} beyond {_WHOSE[each.scope.partition(':')[0]]}" for each in over]
+    def _act(self, offer: Offer, verb: Verb, admin: Admin, over: Sequence[Over] = ()) -> Act:
+        adds = tuple((each.scope, each.over_u) for each in over)
         return Act(
             at=self._clock.now(),
             server=admin.server,
@@ -310,7 +311,7 @@ class Admission:
             verb=verb,
             subject=f"member:{offer.wish.member}",
             member=offer.wish.member,
-            detail=", ".join([usd(price_u), *adds]),
+            detail=Detail(amount_u=offer.choices[0].price_u, adds=adds).to_json(),
         )
 
     def _token(self, octets: int) -> str:
@@ -318,24 +319,14 @@ class Admission:
         return base64.b32encode(self._chance.randbytes(octets)).decode().lower()
 
 
-_WHOSE = {
-    "server": "the server's limit",
-    "channel": "the channel's limit",
-    "role": "a role's pool",
-    "member": "the member's limit",
-}
-
-
-def desk_of(rules: Rules) -> str | None:
+def request_channel_of(rules: Rules) -> str | None:
     """The scope of the channel that takes requests."""
-    return next(iter(rules.subjects(RuleKind.DESK)), None)
+    return next(iter(rules.subjects(RuleKind.REQUEST_CHANNEL)), None)
 
 
 def _check_prompt(request: VeoRequest, longest: int) -> None:
     if is_blank(request.prompt):
-        raise BadRequest("The prompt is empty. Describe the video that you want; nothing was charged.")
+        raise BadRequest("prompt.empty")
     for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt or "")):
         if len(text) > longest:
-            raise BadRequest(
-                f"The {name} has {len(text)} characters, and {longest} is the most. Shorten it; nothing was charged."
-            )
+            raise BadRequest("prompt.too_long", option=Code(name), count=len(text), longest=longest)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from bot.domain.runs import Run
 from bot.errors import StoreDown
 from bot.log import bind, get_logger
-from bot.ports import Clock, Front, Runs
+from bot.ports import NONCE_S, Clock, Front, Runs
 from bot.services.pace import STEPS_AT_ONCE, Limits, StepRate
 from bot.services.steps import Steps
 
@@ -128,9 +128,9 @@ class Engine:
         if self._clock.set_at != self._clock_set_at:
             self._clock_set_at = self._clock.set_at
             self._old_tasks, self._old_until = set(self._tasks), loop_time + CLOCK_SETTLE_S
-            await self._store.recover(now, deadline_s=self._limits.deadline_s)
+            await self._forget_times(now)
         elif self._old_tasks is not None and loop_time >= self._old_until and not self._old_tasks & self._tasks:
-            await self._store.recover(now, deadline_s=self._limits.deadline_s)
+            await self._forget_times(now)
             self._old_tasks = None
 
     def _begin(self, front: Front, run: Run) -> None:
@@ -142,6 +142,10 @@ class Engine:
         task = asyncio.create_task(self._take_steps(front, run), name=f"step {run.run_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _forget_times(self, now: float) -> None:
+        await self._store.recover(now, deadline_s=self._limits.deadline_s)
+        await self._store.forget_first_tries(now - NONCE_S)
 
     async def _take_steps(self, front: Front, run: Run) -> None:
         """Take the run one step further, and again if it was woken meanwhile."""

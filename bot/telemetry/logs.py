@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Set
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from bot.domain.untrusted import printable
+from bot.domain.untrusted import strip_controls
 
 # Passwords of proxies, queries of presigned addresses, callback, media and interaction tokens: never in a log.
 _MASKED = (
@@ -71,7 +71,7 @@ class Mask:
             return {str(self._masked(key)): self._masked(each) for key, each in value.items()}
         if isinstance(value, list | tuple | Set):
             return [self._masked(each) for each in value]
-        text = printable(str(value))
+        text = strip_controls(str(value))
         if not lines:  # outside text cannot begin a line of its own
             text = " ".join(text.splitlines())
         for secret in self._secrets:

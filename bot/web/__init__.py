@@ -1,1 +1,1 @@
-"""The two ports: `public` for callbacks and clips, `operator` for health and figures; `listener` bounds strangers."""
+"""Two ports: `public` for callbacks and clips, `operator` for health and metrics. `listener` limits their clients."""

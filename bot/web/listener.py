@@ -1,7 +1,4 @@
-"""One port of the bot's, and what anybody may do to it: how long they are waited for, and how many at a time.
-
-It listens for as long as a block lasts, and says in a sentence where it cannot.
-"""
+"""One listening port, with limits on its clients: how long it waits for them, and how many may connect at a time."""
 
 from __future__ import annotations
 
@@ -24,100 +21,99 @@ from bot.log import get_logger
 log = get_logger("veo.web")
 
 REQUEST_BYTES_MAX = 64 * 1024
-TOLD_EVERY_S = 60.0
-_LOST = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH})  # a connection; no ConnectionError each
+LOG_EVERY_S = 60.0
+# A lost connection, but not as a ConnectionError.
+_CONNECTION_LOST = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What a listener allows its clients."""
+    """The limits of a listener."""
 
-    head_s: float = 10.0  # until the head of the request is there, whole
-    rest_s: float = 5.0  # for a body that nobody asked for
-    stall_s: float = 60.0  # so long a reply may wait for its reader to take the next piece of it
-    connections: int = 1000  # at a time, and a hundred more at most where they come in one moment
+    head_s: float = 10.0  # for a client to send the whole head of its request
+    rest_s: float = 5.0  # for the rest of a body that no handler reads
+    stall_s: float = 60.0  # for a client to take the next piece of a reply
+    connections: int = 1000  # at a time; a burst may add up to a hundred
 
 
-class Strangers:
-    """Counts the bad requests of strangers and logs them, at most one line a minute.
-
-    Whoever can be reached by all can have its disk filled by any of them.
-    """
+class BadRequestLog:
+    """Counts bad requests and logs the counts, one line a minute at most, so that strangers cannot fill the disk."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._quiet: asyncio.TimerHandle | None = None
+        self._next_line: asyncio.TimerHandle | None = None
 
-    def note(self, what: str) -> None:
-        """One more of these, in the plural."""
+    def count(self, what: str) -> None:
+        """Count one of these, named in the plural."""
         self._counts[what] += 1
-        if self._quiet is None:
-            self._tell()
+        if self._next_line is None:
+            self._log()
 
     def close(self) -> None:
-        if self._quiet is not None:
-            self._quiet.cancel()
-            self._quiet = None
+        if self._next_line is not None:
+            self._next_line.cancel()
+            self._next_line = None
 
-    def _tell(self) -> None:
-        self._quiet = None
+    def _log(self) -> None:
+        self._next_line = None
         if self._counts:
             log.warning("requests refused", counts=dict(self._counts))
             self._counts.clear()
-            self._quiet = asyncio.get_running_loop().call_later(TOLD_EVERY_S, self._tell)
+            self._next_line = asyncio.get_running_loop().call_later(LOG_EVERY_S, self._log)
 
 
-class _OurFaultsOnly(logging.Filter):
-    """Counts requests that are none, and leaves out callers who hang up: their lines would hold addresses, too."""
+class _DropClientErrors(logging.Filter):
+    """Drops log records of malformed requests and lost connections: they may hold callback tokens.
 
-    def __init__(self, strangers: Strangers) -> None:
+    Malformed requests are counted.
+    """
+
+    def __init__(self, bad_requests: BadRequestLog) -> None:
         super().__init__()
-        self._strangers = strangers
+        self._bad_requests = bad_requests
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
-            self._strangers.note("malformed requests")
+            self._bad_requests.count("malformed requests")
             return False
-        return not isinstance(error, ConnectionError) and getattr(error, "errno", None) not in _LOST
+        return not isinstance(error, ConnectionError) and getattr(error, "errno", None) not in _CONNECTION_LOST
 
 
-class _Door:
-    """Makes the protocol of each connection; beyond the bound one that hangs up at once."""
+class _ProtocolFactory:
+    """Makes the protocol of each new connection. Above the limit it makes one that hangs up at once."""
 
-    def __init__(self, runner: web.AppRunner, bounds: Bounds, strangers: Strangers) -> None:
+    def __init__(self, runner: web.AppRunner, connections_max: int, bad_requests: BadRequestLog) -> None:
         self._runner = runner
-        self._bounds = bounds
-        self._strangers = strangers
+        self._connections_max = connections_max
+        self._bad_requests = bad_requests
 
     def __call__(self) -> asyncio.Protocol:
         server = self._runner.server
-        if server is not None and len(server.connections) < self._bounds.connections:
+        if server is not None and len(server.connections) < self._connections_max:
             return server()
-        self._strangers.note("connections beyond the bound")
+        self._bad_requests.count("connections above the limit")
         return _HangUp()
 
 
 class _HangUp(asyncio.Protocol):
-    """Has nothing to say."""
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
 
 
 @asynccontextmanager
 async def listening(
-    routes: Iterable[web.RouteDef], host: str, port: int, *, settings: str, bounds: Bounds, strangers: Strangers
+    routes: Iterable[web.RouteDef], host: str, port: int, *, settings: str, bounds: Bounds, bad_requests: BadRequestLog
 ) -> AsyncIterator[int]:
-    """Serve these routes until the block is left; the port that it listens on, a free one where `port` is 0.
+    """Serve these routes until the end of the block. Gives the port, which the system chooses if `port` is 0.
 
-    `settings`: what the names of its settings begin with. Raises PortError where it cannot listen there.
+    `settings` is the prefix of the settings for this listener, `WEB` or `OPERATOR`. Raises PortError.
     """
-    application = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[_one_request_each])
+    application = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[_close_after_reply])
     application.add_routes(routes)
     server_log = logging.getLogger(f"veo.web.{settings.lower()}")
-    our_faults_only = _OurFaultsOnly(strangers)
-    server_log.addFilter(our_faults_only)
+    drop_client_errors = _DropClientErrors(bad_requests)
+    server_log.addFilter(drop_client_errors)
     runner = web.AppRunner(
         application,
         access_log=None,
@@ -125,33 +121,34 @@ async def listening(
         handle_signals=False,
         shutdown_timeout=2.0,
         auto_decompress=False,
-        # For aiohttp 3.14 a connection is idle until the head of a request is whole, whatever has come of it.
+        # To aiohttp 3.14 a connection is idle until the whole head of a request has arrived.
         keepalive_timeout=bounds.head_s,
         lingering_time=bounds.rest_s,
     )
     await runner.setup()
+    protocol_factory = _ProtocolFactory(runner, bounds.connections, bad_requests)
     try:
-        server = await asyncio.get_running_loop().create_server(_Door(runner, bounds, strangers), host, port)
+        server = await asyncio.get_running_loop().create_server(protocol_factory, host, port)
     except OSError as error:
         await runner.cleanup()
         raise PortError(
             f"The web server cannot listen on {host}:{port} ({error.strerror}); "
-            f"set {settings}_PORT or {settings}_HOST to an address that is free."
+            f"set {settings}_HOST and {settings}_PORT to an address of this machine that is free."
         ) from error
     try:
         for listener in server.sockets:
-            _bound_stalls(listener, bounds.stall_s)
+            _limit_stalls(listener, bounds.stall_s)
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
         await runner.cleanup()
-        strangers.close()
-        server_log.removeFilter(our_faults_only)
+        bad_requests.close()
+        server_log.removeFilter(drop_client_errors)
 
 
 @web.middleware
-async def _one_request_each(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A connection is closed after its answer: one that is kept would have to be told from one that is held."""
+async def _close_after_reply(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Close each connection after its reply, so that a kept connection cannot be mistaken for one that is held open."""
     try:
         response = await handler(request)
     except web.HTTPException as answer:
@@ -161,10 +158,10 @@ async def _one_request_each(request: web.Request, handler: Handler) -> web.Strea
     return response
 
 
-def _bound_stalls(listener: socket.socket, stall_s: float) -> None:
-    """End connections whose other end takes nothing for so long, or is gone; accepted ones inherit it (tcp(7)).
+def _limit_stalls(listener: socket.socket, stall_s: float) -> None:
+    """End connections whose client takes no data for this long; accepted sockets inherit the option (tcp(7)).
 
-    Whoever takes a little now and then is not cut, however long all of it takes.
+    A client that takes a little now and then is not cut off, however long its download takes.
     """
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere the system's own patience holds
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere the system's own timeout applies
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(stall_s * 1000))

@@ -1,6 +1,6 @@
-"""For the operator only: whether the process is alive, whether `/veo` would work now, and the metrics.
+"""The operator's web server: whether the process is alive, whether `/veo` would work now, and the metrics.
 
-It has a listener of its own, so that nothing of it can be had where callbacks and clips are served.
+It listens on a port of its own, so that nothing of it can be reached through the public one.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from aiohttp import web
 
 from bot.errors import StoreDown
 from bot.telemetry.metrics import Metrics
-from bot.web.listener import Bounds, Strangers, listening
+from bot.web.listener import BadRequestLog, Bounds, listening
 
-KEPT_S = 2.0  # to find out costs the disk a write, however often it is asked for
-CHECK_S = 5.0  # a disk that takes longer does not work
+RESULTS_KEPT_S = 2.0  # checks write to the disk, and anybody who reaches this port may ask often
+CHECK_TIMEOUT_S = 5.0  # a disk that takes longer does not work
 
 
 class Readiness:
-    """Tells part by part whether `/veo` would work now.
+    """Tells for each part whether it would work now.
 
-    `gateway` is asked each time. The `checks` are asked anew once their answers are KEPT_S old by `now`, in seconds;
-    one that takes longer than CHECK_S counts as failed.
+    `gateway` is asked each time. The results of `checks` are kept for RESULTS_KEPT_S, by the seconds of `now`; a check
+    that takes longer than CHECK_TIMEOUT_S has failed.
     """
 
     def __init__(
@@ -37,29 +37,29 @@ class Readiness:
         self._gateway = gateway
         self._checks = checks
         self._now = now
-        self._asking = asyncio.Lock()
-        self._found: dict[str, bool] = {}
-        self._found_at = float("-inf")
+        self._checking = asyncio.Lock()
+        self._results: dict[str, bool] = {}
+        self._checked_at = float("-inf")
 
     async def __call__(self) -> dict[str, bool]:
-        async with self._asking:
-            if self._now() - self._found_at >= KEPT_S:
-                answers = await asyncio.gather(*(_in_time(check) for check in self._checks.values()))
-                self._found = dict(zip(self._checks, answers, strict=True))
-                self._found_at = self._now()
-        return {"discord": self._gateway(), **self._found}
+        async with self._checking:
+            if self._now() - self._checked_at >= RESULTS_KEPT_S:
+                results = await asyncio.gather(*(_passes(check) for check in self._checks.values()))
+                self._results = dict(zip(self._checks, results, strict=True))
+                self._checked_at = self._now()
+        return {"discord": self._gateway(), **self._results}
 
 
-async def _in_time(check: Callable[[], Awaitable[bool]]) -> bool:
+async def _passes(check: Callable[[], Awaitable[bool]]) -> bool:
     try:
-        async with asyncio.timeout(CHECK_S):
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
             return await check()
     except TimeoutError:
         return False
 
 
 class OperatorServer:
-    """The routes, with what they need handed in. `ready` tells part by part whether `/veo` would work now."""
+    """Serves health and metrics. `ready` tells for each part whether it would work now."""
 
     def __init__(
         self,
@@ -73,13 +73,13 @@ class OperatorServer:
         self._bounds = bounds
 
     def listening(self, host: str, port: int) -> AbstractAsyncContextManager[int]:
-        """Serve until the block is left; the port that it listens on. Raises PortError where it cannot."""
+        """Serve until the end of the block; gives the port. Raises PortError."""
         routes = [
             web.get("/healthz", self._healthz),
             web.get("/readyz", self._readyz),
             web.get("/metrics", self._scrape),
         ]
-        return listening(routes, host, port, settings="OPERATOR", bounds=self._bounds, strangers=Strangers())
+        return listening(routes, host, port, settings="OPERATOR", bounds=self._bounds, bad_requests=BadRequestLog())
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.json_response({"ok": True})

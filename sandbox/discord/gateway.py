@@ -11,6 +11,7 @@ import json
 import random
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -66,6 +67,7 @@ class Gateway:
         self._random = random_
         self._sessions: dict[str, Session] = {}
         self._connections: set[_Connection] = set()
+        self.alter: Callable[[JsonObject], JsonObject] | None = None  # applied to each event before it is sent
         self.identified = 0  # how often a client identified
         self.resumed = 0
 
@@ -76,6 +78,8 @@ class Gateway:
 
     def dispatch(self, event: str, data: JsonObject, *, guild_id: str | None = None, intent: int = 0) -> None:
         """Send an event to the shard of ``guild_id`` (or shard 0), if it asked for ``intent``."""
+        if self.alter is not None:
+            data = self.alter(data)
         for session in self._sessions.values():
             number, count = session.shard
             home = (int(guild_id) >> 22) % count if guild_id else 0
@@ -119,6 +123,11 @@ class Gateway:
         """Ask every client to reconnect and resume (op 7)."""
         for connection in self._connections:
             connection.send({"op": RECONNECT, "d": None})
+
+    def send_frame(self, payload: JsonObject) -> None:
+        """Send this payload, right or wrong, on every connection."""
+        for connection in self._connections:
+            connection.send(payload)
 
     def invalidate(self, *, resumable: bool) -> None:
         """Tell every client that its session is invalid (op 9), to be resumed or begun anew."""

@@ -190,6 +190,11 @@ class Interactions:
             data["values"] = list(values)
         return self._begin(COMPONENT, member, message.channel, data, source=message)
 
+    def forge_press(self, member: Member, message_id: str, data: JsonObject) -> Interaction:
+        """Send a press with this data, whether or not the message has such a component."""
+        message = self._messages.get(message_id)
+        return self._begin(COMPONENT, member, message.channel, data, source=message)
+
     def submit(self, interaction: Interaction, values: Mapping[str, object]) -> Interaction:
         """Send the modal that answered ``interaction``, with its texts by ``custom_id``."""
         if interaction.modal is None:
@@ -203,6 +208,11 @@ class Interactions:
         """The interaction with this token, and this id where one is given."""
         found = self._by_token.get(token)
         return found if found and interaction_id in (None, found.id) else None
+
+    @property
+    def tokens(self) -> list[str]:
+        """The token of every interaction so far."""
+        return list(self._by_token)
 
     def acknowledge(self, interaction: Interaction, callback_type: int) -> None:
         """Note the first answer."""

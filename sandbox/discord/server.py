@@ -4,8 +4,8 @@ import asyncio
 import base64
 import random
 import tempfile
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -216,6 +216,15 @@ class DiscordSandbox:
         """Press a button, or choose ``values`` from a select; CommandRefused where the member could not."""
         return self._interactions.press(member, message_id, custom_id, values)
 
+    def forge_press(self, member: Member, message_id: str, data: JsonObject) -> Interaction:
+        """Send a press with this data, whether or not the message has such a component."""
+        return self._interactions.forge_press(member, message_id, data)
+
+    @property
+    def interaction_tokens(self) -> list[str]:
+        """The token of every interaction so far."""
+        return self._interactions.tokens
+
     async def submit(self, interaction: Interaction, values: Mapping[str, object]) -> Interaction:
         """Send the modal that ``interaction`` was answered with, its values by ``custom_id``."""
         return self._interactions.submit(interaction, values)
@@ -302,6 +311,23 @@ class DiscordSandbox:
                 only_delay=only_delay,
             )
         )
+
+    def send_event(self, event: str, data: JsonObject, *, guild_id: str | None = None) -> None:
+        """Send any gateway event with any content."""
+        self._gateway.dispatch(event, data, guild_id=guild_id)
+
+    def send_frame(self, payload: JsonObject) -> None:
+        """Send any gateway payload on every connection, outside of its session."""
+        self._gateway.send_frame(payload)
+
+    @contextmanager
+    def altered_events(self, alter: Callable[[JsonObject], JsonObject]) -> Iterator[None]:
+        """Apply ``alter`` to each gateway event that is sent during the block."""
+        self._gateway.alter = alter
+        try:
+            yield
+        finally:
+            self._gateway.alter = None
 
     async def drop_gateway(self, code: int | None = None) -> None:
         """End every gateway connection with this close code, or without one as a failing network does."""

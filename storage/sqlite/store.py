@@ -257,7 +257,7 @@ class SqliteStore:
             if _is_known(db, act):
                 return run
             if run.refunded_u:
-                raise OfferGone(f"Run `{run_id}` was refunded before; nothing was changed.")
+                raise OfferGone("refund.already")
             level, amount_u = plan(_rules(db, run.server)), amount(run)
             act_id = _act(db, replace(act, verb="refund", subject=f"run:{run_id}", amount_u=amount_u))
             books.grant(db, level, amount_u, act, act_id, refund_of=run_id)
@@ -349,6 +349,11 @@ class SqliteStore:
             return int(_one(db, "SELECT count(*) AS n FROM run WHERE due_at IS NOT NULL", {})["n"])
 
         return await self._writer.write(job)
+
+    async def forget_first_tries(self, before: float) -> None:
+        doubtful = "due_at IS NOT NULL AND delivery = 'sending'"  # the first is what has an index
+        sql = f"UPDATE run SET first_try_at = :before WHERE {doubtful} AND first_try_at > :before"
+        await self._writer.write(lambda db: db.execute(sql, {"before": before}))
 
     async def wake(self, callback_token: str, candidate_id: str | None) -> str | None:
         def job(db: Database) -> str | None:
@@ -583,11 +588,11 @@ def _unanswered(db: Database, offer_id: str, now: float) -> Offer:
     """The offer, if it still waits for its answer. Raises OfferGone."""
     offer = _offer(db, offer_id)
     if offer is not None and offer.state == OfferState.REPLACED:
-        raise OfferGone("The member has asked for another video meanwhile; answer that request.")
+        raise OfferGone("request.replaced")
     if offer is None or offer.state != OfferState.OPEN:
-        raise OfferGone("That was answered before; nothing was changed.")
+        raise OfferGone("request.answered")
     if offer.expires_at <= now:
-        raise OfferGone("That question has ended; nothing was charged. Ask again with `/veo`.")
+        raise OfferGone("question.expired")
     return offer
 
 

@@ -1,0 +1,166 @@
+"""Puts facts into words, in the reader's language: the only place with sentences for people.
+
+`Languages` reads the catalogues (`<language>.po` beside this file) at the start; `Words` speaks one of them in the
+markup of one front. English is what the messages themselves are written in, and what a missing translation falls back
+to. Amounts, numbers and plural forms follow the Unicode CLDR by way of Babel.
+"""
+
+from __future__ import annotations
+
+import gettext
+import io
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+
+from babel import Locale, UnknownLocaleError
+from babel.lists import format_list
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_currency, format_decimal
+
+from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
+from bot.texts.messages import MESSAGES, Plural
+
+ENGLISH = Locale("en", "US")
+SECOND_UNIT_BELOW = 10  # of the largest unit of a duration: 9 min 5 s, but 17 min
+
+
+class Markup(Protocol):
+    """How a front marks up what it can show better than as plain letters."""
+
+    def moment(self, moment: Moment) -> str: ...
+
+    def named(self, scope: str) -> str: ...
+
+    def quote(self, text: str, longest: int) -> str: ...
+
+    def code(self, text: str) -> str: ...
+
+    def command(self, name: str) -> str: ...
+
+    def url(self, url: str) -> str: ...
+
+    def strong(self, text: str) -> str: ...
+
+
+class Words:
+    """One language in the markup of one front."""
+
+    def __init__(self, locale: Locale, translations: gettext.NullTranslations, markup: Markup) -> None:
+        self._locale = locale
+        self._translations = translations
+        self._markup = markup
+
+    def marked(self, markup: Markup) -> Words:
+        """The same language in another markup."""
+        return Words(self._locale, self._translations, markup)
+
+    def say(self, text: Text) -> str:
+        """The text with its figures. Raises KeyError where the text or one of its figures is missing."""
+        if text.key == "dotted":
+            return " · ".join(map(self.fact, text.facts["parts"]))  # type: ignore[arg-type]  # a tuple, see bot.views
+        message = MESSAGES[text.key]
+        if isinstance(message, Plural):
+            count = text.facts["count"]
+            number = count if isinstance(count, int) else 0
+            template = self._translations.ngettext(message.one, message.other, number)
+        else:
+            template = self._translations.gettext(message)
+        return template.format_map(_Figures(self, text.facts))
+
+    def fact(self, fact: Fact) -> str:
+        """One figure in words."""
+        match fact:
+            case str():
+                return fact
+            case int():
+                return format_decimal(fact, locale=self._locale)
+            case Usd(amount_u):
+                return self._usd(amount_u)
+            case Moment():
+                return self._markup.moment(fact)
+            case Duration(seconds):
+                return self._duration(round(seconds))
+            case Named(scope):
+                return self._markup.named(scope)
+            case Quote(text, longest):
+                return self._markup.quote(text, longest)
+            case Code(text):
+                return self._markup.code(text)
+            case Url(url):
+                return self._markup.url(url)
+            case Strong(inner):
+                return self._markup.strong(self.fact(inner))
+            case Text():
+                return self.say(fact)
+            case _:
+                return format_list([self.fact(each) for each in fact], style="unit", locale=self._locale)
+
+    def command(self, name: str) -> str:
+        """A command of ours, such as `/veo`."""
+        return self._markup.command(name)
+
+    def _usd(self, amount_u: int) -> str:
+        """`$3.20`: at least two decimals, more only where they say something."""
+        amount = Decimal(amount_u).scaleb(-6)
+        return format_currency(amount, "USD", locale=self._locale, decimal_quantization=False)
+
+    def _duration(self, seconds: int) -> str:
+        """`8 s`, `2 min 5 s`, `17 min`: as exactly as anybody wants to know."""
+        hours, rest = divmod(seconds, 3600)
+        minutes, rest = divmod(rest, 60)
+        counts = {"hours": hours, "minutes": minutes, "seconds": rest}
+        named = [(unit, count) for unit, count in counts.items() if count] or [("seconds", 0)]
+        said = [self.say(text(f"duration.{unit}", count=count)) for unit, count in named]
+        return said[0] if named[0][1] >= SECOND_UNIT_BELOW else " ".join(said[:2])
+
+
+class _Figures(dict[str, str]):
+    """The figures of one text, each put into words when its placeholder is met."""
+
+    def __init__(self, words: Words, facts: Mapping[str, Fact]) -> None:
+        super().__init__()
+        self._words = words
+        self._facts = facts
+
+    def __missing__(self, name: str) -> str:
+        if name.startswith("/"):
+            return self._words.command(name)
+        return self._words.fact(self._facts[name])
+
+
+class Languages:
+    """The catalogues that were found, and the words for any locale."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Read `<language>.po` in the folder, by default the one of this package."""
+        self._translations: dict[str, gettext.NullTranslations] = {}
+        for path in sorted((folder or Path(__file__).parent).glob("*.po")):
+            with path.open("rb") as file:
+                catalogue = read_po(file, locale=path.stem)
+            compiled = io.BytesIO()
+            write_mo(compiled, catalogue)
+            compiled.seek(0)
+            self._translations[path.stem] = gettext.GNUTranslations(compiled)
+
+    @property
+    def locales(self) -> list[str]:
+        """English, and every language that has a catalogue."""
+        return [str(ENGLISH), *self._translations]
+
+    def words(self, locale: str | None, markup: Markup) -> Words:
+        """The words of a locale as platforms write it (`de`, `pt-BR`); English where there is no catalogue."""
+        found = _parse(locale)
+        for name in (str(found), found.language):
+            if translations := self._translations.get(name):
+                return Words(found, translations, markup)
+        return Words(found if found.language == "en" else ENGLISH, gettext.NullTranslations(), markup)
+
+
+def _parse(locale: str | None) -> Locale:
+    try:
+        return Locale.parse((locale or "").replace("_", "-"), sep="-")
+    except (UnknownLocaleError, ValueError, TypeError):
+        return ENGLISH

@@ -1,0 +1,131 @@
+"""What the commands share about an interaction: the answer in time, who asks and where, and in which language."""
+
+from __future__ import annotations
+
+import time
+
+import aiohttp
+import discord
+
+from bot.domain.limits import Spender
+from bot.errors import Refusal
+from bot.log import get_logger
+from bot.texts import Languages, Words
+from cogs.ids import Reply, name_of
+from cogs.render import MARKUP
+
+log = get_logger("veo.discord")
+
+TOKEN_LIFE_S = 900.0  # Discord docs, Receiving and Responding
+ALREADY_ACKNOWLEDGED = 40060
+NEEDED = ("view_channel", "send_messages", "attach_files", "embed_links", "read_message_history")
+
+
+class Speaker:
+    """The words for whoever reads: in the language of their Discord, or of the place for all to see."""
+
+    def __init__(self, languages: Languages) -> None:
+        self._languages = languages
+
+    def reader(self, interaction: discord.Interaction) -> Words:
+        """For the caller alone."""
+        return self.of(str(interaction.locale))
+
+    def of(self, locale: str | None) -> Words:
+        """For a locale as Discord writes it; English where it is not known."""
+        return self._languages.words(locale, MARKUP)
+
+    def languages(self) -> list[Words]:
+        """Every language that a message of ours may be written in."""
+        return [self.of(locale) for locale in self._languages.locales]
+
+
+async def acknowledge(interaction: discord.Interaction, *, ephemeral: bool, update: bool = False) -> int | None:
+    """Answer within Discord's three seconds, before any work; the id of the answer's message.
+
+    `update`: of a press, whose own message is the answer. None when it was too late: nothing is shown then, so
+    nothing may be started.
+    """
+    try:
+        reply = await _defer(interaction, ephemeral=ephemeral, update=update)
+    except discord.NotFound:
+        lag = (discord.utils.utcnow() - interaction.created_at).total_seconds()
+        log.warning("interaction came too late to be answered", lag_s=round(lag, 1), by="this machine's clock")
+        return None
+    except discord.HTTPException as error:
+        if error.code != ALREADY_ACKNOWLEDGED:  # our own repeat of an answer that had arrived
+            raise
+        reply = None
+    if update and interaction.message is not None:
+        return interaction.message.id
+    if reply is not None and reply.message_id is not None:
+        return reply.message_id
+    return (await interaction.original_response()).id
+
+
+async def _defer(
+    interaction: discord.Interaction, *, ephemeral: bool, update: bool
+) -> discord.InteractionCallbackResponse[discord.Client] | None:
+    try:
+        return await interaction.response.defer(ephemeral=ephemeral, thinking=not update)
+    except (aiohttp.ClientError, OSError):  # it may have arrived all the same: the repeat is told so (40060)
+        return await interaction.response.defer(ephemeral=ephemeral, thinking=not update)
+
+
+def spender_of(interaction: discord.Interaction) -> Spender:
+    """Who asks and where; a thread spends what its channel may."""
+    channel = interaction.channel
+    place = channel.parent_id if isinstance(channel, discord.Thread) else interaction.channel_id
+    return Spender(
+        member=name_of(interaction.user.id),
+        server=name_of(interaction.guild_id),
+        channel=name_of(place),
+        roles=roles_of(interaction, interaction.user),
+    )
+
+
+def roles_of(interaction: discord.Interaction, user: discord.User | discord.Member) -> tuple[str, ...]:
+    """The roles of somebody in the interaction's server as it says them, with everybody's, named as the server is.
+
+    Not `Member.roles`: that leaves out what the gateway has not told of, which is all of a server until its
+    GUILD_CREATE, and limits by role would not bind.
+    """
+    if not isinstance(user, discord.Member) or interaction.guild_id is None:
+        return ()
+    return tuple(name_of(number) for number in sorted({interaction.guild_id, *user._roles}))
+
+
+def reply_until() -> float:
+    """Until when a card can be edited whose interaction has just come: by our clock, which may not be Discord's."""
+    return time.time() + TOKEN_LIFE_S
+
+
+def reply_of(interaction: discord.Interaction, message_id: int) -> Reply:
+    """Where the card of this interaction is edited."""
+    return Reply(application_id=interaction.application_id, message_id=message_id, token=interaction.token)
+
+
+class CannotPost(Refusal):
+    """The bot may not do here what posting the video takes."""
+
+
+def check_permissions(interaction: discord.Interaction) -> None:
+    """Refuse before anything is paid where the finished video could not be posted. Raises CannotPost."""
+    if interaction.channel is None:  # of a kind that the library does not know yet
+        raise CannotPost("place.kind")
+    granted = interaction.app_permissions
+    needed = list(NEEDED)
+    if isinstance(interaction.channel, discord.Thread):
+        needed[needed.index("send_messages")] = "send_messages_in_threads"
+    missing = [name for name in needed if not getattr(granted, name)]
+    if missing:
+        names = ", ".join(name.replace("_", " ").replace("guild", "server").title() for name in missing)
+        raise CannotPost("place.permissions", permissions=names)
+
+
+def invite_link(application_id: int) -> str:
+    """The address with which an admin adds the bot to a server, asking for no more than it needs."""
+    needed: dict[str, bool] = dict.fromkeys((*NEEDED, "send_messages_in_threads"), True)
+    return discord.utils.oauth_url(
+        application_id, permissions=discord.Permissions(**needed), scopes=("bot", "applications.commands")
+    )
