@@ -69,7 +69,7 @@ async def run_copy(folder: Path, module: str, *arguments: str) -> tuple[int, str
 
 async def run_without(guard: Replaced | None, module: str, *arguments: str) -> tuple[int, str, str]:
     """A module of ours, run in a process without the guard: exit code, standard output and standard error."""
-    ours = nursery("tests.outside", "tests.parts", "tests.virtual")
+    ours = nursery("tests.world")
     before = "" if guard is None else guard.code
     return await ours.run(module, *arguments, folder=HERE, environment=os.environ, before=before)
 

@@ -30,12 +30,14 @@ from bot.errors import (
 from bot.services.engine import Engine
 
 if TYPE_CHECKING:
-    from tests.worlds import World
+    from tests.world import World
 
 Result = TypeVar("Result")
 
 NEVER = 1e12  # no end of a run is so far away
 SETTLE_S = 120.0
+MEMBERS = ("ada", "bo", "cem")
+CHANNELS = ("lab", "den")
 UNEXPECTED = "not what the library expected"  # what the front may raise beside everything that is promised
 SUBMIT_TIMEOUT_S = 60.0
 

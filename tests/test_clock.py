@@ -1,12 +1,16 @@
-"""What a clock that anybody may set is trusted with."""
+"""What a clock that anybody may set is trusted with: by itself, and by the real bot."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.clock import SystemClock
+from tests.harness import ROOT, scene
 
 
 class Machine:
@@ -75,3 +79,71 @@ def test_never_more_has_passed_than_what_the_machine_has_run(steps: list[tuple[f
         assert machine.clock.elapsed(wall) <= passed + 1e-3
         assert machine.clock.watched(wall) <= passed + 1e-3
         assert not machine.clock.within(wall, passed - 1e-3)
+
+
+# The bot as a whole
+
+CHEAP: dict[str, Any] = {"duration": "4s", "generate_audio": False}
+# The bot alone reads this clock: its machine's, and so many seconds more as stand in a file.
+CLOCK = """
+import os, time
+real = time.time
+time.time = lambda: real() + float(open(os.environ["CLOCK_FILE"]).read() or 0)
+"""
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Path:
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(CLOCK)
+    (tmp_path / "clock").write_text("0")
+    return tmp_path / "clock"
+
+
+def reading(clock: Path) -> dict[str, Any]:
+    """The surroundings of a bot that reads this clock."""
+    return {"CLOCK_FILE": str(clock), "PYTHONPATH": f"{clock.parent / 'hooks'}:{ROOT}", "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.mark.parametrize("by_s", [-7200, -86_400 * 40, 86_400])
+async def test_a_clock_that_is_set_stops_no_run_and_ends_none(tmp_path: Path, clock: Path, by_s: int) -> None:
+    """What is under way is looked at on time, what is overdue by the new clock alone is not told so."""
+    async with scene(tmp_path, queue_s=0.5, run_s=1.0, PUBLIC_URL="", **reading(clock)) as world:
+        used = await world.veo("a red fox", **CHEAP)
+        await world.until("SELECT 1 FROM run WHERE state = 'running'")
+        clock.write_text(str(by_s))
+        end = await world.end_of(used)
+        assert end["attachments"]
+        assert len(world.posts()) == 1
+
+
+async def test_a_clock_that_is_set_forward_cuts_no_delay_short(tmp_path: Path, clock: Path) -> None:
+    """An order in doubt is not given up, nor sent again, because a machine learned what day it is."""
+    async with scene(tmp_path, runflow={"before": "500"}, RUNFLOW_SETTLE_S="60", **reading(clock)) as world:
+        await world.veo("a red fox", **CHEAP)
+        await world.until("SELECT 1 FROM run WHERE state = 'ambiguous'")
+        clock.write_text("172800")
+        await world.veo("a blue fox", **CHEAP)  # which lets the bot look at its clock
+        await world.until("SELECT 1 FROM run WHERE tries > 0 OR due_at > 172800 + posted_at")
+        await world.until("SELECT 1 FROM (SELECT count(*) AS n FROM run WHERE state = 'ambiguous') WHERE n = 2")
+        assert world.rows("SELECT DISTINCT state FROM run") == [{"state": "ambiguous"}]
+        assert world.posts() == []
+
+
+@pytest.mark.parametrize("ahead_s", [300, 1200, -1200])
+async def test_a_clock_that_is_not_discords_doubles_no_message_and_moves_the_card(
+    tmp_path: Path, clock: Path, ahead_s: int
+) -> None:
+    """The message whose answer was lost is found by Discord's own ids; the card goes on by ours."""
+    clock.write_text(str(ahead_s))
+    async with scene(tmp_path, discord={"nonce_window_s": 0.0}, **reading(clock)) as world:
+        world.discord.fault("POST", rf"/channels/{world.channel.id}/messages", cut="after")
+        used = await world.veo("a red fox", **CHEAP)
+        await world.end_of(used)
+        await world.kill()
+        clock.write_text(str(ahead_s + 600))
+        await world.start()
+        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+        assert len(world.posts()) == 1
+        await world.card(await world.veo("a blue fox", **CHEAP), "in the channel")

@@ -13,9 +13,9 @@ from bot.domain.runs import LOOKUP_SAMPLE, Run, RunState
 from bot.ports import NONCE_S
 from bot.services.delivery import CLOSED_S
 from sandbox.discord import Channel, Interaction
+from tests.engine_bench import seen, started
 from tests.harness import WAIT_S, Scene, scene, status_of
 from tests.parts import LIMITS
-from tests.test_engine import seen, started
 
 FOX = "a red fox"
 SEND_MESSAGES, READ_MESSAGE_HISTORY = 1 << 11, 1 << 16

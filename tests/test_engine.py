@@ -1,176 +1,25 @@
-"""The engine over the real store, with a scripted Runflow and front and a clock that jumps: days pass at once."""
+"""What the engine promises of a run, whatever Runflow, the front and the store do meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.domain.limits import Policy, Standing
-from bot.domain.models import VeoRequest
-from bot.domain.records import Accepted, Link, NotSent, Refused, Unclear, Wish
+from bot.domain.limits import Standing
+from bot.domain.records import Refused, Unclear
 from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState
 from bot.errors import ClipUnavailable, PlaceClosed, PostFailed, StoreDown, Unreadable
-from bot.media import Media
-from bot.services.admission import Admission
 from bot.services.delivery import GIVE_UP_TRIES
-from bot.services.engine import Engine
-from storage import SqliteStore, check_books
-from tests.money import store_at
-from tests.parts import LIMITS, HandClock, core, running
-
-DAY_S = 86400.0
-
-
-class Time(HandClock):
-    def __init__(self) -> None:
-        super().__init__(1_800_000_000.0)
-
-
-@dataclass
-class Script:
-    """Runflow and the front as a test wants them; each may be changed while the engine runs."""
-
-    answers: list[Accepted | Refused | NotSent | Unclear] = field(default_factory=list)
-    record: Callable[[str], Observation | None] = lambda provider_id: None
-    listed: list[Observation] = field(default_factory=list)
-    fetching: Exception | None = None
-    posting: Exception | None = None
-    card: Callable[[Run, list[Standing]], None] = lambda run, standings: None
-    stall: asyncio.Event | None = None
-    submitted: int = 0
-    posts: list[tuple[Notice | None, bool]] = field(default_factory=list)
-
-    async def submit(self, run: Run) -> Accepted | Refused | NotSent | Unclear:
-        self.submitted += 1
-        await asyncio.sleep(0.01)
-        return self.answers.pop(0) if self.answers else Accepted(observation=seen(run, "running"))
-
-    async def read(self, provider_id: str) -> Observation | None:
-        return self.record(provider_id)
-
-    async def find(self, client_ref: str) -> list[Observation]:
-        return [each for each in self.listed if each.client_ref == client_ref]
-
-    async def fetch(self, provider_id: str, path: Path) -> None:
-        if self.fetching is not None:
-            raise self.fetching
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"clip")
-
-    async def link(self, provider_id: str) -> str:
-        return "https://files.example/clip.mp4"
-
-    async def show_progress(self, run: Run, standings: list[Standing]) -> None:
-        self.card(run, standings)
-
-    async def find_post(self, run: Run) -> str | None:
-        return None
-
-    async def post(self, run: Run, clip: Path | Link | None) -> str:
-        if self.stall is not None and clip is not None:
-            await self.stall.wait()
-        if self.posting is not None:
-            raise self.posting
-        self.posts.append((run.notice, clip is not None))
-        return f"discord:1/{len(self.posts)}"
-
-
-class Front:
-    """The front's half of a script: its `find` is another than Runflow's."""
-
-    def __init__(self, script: Script) -> None:
-        self.show_progress = script.show_progress
-        self.post = script.post
-        self.find = script.find_post
-
-
-def seen(run: Run | str, status: str, ending: Ending | None = None) -> Observation:
-    """What Runflow says of a run."""
-    run_id = run if isinstance(run, str) else run.run_id
-    return Observation(
-        provider_id=f"rf-{run_id}", client_ref=f"veo-{run_id}", status=status, ending=ending, cost_u=3_200_000
-    )
-
-
-@dataclass
-class Bench:
-    """An engine under test with everything around it."""
-
-    engine: Engine
-    admission: Admission
-    store: SqliteStore
-    script: Script
-    time: Time
-    url: str
-
-    async def admit(self, origin: str = "1") -> Run:
-        wish = Wish(
-            origin=origin,
-            member="m",
-            member_name="Mo",
-            server="s",
-            channel="c",
-            budget_channel="c",
-            roles=(),
-            request=VeoRequest(prompt="fox"),
-            reply_to="r",
-            reply_until=self.time.at + 900,
-        )
-        run = await self.admission.ask(wish)
-        assert isinstance(run, Run)
-        return run
-
-    async def until(self, run: Run, holds: Callable[[Run], bool]) -> Run:
-        """Wake the run until its row is as wanted."""
-        async with asyncio.timeout(5):
-            while True:
-                row = await self.store.get(run.run_id)
-                assert row is not None
-                if holds(row):
-                    return row
-                await self.engine.wake(run.callback_token, None)
-                await asyncio.sleep(0.005)
+from tests.engine_bench import DAY_S, Bench, seen, started
 
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with started(tmp_path) as made:
         yield made
-
-
-@asynccontextmanager
-async def started(folder: Path) -> AsyncIterator[Bench]:
-    script, time, chance = Script(), Time(), random.Random(1)
-    url = f"sqlite:///{folder / 'veo.db'}"
-    store = store_at(folder / "veo.db")
-    policy = Policy(
-        member_limit_u=1_000_000_000,
-        server_ceiling_u=None,
-        total_ceiling_u=None,
-        period="month",
-        zone=ZoneInfo("UTC"),
-        runs_per_member=100,
-    )
-    services = core(
-        store=store,
-        provider=script,
-        policy=policy,
-        limits=replace(LIMITS, runs_total=100),
-        clock=time,
-        chance=chance,
-        clips=Media(folder / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=time.now),
-    )
-    async with running(services.engine, Front(script)):
-        yield Bench(services.engine, services.admission, store, script, time, url)
-    await store.close()
-    assert check_books(url) == []
 
 
 async def test_a_card_that_fails_never_breaks_off_the_order(bench: Bench) -> None:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests import harness
-from tests.guards import BROKEN, Replaced
-from tests.harness import ROOT, WAIT_S, Scene, scene
+from tests.harness import WAIT_S, Scene, scene
 
 CHEAP: dict[str, Any] = {"duration": "4s", "generate_audio": False}  # $0.80
 NO_PROMPT = """'{"duration": "4s"}'"""
@@ -328,73 +324,6 @@ async def test_a_clip_that_comes_after_its_run_was_told_as_empty_can_be_shown(tm
         assert "can't get that video anymore" in await world.told("veo-show", by="Bo", run=run_id)
 
 
-# Clocks
-
-# The bot alone reads this clock: its machine's, and so many seconds more as stand in a file.
-CLOCK = """
-import os, time
-real = time.time
-time.time = lambda: real() + float(open(os.environ["CLOCK_FILE"]).read() or 0)
-"""
-
-
-@pytest.fixture
-def clock(tmp_path: Path) -> Path:
-    hooks = tmp_path / "hooks"
-    hooks.mkdir()
-    (hooks / "sitecustomize.py").write_text(CLOCK)
-    (tmp_path / "clock").write_text("0")
-    return tmp_path / "clock"
-
-
-def reading(clock: Path) -> dict[str, Any]:
-    """The surroundings of a bot that reads this clock."""
-    return {"CLOCK_FILE": str(clock), "PYTHONPATH": f"{clock.parent / 'hooks'}:{ROOT}", "PYTHONWARNINGS": "ignore"}
-
-
-@pytest.mark.parametrize("by_s", [-7200, -86_400 * 40, 86_400])
-async def test_a_clock_that_is_set_stops_no_run_and_ends_none(tmp_path: Path, clock: Path, by_s: int) -> None:
-    """What is under way is looked at on time, what is overdue by the new clock alone is not told so."""
-    async with scene(tmp_path, queue_s=0.5, run_s=1.0, PUBLIC_URL="", **reading(clock)) as world:
-        used = await world.veo("a red fox", **CHEAP)
-        await world.until("SELECT 1 FROM run WHERE state = 'running'")
-        clock.write_text(str(by_s))
-        end = await world.end_of(used)
-        assert end["attachments"]
-        assert len(world.posts()) == 1
-
-
-async def test_a_clock_that_is_set_forward_cuts_no_delay_short(tmp_path: Path, clock: Path) -> None:
-    """An order in doubt is not given up, nor sent again, because a machine learned what day it is."""
-    async with scene(tmp_path, runflow={"before": "500"}, RUNFLOW_SETTLE_S="60", **reading(clock)) as world:
-        await world.veo("a red fox", **CHEAP)
-        await world.until("SELECT 1 FROM run WHERE state = 'ambiguous'")
-        clock.write_text("172800")
-        await world.veo("a blue fox", **CHEAP)  # which lets the bot look at its clock
-        await world.until("SELECT 1 FROM run WHERE tries > 0 OR due_at > 172800 + posted_at")
-        await world.until("SELECT 1 FROM (SELECT count(*) AS n FROM run WHERE state = 'ambiguous') WHERE n = 2")
-        assert world.rows("SELECT DISTINCT state FROM run") == [{"state": "ambiguous"}]
-        assert world.posts() == []
-
-
-@pytest.mark.parametrize("ahead_s", [300, 1200, -1200])
-async def test_a_clock_that_is_not_discords_doubles_no_message_and_moves_the_card(
-    tmp_path: Path, clock: Path, ahead_s: int
-) -> None:
-    """The message whose answer was lost is found by Discord's own ids; the card goes on by ours."""
-    clock.write_text(str(ahead_s))
-    async with scene(tmp_path, discord={"nonce_window_s": 0.0}, **reading(clock)) as world:
-        world.discord.fault("POST", rf"/channels/{world.channel.id}/messages", cut="after")
-        used = await world.veo("a red fox", **CHEAP)
-        await world.end_of(used)
-        await world.kill()
-        clock.write_text(str(ahead_s + 600))
-        await world.start()
-        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
-        assert len(world.posts()) == 1
-        await world.card(await world.veo("a blue fox", **CHEAP), "in the channel")
-
-
 # Messages that Discord refuses for good
 
 
@@ -436,128 +365,3 @@ async def test_a_limit_of_the_moment_is_no_refusal(tmp_path: Path) -> None:
         world.discord.fault("POST", rf"/channels/{world.channel.id}/messages", status=400, code=20028, times=2)
         end = await world.end_of(await world.veo("a red fox", **CHEAP))
         assert "red fox" in end["content"]
-
-
-# Without its guards
-
-STORE = "storage:SqliteStore"
-DELIVERER = "bot.services.delivery:Deliverer"
-CUTS = [
-    (
-        Replaced(
-            "a bad row is parked",
-            f"{STORE}.claim_due",
-            """
-async def without(self, now, **limits):
-    claimed = await original(self, now, **limits)
-    if (await self.figures()).unreadable:
-        raise ValueError("a row cannot be read")
-    return claimed
-""",
-        ),
-        partial(test_a_row_that_cannot_be_read_stops_no_other, state="running", damage="roles = '7'"),
-    ),
-    (
-        Replaced(
-            "an overdue run takes no place",
-            f"{STORE}.begin_submit",
-            """
-async def without(self, run, *, now, total_max):
-    overdue = (await self.figures()).overdue
-    return await original(self, run, now=now, total_max=total_max - overdue)
-""",
-        ),
-        partial(test_a_run_without_an_end_frees_its_place, marker="never"),
-    ),
-    (
-        Replaced(
-            "an admin may release what has no end",
-            "bot.domain.runs:Run.releasable",
-            "property(lambda self: self.state == RunState.UNKNOWN)",
-        ),
-        partial(test_a_run_without_an_end_frees_its_place, marker="unknown-for-ever"),
-    ),
-    (
-        Replaced("a wish ends by its deadline", "bot.services.pace:Schedule.time_left_s", "lambda self, run: 1e9"),
-        test_a_wish_that_waits_past_the_deadline_costs_nothing,
-    ),
-    (
-        Replaced(
-            "those in line have no timer",
-            "bot.services.steps:Steps._wait_in_line",
-            """
-async def without(self, run, *, give_up_at):
-    now = self._clock.now()
-    changes = RunChanges(due_at=now + 0.1, tries=run.tries + 1)
-    return await self._store.advance(run, run.state, now=now, changes=changes)
-""",
-        ),
-        test_who_waits_for_a_place_costs_nothing_and_comes_in_turn,
-    ),
-    (
-        Replaced(
-            "a free place lets the next one in",
-            f"{STORE}.claim_due",
-            """
-async def without(self, now, *, lease_until, limit, total_max):
-    return await original(self, now, lease_until=lease_until, limit=limit, total_max=0)
-""",
-        ),
-        test_who_waits_for_a_place_costs_nothing_and_comes_in_turn,
-    ),
-    (
-        Replaced("after so many uploads a link", "bot.services.delivery:UPLOADS_MAX", "10**6"),
-        test_what_cannot_be_uploaded_becomes_a_link,
-    ),
-    (
-        Replaced(
-            "a place that takes no file takes a link",
-            f"{DELIVERER}._after_failure",
-            """
-def without(self, attempt, error):
-    attempt.uploading = attempt.uploading and not isinstance(error, PostRefused)
-    return original(self, attempt, error)
-""",
-        ),
-        test_a_file_that_is_refused_in_any_words_becomes_a_link,
-    ),
-    (
-        Replaced(
-            "what is shown has its own transfers",
-            f"{DELIVERER}.shown",
-            """
-def without(self, run, limit_bytes):
-    self._shows = self._transfers.places
-    return original(self, run, limit_bytes)
-""",
-        ),
-        test_a_video_is_shown_again_while_deliveries_hang,
-    ),
-    (
-        Replaced(
-            "a refusal is no trouble of the moment",
-            "cogs.front:DiscordFront.post",
-            """
-async def without(self, run, clip):
-    try:
-        return await original(self, run, clip)
-    except PostRefused as refusal:
-        raise PostFailed(str(refusal)) from None
-""",
-        ),
-        test_a_message_that_is_refused_in_any_words_comes_to_its_member_alone,
-    ),
-]
-
-
-@pytest.mark.parametrize(("guard", "story"), CUTS, ids=[str(guard) for guard, _ in CUTS])
-async def test_without_any_one_guard_something_is_stuck(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: Replaced, story: Callable[[Path], Awaitable[None]]
-) -> None:
-    """Each of them, taken out of the bot alone, is noticed by its story."""
-    monkeypatch.setattr(harness, "WAIT_S", 2.0)
-    monkeypatch.setattr("tests.test_stuck.scene", partial(scene, before=guard.code))
-    with pytest.raises((AssertionError, TimeoutError)):
-        await story(tmp_path)
-    log = (tmp_path / "bot.log").read_text()  # what went wrong is what the story tells of, not the stand-in
-    assert BROKEN.search(log) is None, log

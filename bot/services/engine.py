@@ -128,10 +128,15 @@ class Engine:
         if self._clock.set_at != self._clock_set_at:
             self._clock_set_at = self._clock.set_at
             self._old_tasks, self._old_until = set(self._tasks), loop_time + CLOCK_SETTLE_S
-            await self._forget_times(now)
+            await self._reset_timers(now)
         elif self._old_tasks is not None and loop_time >= self._old_until and not self._old_tasks & self._tasks:
-            await self._forget_times(now)
+            await self._reset_timers(now)
             self._old_tasks = None
+
+    async def _reset_timers(self, now: float) -> None:
+        """Make open runs due, and take no post in doubt for a recent one: when it was begun cannot be told any more."""
+        await self._store.recover(now, deadline_s=self._limits.deadline_s)
+        await self._store.forget_first_tries(now - NONCE_S)
 
     def _begin(self, front: Front, run: Run) -> None:
         """Begin the run's step, or take it again after the one that is under way."""
@@ -142,10 +147,6 @@ class Engine:
         task = asyncio.create_task(self._take_steps(front, run), name=f"step {run.run_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _forget_times(self, now: float) -> None:
-        await self._store.recover(now, deadline_s=self._limits.deadline_s)
-        await self._store.forget_first_tries(now - NONCE_S)
 
     async def _take_steps(self, front: Front, run: Run) -> None:
         """Take the run one step further, and again if it was woken meanwhile."""
