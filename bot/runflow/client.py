@@ -108,7 +108,7 @@ class Runflow:
             return Unclear(reason=f"no answer that can be read ({type(error).__name__})")
 
     def _submission(self, run: Run) -> dict[str, Any]:
-        """The body of the POST. Fields with a default are sent too: leaving one out may buy it (model page)."""
+        """The body of the POST. Options with a default are sent too, so that the default is never left to Runflow."""
         optional = ("seed", "negative_prompt")
         options = run.request.options
         body: dict[str, Any] = {
