@@ -6,11 +6,7 @@ add. What is under `bot` concerns every server and is for the application's owne
 
 from __future__ import annotations
 
-import asyncio
-import io
-from collections.abc import Awaitable, Callable, Sequence
-from tempfile import TemporaryFile
-from typing import Any, Literal
+from typing import Literal
 
 import discord
 from discord import app_commands
@@ -20,31 +16,24 @@ from bot.domain.acts import Verb
 from bot.domain.limits import TOTAL, RuleKind, Spender, Standing, channel_scope, member_scope, role_scope, server_scope
 from bot.domain.money import parse_amount
 from bot.domain.periods import PeriodKind
-from bot.domain.records import Act, Admin
-from bot.domain.report import Report
-from bot.errors import BadRequest, Refusal, StoreDown
-from bot.facts import Code, Named, Quote, Url, text
+from bot.domain.records import Admin
+from bot.errors import BadRequest
+from bot.facts import Code, Named, Quote, Url
 from bot.services.administration import Administration
-from bot.texts import Words
 from bot.views import View
 from bot.views import admins as views
-from bot.views.details import detail_text
-from cogs import answers, chart, render
-from cogs.context import Speaker, acknowledge, invite_link, roles_of
+from cogs.admin_replies import AdminReplies
+from cogs.context import Speaker, invite_link, roles_of
 from cogs.describe import description, options
 from cogs.ids import name_of
 from cogs.servers import Servers
 
-ACTS_SHOWN = 20
-REST_CHARS_MAX = 200  # what is said of the acts that are not shown
-CHART, TABLE = "spend.png", "veo-report.csv"
 REPORT_DAYS_MAX = 366
 
 User = discord.User | discord.Member
 Reason = app_commands.Range[str, 1, 300]
 Amount = app_commands.Range[str, 1, 40]
 Runs = app_commands.Range[int, 0, 10_000]
-Do = Callable[[Admin], Awaitable[View]]
 
 
 class _Places(app_commands.Transformer):
@@ -92,7 +81,7 @@ class Admins(commands.Cog):
     def __init__(self, administration: Administration, servers: Servers, speaker: Speaker) -> None:
         self._administration = administration
         self._servers = servers
-        self._speaker = speaker
+        self._replies = AdminReplies(administration, servers, speaker)
 
     # Limits
 
@@ -114,7 +103,7 @@ class Admins(commands.Cog):
             rule = await self._administration.set_limit(admin, subject, kind, amount=amount, period=per, in_flight=runs)
             return views.limit_set(rule, await self._standings(interaction, admin, subject, kind, member))
 
-        await self._act(interaction, do)
+        await self._replies.act(interaction, do)
 
     @limit.command(name="show", description=description("veo-admin.limit.show"))
     @options("veo-admin.limit.show", "member", "role", "channel")
@@ -136,7 +125,7 @@ class Admins(commands.Cog):
             )
             return views.limits(subject, shown, standings, admin.server)
 
-        await self._answer(interaction, do)
+        await self._replies.answer(interaction, do)
 
     @limit.command(name="lift", description=description("veo-admin.limit.lift"))
     @options("veo-admin.limit.lift", "member", "role", "channel", "pool")
@@ -156,7 +145,7 @@ class Admins(commands.Cog):
             standings = await self._standings(interaction, admin, subject, kind, member)
             return views.limit_removed(subject, kind, left, [] if role else standings, admin.server)
 
-        await self._act(interaction, do)
+        await self._replies.act(interaction, do)
 
     @admin.command(name="grant", description=description("veo-admin.grant"))
     @options("veo-admin.grant", "amount", "member", "role", "channel", reason="veo-admin.reason")
@@ -175,42 +164,46 @@ class Admins(commands.Cog):
             standing = await self._administration.grant(admin, subject, spender, amount, reason)
             return views.granted(subject, parse_amount(amount), standing)
 
-        await self._act(interaction, do)
+        await self._replies.act(interaction, do)
 
     # Access
 
     @access.command(name="block", description=description("veo-admin.access.block"))
     @options("veo-admin.access.block", "member", reason="veo-admin.reason")
     async def block(self, interaction: discord.Interaction, member: User, reason: Reason = "") -> None:
-        await self._change(interaction, Verb.BLOCK, lambda: member_scope(name_of(member.id)), reason)
+        await self._replies.change(interaction, Verb.BLOCK, lambda: member_scope(name_of(member.id)), reason)
 
     @access.command(name="unblock", description=description("veo-admin.access.unblock"))
     @options("veo-admin.access.unblock", "member")
     async def unblock(self, interaction: discord.Interaction, member: User) -> None:
-        await self._change(interaction, Verb.UNBLOCK, lambda: member_scope(name_of(member.id)))
+        await self._replies.change(interaction, Verb.UNBLOCK, lambda: member_scope(name_of(member.id)))
 
     @access.command(name="allow", description=description("veo-admin.access.allow"))
     @options("veo-admin.access.allow", "role", "channel")
     async def allow(
         self, interaction: discord.Interaction, role: discord.Role | None = None, channel: Place | None = None
     ) -> None:
-        await self._change(interaction, Verb.ALLOW, lambda: subject_of(interaction, None, role, channel, need=True))
+        await self._replies.change(
+            interaction, Verb.ALLOW, lambda: subject_of(interaction, None, role, channel, need=True)
+        )
 
     @access.command(name="disallow", description=description("veo-admin.access.disallow"))
     @options("veo-admin.access.disallow", "role", "channel")
     async def disallow(
         self, interaction: discord.Interaction, role: discord.Role | None = None, channel: Place | None = None
     ) -> None:
-        await self._change(interaction, Verb.DISALLOW, lambda: subject_of(interaction, None, role, channel, need=True))
+        await self._replies.change(
+            interaction, Verb.DISALLOW, lambda: subject_of(interaction, None, role, channel, need=True)
+        )
 
     @admin.command(name="pause", description=description("veo-admin.pause"))
     @options("veo-admin.pause", reason="veo-admin.reason")
     async def pause(self, interaction: discord.Interaction, reason: Reason = "") -> None:
-        await self._change(interaction, Verb.PAUSE, lambda: subject_of(interaction, None, None, None), reason)
+        await self._replies.change(interaction, Verb.PAUSE, lambda: subject_of(interaction, None, None, None), reason)
 
     @admin.command(name="resume", description=description("veo-admin.resume"))
     async def resume(self, interaction: discord.Interaction) -> None:
-        await self._change(interaction, Verb.RESUME, lambda: subject_of(interaction, None, None, None))
+        await self._replies.change(interaction, Verb.RESUME, lambda: subject_of(interaction, None, None, None))
 
     @admin.command(name="requests", description=description("veo-admin.requests"))
     @options("veo-admin.requests", "channel")
@@ -223,7 +216,7 @@ class Admins(commands.Cog):
             await self._administration.set_request_channel(admin, scope)
             return views.requests_go_to(scope)
 
-        await self._act(interaction, do)
+        await self._replies.act(interaction, do)
 
     # Runs
 
@@ -238,18 +231,18 @@ class Admins(commands.Cog):
             (own, *_) = await self._administration.standing(admin, member_scope(done.member), Spender.of(done))
             return views.refunded(done, own)
 
-        await self._act(interaction, do)
+        await self._replies.act(interaction, do)
 
     @admin.command(name="report", description=description("veo-admin.report"))
     @options("veo-admin.report", "days")
     async def report(
         self, interaction: discord.Interaction, days: app_commands.Range[int, 1, REPORT_DAYS_MAX] = 30
     ) -> None:
-        await self._report(interaction, days, everywhere=False)
+        await self._replies.report(interaction, days, everywhere=False)
 
     @admin.command(name="log", description=description("veo-admin.log"))
     async def log(self, interaction: discord.Interaction) -> None:
-        await self._log(interaction, everywhere=False)
+        await self._replies.log(interaction, everywhere=False)
 
     # The whole bot
 
@@ -268,7 +261,7 @@ class Admins(commands.Cog):
             )
             return views.limit_set(rule, [])
 
-        await self._act(interaction, do, everywhere=True)
+        await self._replies.act(interaction, do, everywhere=True)
 
     @bot_.command(name="lift", description=description("veo-admin.bot.lift"))
     async def lift_total(self, interaction: discord.Interaction) -> None:
@@ -276,16 +269,16 @@ class Admins(commands.Cog):
             await self._administration.change(admin, Verb.LIFT_LIMIT)
             return views.total_removed()
 
-        await self._act(interaction, do, everywhere=True)
+        await self._replies.act(interaction, do, everywhere=True)
 
     @bot_.command(name="pause", description=description("veo-admin.bot.pause"))
     @options("veo-admin.bot.pause", reason="veo-admin.reason")
     async def pause_all(self, interaction: discord.Interaction, reason: Reason = "") -> None:
-        await self._change(interaction, Verb.PAUSE, lambda: TOTAL, reason, everywhere=True)
+        await self._replies.change(interaction, Verb.PAUSE, lambda: TOTAL, reason, everywhere=True)
 
     @bot_.command(name="resume", description=description("veo-admin.bot.resume"))
     async def resume_all(self, interaction: discord.Interaction) -> None:
-        await self._change(interaction, Verb.RESUME, lambda: TOTAL, everywhere=True)
+        await self._replies.change(interaction, Verb.RESUME, lambda: TOTAL, everywhere=True)
 
     @bot_.command(name="server", description=description("veo-admin.bot.server"))
     @options("veo-admin.bot.server", "on", "server")
@@ -305,98 +298,18 @@ class Admins(commands.Cog):
             await self._administration.switch(admin, server_id, name or "", on=on, by_setting=by_setting)
             return views.switched(views.server_name(server_id, name or ""), on=on, by_setting=by_setting)
 
-        await self._act(interaction, do, everywhere=True)
+        await self._replies.act(interaction, do, everywhere=True)
 
     @bot_.command(name="report", description=description("veo-admin.bot.report"))
     @options("veo-admin.bot.report", days="veo-admin.report.days")
     async def report_all(
         self, interaction: discord.Interaction, days: app_commands.Range[int, 1, REPORT_DAYS_MAX] = 30
     ) -> None:
-        await self._report(interaction, days, everywhere=True)
+        await self._replies.report(interaction, days, everywhere=True)
 
     @bot_.command(name="log", description=description("veo-admin.bot.log"))
     async def log_all(self, interaction: discord.Interaction) -> None:
-        await self._log(interaction, everywhere=True)
-
-    # How all of them answer
-
-    async def _change(
-        self,
-        interaction: discord.Interaction,
-        verb: Verb,
-        subject_of: Callable[[], str],
-        reason: str = "",
-        *,
-        everywhere: bool = False,
-    ) -> None:
-        """Put one rule in force, or lift it; `subject_of` says whose, and may refuse."""
-
-        async def do(admin: Admin) -> View:
-            subject = subject_of()
-            rules = await self._administration.change(admin, verb, subject, reason)
-            return views.changed(verb, subject, rules, everywhere=everywhere)
-
-        await self._act(interaction, do, everywhere=everywhere)
-
-    async def _act(self, interaction: discord.Interaction, do: Do, *, everywhere: bool = False) -> None:
-        """Answer at once, act once, and show what came of it to the caller alone."""
-        words = self._speaker.reader(interaction)
-
-        async def carry_out(admin: Admin) -> str:
-            return await self._administration.once(admin, lambda: _in_words(do, admin, words))
-
-        await self._reply(interaction, carry_out, words, everywhere=everywhere)
-
-    async def _answer(self, interaction: discord.Interaction, do: Do, *, everywhere: bool = False) -> None:
-        """Answer at once, then show what was asked for, to the caller alone."""
-        words = self._speaker.reader(interaction)
-        await self._reply(interaction, lambda admin: _in_words(do, admin, words), words, everywhere=everywhere)
-
-    async def _reply(
-        self,
-        interaction: discord.Interaction,
-        say: Callable[[Admin], Awaitable[str]],
-        words: Words,
-        *,
-        everywhere: bool,
-    ) -> None:
-        if await acknowledge(interaction, ephemeral=True) is None:
-            return
-        try:
-            said = await say(await self._servers.admin(interaction, everywhere=everywhere))
-        except Refusal as refusal:
-            said = words.say(refusal.text)
-        await answers.say(interaction, said, words)
-
-    async def _log(self, interaction: discord.Interaction, *, everywhere: bool) -> None:
-        """Show the latest acts, and all of them in a file where there are more."""
-        if await acknowledge(interaction, ephemeral=True) is None:
-            return
-        words = self._speaker.reader(interaction)
-        with TemporaryFile() as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as table:  # a mark for spreadsheets
-            try:
-                admin = await self._servers.admin(interaction, everywhere=everywhere)
-                acts = await self._administration.acts(admin, ACTS_SHOWN)
-                lines = [words.say(views.act_line(act, admin.server)) for act in acts]
-                shown = render.fitting(lines, render.MESSAGE_CHARS_MAX - REST_CHARS_MAX)
-                found = kept = len(acts)
-                if found == ACTS_SHOWN or shown < found:
-                    names = await _names(interaction, everywhere=everywhere)
-                    found, kept = await self._administration.write_acts(
-                        admin, table, names, _plain_details(words), bytes_max=interaction.filesize_limit
-                    )
-            except Refusal as refusal:
-                await interaction.edit_original_response(content=words.say(refusal.text))
-                return
-            table.flush()
-
-            def message(left_out: Sequence[answers.Attachment]) -> dict[str, Any]:
-                rest = views.rest_of_acts(found - shown, found - (0 if left_out else kept))
-                small = [f"-# {words.say(each)}" for each in rest]
-                return {"content": "\n".join([*lines[:shown], *small]) or words.say(text("log.none"))}
-
-            files = [answers.attachment("veo-log.csv", raw)] if found > shown else []
-            await answers.send(interaction, files, message)
+        await self._replies.log(interaction, everywhere=True)
 
     async def _standings(
         self, interaction: discord.Interaction, admin: Admin, subject: str, kind: RuleKind, member: User | None
@@ -405,57 +318,6 @@ class Admins(commands.Cog):
         if kind == RuleKind.EACH or (member is not None and not isinstance(member, discord.Member)):
             return []
         return await self._administration.standing(admin, subject, spender_for(interaction, member))
-
-    async def _report(self, interaction: discord.Interaction, days: int, *, everywhere: bool) -> None:
-        if await acknowledge(interaction, ephemeral=True) is None:
-            return
-        words = self._speaker.reader(interaction)
-        with TemporaryFile() as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as table:  # a mark for spreadsheets
-            try:
-                admin = await self._servers.admin(interaction, everywhere=everywhere)
-                names = await _names(interaction, everywhere=everywhere)
-                report = await self._administration.report(admin, days, table, names)
-            except Refusal as refusal:
-                await interaction.edit_original_response(content=words.say(refusal.text))
-                return
-            table.flush()
-            picture = io.BytesIO(await asyncio.to_thread(chart.spend_chart, report.days))
-            files = [answers.attachment(CHART, picture), answers.attachment(TABLE, raw)]
-            await answers.send(interaction, files, lambda left_out: {"embed": _report_embed(report, left_out, words)})
-
-
-async def _in_words(do: Do, admin: Admin, words: Words) -> str:
-    """What an act comes to, also where it is refused. Raises StoreDown, for nothing is known then."""
-    try:
-        view = await do(admin)
-    except StoreDown:
-        raise
-    except Refusal as refusal:
-        view = View(lines=(refusal.text,))
-    return render.content(view, words)
-
-
-def _plain_details(words: Words) -> Callable[[Act], str]:
-    """Put the figures of an act into words without markup, for a table."""
-
-    def detail_of(act: Act) -> str:
-        found = detail_text(act)
-        return "" if found is None else words.marked(render.LETTERS).say(found)
-
-    return detail_of
-
-
-def _report_embed(report: Report, left_out: Sequence[answers.Attachment], words: Words) -> discord.Embed:
-    missing = {each.name for each in left_out}
-    view = views.report(report, chart_left_out=CHART in missing, table_left_out=TABLE in missing)
-    embed = render.embed(view, words)
-    return embed if CHART in missing else embed.set_image(url=f"attachment://{CHART}")
-
-
-async def _names(interaction: discord.Interaction, *, everywhere: bool) -> Callable[[str], str]:
-    """What people call a role or channel, by its opaque name; that name again where nobody knows."""
-    names = await answers.names_in(interaction.client, None if everywhere else interaction.guild_id)
-    return lambda name: names.get(name, name)
 
 
 def subject_of(

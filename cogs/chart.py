@@ -1,4 +1,4 @@
-"""The chart of the spend report: dollars per day as a small picture. Pure; it knows nothing of Discord.
+"""The chart of the spend report: dollars per day as a small picture. It knows nothing of Discord.
 
 It brings its own background, so that it reads the same on Discord's dark and light themes.
 """
@@ -12,8 +12,10 @@ from itertools import chain, count
 
 from PIL import Image, ImageDraw, ImageFont
 
-from bot.domain.money import USD_U, plain_usd
+from bot.domain.money import USD_U
 from bot.domain.report import Group
+from bot.facts import Usd, text
+from bot.texts import Words
 
 WIDTH, HEIGHT = 640, 240
 BACKGROUND = (30, 31, 38)
@@ -37,7 +39,7 @@ STEP_MIN_U = USD_U // 100
 DAY_STEPS = (1, 2, 7, 14, 28)  # from one named day to the next: whole weeks where they stand closer
 
 
-def spend_chart(days: Sequence[Group]) -> bytes:
+def spend_chart(days: Sequence[Group], words: Words) -> bytes:
     """A PNG of WIDTH x HEIGHT pixels: one bar a day, in the order given, where `key` is the date.
 
     A bar is as high as what was spent, to the nearest pixel; the highest is labelled with its amount. As many days
@@ -50,19 +52,19 @@ def spend_chart(days: Sequence[Group]) -> bytes:
     highest_u = max([0, *amounts_u])
     step_u = grid_step_u(highest_u)
     top_u = step_u * -(-highest_u // step_u)
-    left = _draw_grid(draw, range(0, top_u + 1, step_u))
+    left = _draw_grid(draw, range(0, top_u + 1, step_u), words)
     if days:
         room = (WIDTH - EDGE - left) / len(days)
         middles = [left + room * (place + 0.5) for place in range(len(days))]
-        _draw_days(draw, [date.fromisoformat(day.key) for day in days], middles, room)
+        _draw_days(draw, [words.day(date.fromisoformat(day.key)) for day in days], middles, room)
     if highest_u > 0:
         heights = [_height(amount_u, top_u) for amount_u in amounts_u]
         highest = amounts_u.index(highest_u)
         _paint_bars(image, middles, heights, room, BAR)
         _paint_bars(image, middles[highest : highest + 1], heights[highest : highest + 1], room, HIGHEST_BAR)
-        _draw_amount(draw, highest_u, middles[highest], BOTTOM - heights[highest], left)
+        _draw_amount(draw, words.fact(Usd(highest_u)), middles[highest], BOTTOM - heights[highest], left)
     else:
-        draw.text(((left + WIDTH - EDGE) / 2, (TOP + BOTTOM) / 2), "nothing spent", TEXT, anchor="mm")
+        draw.text(((left + WIDTH - EDGE) / 2, (TOP + BOTTOM) / 2), words.say(text("chart.nothing")), TEXT, anchor="mm")
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
     return file.getvalue()
@@ -79,33 +81,25 @@ def _height(amount_u: int, top_u: int) -> int:
     return max(1, (2 * amount_u * (BOTTOM - TOP) + top_u) // (2 * top_u)) if amount_u > 0 else 0
 
 
-def _dollars(amount_u: int) -> str:
-    """`$1,169.86`: like `usd`, in thousands, because an axis is read at a glance."""
-    dollars, _, rest = plain_usd(amount_u).partition(".")
-    return f"${int(dollars):,}.{rest}"
-
-
-def _draw_grid(draw: ImageDraw.ImageDraw, amounts_u: range) -> float:
+def _draw_grid(draw: ImageDraw.ImageDraw, amounts_u: range, words: Words) -> float:
     """A line with its amount for each of `amounts_u`, from zero up. Returns where the lines begin."""
-    words = [_dollars(amount_u) for amount_u in amounts_u]
-    if all(word.endswith(".00") for word in words):
-        words = [word.removesuffix(".00") for word in words]
-    left = EDGE + max(map(draw.textlength, words))
-    for word, amount_u in zip(words, amounts_u, strict=True):
+    whole = all(amount_u % USD_U == 0 for amount_u in amounts_u)
+    labels = [words.usd(amount_u, whole=whole) for amount_u in amounts_u]
+    left = EDGE + max(map(draw.textlength, labels))
+    for label, amount_u in zip(labels, amounts_u, strict=True):
         y = BOTTOM - _height(amount_u, amounts_u[-1])
         draw.line((left, y, WIDTH - EDGE, y), BASELINE if amount_u == 0 else GRID)
-        draw.text((left - AXIS_GAP, y), word, TEXT, anchor="rm")
+        draw.text((left - AXIS_GAP, y), label, TEXT, anchor="rm")
     return left
 
 
-def _draw_days(draw: ImageDraw.ImageDraw, days: Sequence[date], middles: Sequence[float], room: float) -> None:
+def _draw_days(draw: ImageDraw.ImageDraw, names: Sequence[str], middles: Sequence[float], room: float) -> None:
     """The names of the last day and of every so many before it, never one on another."""
-    words = [f"{day.day} {day:%b}" for day in days]
-    needed = max(map(draw.textlength, words)) + DAY_GAP
+    needed = max(map(draw.textlength, names)) + DAY_GAP
     steps = chain(DAY_STEPS, (DAY_STEPS[-1] * 2**doubled for doubled in count(1)))
     step = next(step for step in steps if step * room >= needed)
-    for place in range(len(days) - 1, -1, -step):
-        draw.text((middles[place], BOTTOM + AXIS_GAP), words[place], TEXT, anchor="mt")
+    for place in range(len(names) - 1, -1, -step):
+        draw.text((middles[place], BOTTOM + AXIS_GAP), names[place], TEXT, anchor="mt")
 
 
 def _paint_bars(
@@ -127,9 +121,8 @@ def _paint_bars(
     image.paste(colour, mask=mask.resize(image.size, Image.Resampling.BOX))
 
 
-def _draw_amount(draw: ImageDraw.ImageDraw, amount_u: int, middle: float, y: int, left: float) -> None:
-    """The amount of the bar that ends at `y`, above it and within the picture."""
-    word = _dollars(amount_u)
+def _draw_amount(draw: ImageDraw.ImageDraw, word: str, middle: float, y: int, left: float) -> None:
+    """Write the amount of the bar that ends at `y` above it and within the picture."""
     half = draw.textlength(word) / 2
     middle = max(left + half, min(middle, WIDTH - AXIS_GAP - half))
     # The rim keeps a gridline from running through the amount.

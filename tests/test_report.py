@@ -22,6 +22,7 @@ from bot.domain.runs import STATE_OF_ENDING, TERMINAL, Ending, RunState
 from bot.domain.untrusted import strip_bidi_controls
 from cogs import chart
 from cogs.chart import grid_step_u, spend_chart
+from tests.words import ENGLISH
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = [
@@ -306,7 +307,7 @@ def days_of(amounts_u: Sequence[int], first: date = date(2026, 9, 3)) -> list[Gr
 
 def picture(amounts_u: Sequence[int], first: date = date(2026, 9, 3)) -> Image.Image:
     """The chart as any reader of PNG sees it."""
-    with Image.open(io.BytesIO(spend_chart(days_of(amounts_u, first)))) as image:
+    with Image.open(io.BytesIO(spend_chart(days_of(amounts_u, first), ENGLISH))) as image:
         assert (image.format, image.size) == ("PNG", (chart.WIDTH, chart.HEIGHT))
         return image.convert("RGB")
 
@@ -400,7 +401,7 @@ class TestChart:
 
     def test_it_reads_on_any_theme(self) -> None:
         """It is opaque, and against its own ground words and bars have the contrast that WCAG 2 asks for."""
-        with Image.open(io.BytesIO(spend_chart(days_of([1])))) as image:
+        with Image.open(io.BytesIO(spend_chart(days_of([1]), ENGLISH))) as image:
             assert not image.has_transparency_data
         ground = luminance(chart.BACKGROUND) + 0.05
         for least, colours in ((4.5, (chart.TEXT, chart.EMPHASIS)), (3, (chart.BAR, chart.HIGHEST_BAR))):
@@ -408,6 +409,6 @@ class TestChart:
 
     def test_the_same_days_give_the_same_bytes(self) -> None:
         """Nothing of the clock or the machine is in the picture, and it is small."""
-        first, second = (spend_chart(days_of(range(0, 92_000_000, 1_000_000))) for _ in range(2))
+        first, second = (spend_chart(days_of(range(0, 92_000_000, 1_000_000)), ENGLISH) for _ in range(2))
         assert first == second
         assert len(first) < 30_000

@@ -10,12 +10,13 @@ from __future__ import annotations
 import gettext
 import io
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
 from babel import Locale, UnknownLocaleError
+from babel.dates import format_skeleton
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -110,7 +111,7 @@ class Words:
             case int():
                 return format_decimal(fact, locale=self._locale)
             case Usd(amount_u):
-                return self._usd(amount_u)
+                return self.usd(amount_u)
             case Moment():
                 return self._markup.moment(fact)
             case Duration(seconds):
@@ -134,10 +135,16 @@ class Words:
         """A command of ours, such as `/veo`."""
         return self._markup.command(name)
 
-    def _usd(self, amount_u: int) -> str:
-        """`$3.20`: at least two decimals, more only where they say something."""
+    def usd(self, amount_u: int, *, whole: bool = False) -> str:
+        """`$3.20`: at least two decimals, more only where they say something; `whole`: none, as on an axis."""
         amount = Decimal(amount_u).scaleb(-6)
+        if whole:
+            return format_currency(amount, "USD", "¤#,##0", locale=self._locale, currency_digits=False)
         return format_currency(amount, "USD", locale=self._locale, decimal_quantization=False)
+
+    def day(self, day: date) -> str:
+        """`Nov 26`: a day whose year is known."""
+        return format_skeleton("MMMd", day, locale=self._locale)
 
     def _duration(self, seconds: int) -> str:
         """`8 s`, `2 min 5 s`, `17 min`: as exactly as anybody wants to know."""

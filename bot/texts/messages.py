@@ -572,6 +572,7 @@ ADMINS: Mapping[str, str | Plural] = {
     "report.by_channel": _("By channel"),
     "report.group": plural("{name} · {spent} · {count} video", "{name} · {spent} · {count} videos"),
     "report.nobody": _("nobody"),
+    "chart.nothing": _("nothing spent"),
     "report.off_quote": _("Billed differently"),
     "report.cost_more": plural(
         "{count} video cost {amount} more than quoted.", "{count} videos cost {amount} more than quoted in all."
