@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sqlite_utils import Database
 
 from bot.domain.runs import STATE_OF_ENDING, Ending
-from bot.errors import DatabaseError
 from storage.sqlite import migrations
-from storage.sqlite.store import database_path
+from storage.sqlite.snapshot import snapshot
 from storage.verbs.books import COST_GIVEN
 
 _REBUILT = """
@@ -285,7 +282,7 @@ def _damage(db: Database) -> Iterator[str]:
 
 def _unlike_ours(db: Database) -> Iterator[str]:
     """What guards and finds the rows, where it is not as this program makes it."""
-    expected, found = migrations.schema(), migrations.schema_of(db)
+    expected, found = migrations.whole_schema(), migrations.schema_of(db)
     for name in sorted(expected.keys() - found.keys()):
         yield f"{MADE}: {name} is missing"
     for name in sorted(expected.keys() & found.keys()):
@@ -306,29 +303,3 @@ def _prove_rows(db: Database, unsound: list[str]) -> Proof:
         held_u=held_u,
         charged_u=charged_u,
     )
-
-
-@contextmanager
-def snapshot(url: str, *, older: bool = False) -> Iterator[Database]:
-    """The whole database as it is at one moment, to be read only, beside a bot that goes on writing.
-
-    Raises DatabaseError where there is no database of ours to read, or, unless `older` ones will do, one that this
-    version has not brought up to date yet.
-    """
-    path = database_path(url)
-    if not Path(path).is_file():
-        raise DatabaseError(f"There is no database at {path} yet; it is made by the first start of the bot.")
-    try:
-        with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            db = Database(connection, execute_plugins=False, recursive_triggers=False)
-            connection.execute("BEGIN")
-            migrations.refuse_what_is_not_ours(db, path)
-            if not migrations.steps.applied(db):
-                raise DatabaseError(f"The database {path} cannot be read (there is nothing in it).")
-            if not older and migrations.steps.pending(db):
-                raise DatabaseError(
-                    f"{path} is as an older version left it; start the bot once to bring it up to date."
-                )
-            yield db
-    except sqlite3.Error as error:
-        raise DatabaseError(f"The database {path} cannot be read ({error}).") from error

@@ -100,7 +100,7 @@ class Nursery:
         return Fork(pid, ours)
 
     async def run(
-        self, module: str, *arguments: str, folder: Path, environment: Mapping[str, str]
+        self, module: str, *arguments: str, folder: Path, environment: Mapping[str, str], before: str = ""
     ) -> tuple[int, str, str]:
         """The same from start to end: exit code, standard output and standard error."""
         with TemporaryFile() as output, TemporaryFile() as errors:
@@ -111,6 +111,7 @@ class Nursery:
                 environment=environment,
                 output=output.fileno(),
                 errors=errors.fileno(),
+                before=before,
             )
             try:
                 code = await fork.wait()

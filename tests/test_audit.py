@@ -722,10 +722,10 @@ async def test_the_audit_works_beside_a_writer(healthy: Path) -> None:
     store = open_store(url)
     await a_run(store, "new", ELSEWHERE, roles=(), **SOMEBODY)
     assert check_books(url) == []
-    store._writer.db.execute("BEGIN IMMEDIATE")
-    store._writer.db.execute("UPDATE budget SET held_u = held_u + 1 WHERE scope = 'total'")
+    store.writer.connection.execute("BEGIN IMMEDIATE")
+    store.writer.connection.execute("UPDATE budget SET held_u = held_u + 1 WHERE scope = 'total'")
     assert check_books(url) == []
-    store._writer.db.execute("COMMIT")
+    store.writer.connection.execute("COMMIT")
     assert len(check_books(url)) == 1
     await a_run(store, "newer", ELSEWHERE, roles=(), **SOMEBODY)
     await store.close()
@@ -735,7 +735,7 @@ async def test_what_a_dead_writer_left_is_read_and_stays(healthy: Path, tmp_path
     """After a kill the commits that stand in the log alone are audited too, and neither file is touched."""
     store, left = open_store(f"sqlite:///{healthy}"), tmp_path / "left"
     await a_run(store, "new", ELSEWHERE, roles=(), **SOMEBODY)
-    store._writer.db.execute("UPDATE budget SET held_u = held_u + 1 WHERE scope = 'total'")
+    store.writer.connection.execute("UPDATE budget SET held_u = held_u + 1 WHERE scope = 'total'")
     left.mkdir()
     files = {name: Path(shutil.copy(tmp_path / name, left)) for name in ("healthy.db", "healthy.db-wal")}
     await store.close()

@@ -268,9 +268,7 @@ class Till:
     @property
     def database(self) -> sqlite3.Connection:
         """The store's own connection."""
-        connection = self.store._writer.db.conn
-        assert isinstance(connection, sqlite3.Connection)
-        return connection
+        return self.store.writer.connection
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """What is committed, read beside the store."""
@@ -517,7 +515,7 @@ def test_one_function_alone_resolves_holds() -> None:
     assert len(re.findall(r"held_u = held_u - ", text)) == 1
     assert len(re.findall(r"held_u = held_u \+ :price_u", text)) == 1
     users = [path.name for path in sources() if "resolve_holds(" in path.read_text()]
-    assert sorted(users) == ["books.py", "store.py"]
+    assert sorted(users) == ["books.py", "runs.py"]
 
 
 class Later(Inline):
@@ -640,10 +638,9 @@ async def test_what_was_never_held_gives_nothing_back(tmp_path: Path) -> None:
             await bench.admission.approve(second.value.offer.offer_id, ADA)
         with pytest.raises(BadRequest):
             await bench.administration.refund(ADA, "no-such-run", "a mistake")
+        failed = End(ending=Ending.FAILED)
         with pytest.raises(InvariantError):
-            books.resolve_holds(
-                bench.store._writer.db, "no-such-run", End(ending=Ending.FAILED), succeeded=False, now=bench.time.at
-            )
+            books.resolve_holds(bench.database, "no-such-run", failed, succeeded=False, now=bench.time.at)
         assert (await bench.standings(), bench.rows("SELECT * FROM ledger_entry")) == before
 
 

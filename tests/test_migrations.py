@@ -27,7 +27,7 @@ from bot.domain.records import Act, End, RunChanges
 from bot.domain.runs import Delivery, Ending, Run, RunState, VeoRequest
 from bot.errors import DatabaseError
 from storage import Archive, SqliteStore, check_books, open_store
-from storage.sqlite import migrations
+from storage.sqlite import schema as steps
 from tests.money import dump, lift_rule, new_run, put_rule, wish
 
 NOBODY = 65534
@@ -174,7 +174,7 @@ class TestMaking:
         """A step that breaks in its middle is undone whole, and a mended program starts afresh on the same file."""
         path = tmp_path / "veo.db"
         with monkeypatch.context() as patch:
-            patch.setattr(migrations, "SCHEMA_1", f"{migrations.SCHEMA_1}; CREATE TABLE run (again TEXT);")
+            patch.setattr(steps, "SCHEMA_1", f"{steps.SCHEMA_1}; CREATE TABLE run (again TEXT);")
             with pytest.raises(DatabaseError, match="cannot be opened"):
                 open_store(url(path))
         assert schema(path) == []
@@ -239,7 +239,7 @@ def old_database(path: Path) -> None:
             'CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"\n'
             '    ON "_sqlite_migrations" ("migration_set", "name");'
         )
-        connection.executescript(migrations.SCHEMA_1)
+        connection.executescript(steps.SCHEMA_1)
         connection.execute(
             "INSERT INTO _sqlite_migrations VALUES "
             "(1, 'veo-bot', 'step_1_runs_and_ledger', '2026-10-20 08:00:00.000000+00:00')"
@@ -302,7 +302,7 @@ class TestMigrating:
 
     def test_a_published_step_is_never_changed(self) -> None:
         """There are databases that were made by it."""
-        published = (migrations.SCHEMA_1, migrations.SCHEMA_2, migrations.SCHEMA_3)
+        published = (steps.SCHEMA_1, steps.SCHEMA_2, steps.SCHEMA_3)
         assert [hashlib.sha256(each.encode()).hexdigest()[:16] for each in published] == DIGESTS
 
     async def test_nothing_is_lost(self, old: Path) -> None:
@@ -449,7 +449,7 @@ class TestMigrating:
         """It is then still that of the old program, row for row, and the mended program migrates it."""
         before, made = dump(old), schema(old)
         with monkeypatch.context() as patch:
-            patch.setattr(migrations, "SCHEMA_2", f"{migrations.SCHEMA_2}; CREATE TABLE run (again TEXT);")
+            patch.setattr(steps, "SCHEMA_2", f"{steps.SCHEMA_2}; CREATE TABLE run (again TEXT);")
             with pytest.raises(DatabaseError, match="cannot be opened"):
                 open_store(url(old))
         assert (dump(old), schema(old)) == (before, made)

@@ -442,23 +442,26 @@ async def test_a_limit_of_the_moment_is_no_refusal(tmp_path: Path) -> None:
 
 CUTS = [
     (
-        without(
-            "a bad row is parked", "storage.sqlite.store:_claim", "except UnreadableRow", "except ZeroDivisionError"
-        ),
+        without("a bad row is parked", "storage.verbs.runs:claim", "except UnreadableRow", "except ZeroDivisionError"),
         partial(test_a_row_that_cannot_be_read_stops_no_other, state="running", damage="roles = '7'"),
     ),
     (
-        without(
-            "an overdue run takes no place", "storage.sqlite.store:SqliteStore.begin_submit", "NOT other.overdue", "1"
+        Replaced(
+            "an overdue run takes no place",
+            "storage.verbs.rows:under_way",
+            """
+def under_way(run="run"):
+    return f"{run}.state IN ({OPEN}) AND {run}.parked_at IS NULL"
+""",
         ),
         partial(test_a_run_without_an_end_frees_its_place, marker="never"),
     ),
     (
         without(
             "an admin may release what has no end",
-            "storage.sqlite.store:SqliteStore.release",
+            "storage.verbs.rules:release",
             "if not current.releasable",
-            "if current.state != RunState.UNKNOWN",
+            "if current.state != 'unknown'",
         ),
         partial(test_a_run_without_an_end_frees_its_place, marker="unknown-for-ever"),
     ),
@@ -481,11 +484,10 @@ CUTS = [
         test_who_waits_for_a_place_costs_nothing_and_comes_in_turn,
     ),
     (
-        without(
+        Replaced(
             "a free place lets the next one in",
-            "storage.sqlite.store:SqliteStore.claim_due",
-            "for (run_id,) in line]",
-            "for (run_id,) in []]",
+            "storage.verbs.runs:next_in_line",
+            "def next_in_line(tx, limit):\n    return []",
         ),
         test_who_waits_for_a_place_costs_nothing_and_comes_in_turn,
     ),

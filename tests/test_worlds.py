@@ -26,11 +26,12 @@ KEPT = {
     1296: "an order that arrives late, is listed later still, and one old answer of the list",
 }
 
-ENGINE, DELIVERY, RUNS, SQLITE = (
+ENGINE, DELIVERY, RUNS, VERBS_OF_RUNS, ADMISSIONS = (
     "bot/services/engine.py",
     "bot/services/delivery.py",
     "bot/domain/runs.py",
-    "storage/sqlite/store.py",
+    "storage/verbs/runs.py",
+    "storage/verbs/admissions.py",
 )
 LOOKUP = "bot/domain/lookup.py"
 GUARDS = [
@@ -132,11 +133,16 @@ GUARDS = [
     ),
     guard(
         "a result is due with its end",
-        SQLITE,
+        VERBS_OF_RUNS,
         '        "delivery": Delivery.PENDING,\n',
         '        "delivery": Delivery.NONE,\n',
     ),
-    guard("one wish is one run", SQLITE, "        return _get(db, known[0])\n", "        pass\n"),
+    guard(
+        "one wish is one run",
+        ADMISSIONS,
+        "    if run := read_run(known):\n",
+        "    if (run := read_run(known)) and False:\n",
+    ),
     guard(
         "a missing cost is asked for again",
         RUNS,

@@ -42,7 +42,7 @@ from bot.ports import NONCE_S
 from bot.services.admission import Answer
 from bot.services.engine import Limits
 from storage import SqliteStore, check_books, open_store
-from storage.sqlite.store import UnreadableRow
+from storage.verbs.rows import UnreadableRow
 from tests.money import Inline, home, new_run
 from tests.outside import NEVER, SETTLE_S, UNEXPECTED, Broken, Front, Job, Message, NeverSent, Runflow
 from tests.parts import core
@@ -75,6 +75,10 @@ class Disk(Executor):
         self.connection: sqlite3.Connection | None = None
         self._fuse: int | None = None  # so many statements of this transaction still get through
         self._kills = self._after = False
+
+    def stand_before(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        self.connection = connection
+        return cast("sqlite3.Connection", self)
 
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
         if self._loop.dying:
@@ -490,9 +494,7 @@ class Life:
         self.disk = Disk(world, self.loop)
         self.quiet = False
         self.over: asyncio.Future[None] = self.loop.create_future()
-        self.store: SqliteStore = open_store(world.url, executor=self.disk)
-        self.disk.connection = self.store._writer.db.conn
-        self.store._writer.db.conn = cast("sqlite3.Connection", self.disk)
+        self.store: SqliteStore = open_store(world.url, executor=self.disk, through=self.disk.stand_before)
         self.clock = SystemClock(wall=lambda: world.wall, steady=lambda: world.now)
         media = Media(
             world.folder / "media",
@@ -599,7 +601,7 @@ class Life:
         assert self.disk.connection is not None
         self.disk.connection.close()
         with suppress(OSError):  # it may have died while it closed it
-            os.close(self.store._writer._lock)
+            self.store.writer.let_go()
 
 
 @cache
