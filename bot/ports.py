@@ -93,6 +93,13 @@ class Runs(Reading, Protocol):
         """
         ...
 
+    async def forget_first_tries(self, before: float) -> None:
+        """After the clock was set: no post of which nobody knows whether it happened counts as begun after `before`.
+
+        When it was begun cannot be told any more, by this process or a later one, so it is not taken for recent.
+        """
+        ...
+
     async def wake(self, callback_token: str, candidate_id: str | None) -> str | None:
         """Make the token's run due before all others, and keep the id that was named while it has none.
 

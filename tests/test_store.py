@@ -660,6 +660,19 @@ class TestDueRuns:
         await store.recover(100.0, deadline_s=3600.0)
         assert await store.next_due() == 1.0
 
+    @pytest.mark.parametrize(("delivery", "first_try_at"), [(Delivery.SENDING, 40.0), (Delivery.PENDING, 100.0)])
+    async def test_a_post_in_doubt_is_no_recent_one_once_the_clock_was_set(
+        self, store: Ledger, delivery: Delivery, first_try_at: float
+    ) -> None:
+        """Only where nobody knows whether it happened: it was begun by `before` then; an older one stays as it is."""
+        for name, at in (("1", 100.0), ("2", 7.0)):
+            run = await ended(store, name)
+            changes = RunChanges(delivery=delivery, first_try_at=at)
+            assert await store.advance(run, run.state, now=100.0, changes=changes) is not None
+        await store.forget_first_tries(40.0)
+        found = [await store.get(f"run-{name}") for name in ("1", "2")]
+        assert [run and run.first_try_at for run in found] == [first_try_at, 7.0]
+
 
 async def stayed(store: Ledger, run: Run, *, due_at: float | None) -> Run:
     """The run as it stands, to be looked at next at `due_at`; never again once its result is delivered."""
@@ -1186,7 +1199,7 @@ READERS = (
 WRITERS = (
     *("admit", "offer", "keep", "ask", "asked", "take", "deny", "withdraw", "decide", "keep_answer", "grant"),
     *("refund", "release", "claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct"),
-    *("looked_up", "check"),
+    *("looked_up", "check", "forget_first_tries"),
 )
 
 
@@ -1248,6 +1261,7 @@ async def every_verb(store: SqliteStore) -> dict[str, Callable[[], Any]]:
         "claim_due": lambda: store.claim_due(9.0, lease_until=99.0, limit=9, total_max=99),
         "next_due": store.next_due,
         "recover": lambda: store.recover(9.0, deadline_s=3600.0),
+        "forget_first_tries": lambda: store.forget_first_tries(9.0),
         "wake": lambda: store.wake("token-1", "job"),
         "begin_submit": lambda: store.begin_submit(waiting, now=9.0, total_max=9),
         "advance": lambda: store.advance(run, run.state, now=9.0, changes=RunChanges(tries=1)),
@@ -1292,6 +1306,7 @@ class TestSqlite:
             lambda: store.claim_due(9.0, lease_until=99.0, limit=9, total_max=99),
             store.next_due,
             lambda: store.recover(9.0, deadline_s=3600.0),
+            lambda: store.forget_first_tries(9.0),
             lambda: store.wake("token-1", None),
             lambda: store.begin_submit(replace(run, state=S.RESERVED), now=9.0, total_max=9),
             lambda: store.advance(run, run.state, now=9.0, changes=RunChanges(tries=1)),

@@ -23,6 +23,7 @@ KEPT = {
     204: "death while the store is being closed",
     788305749: "a disk that fails at the end of a refused wish, so that its transaction stayed open",
     1002401: "a clock that was set by days between two starts, and a cost that was named two hours late",
+    5006738: "a clock set back twice, and a bot started anew that took an old post for one of moments ago",
     1296: "an order that arrives late, is listed later still, and one old answer of the list",
 }
 

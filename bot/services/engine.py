@@ -34,7 +34,7 @@ from bot.domain.runs import (
     polling_pause,
 )
 from bot.errors import InvariantError, StoreDown, Unreadable
-from bot.ports import Clock, Front, Provider, Runs
+from bot.ports import NONCE_S, Clock, Front, Provider, Runs
 from bot.services.delivery import Deliverer, cost_wait_s
 
 log = logging.getLogger("veo.engine")
@@ -179,10 +179,14 @@ class Engine:
         if self._clock.set_at != self._set_at:
             self._set_at = self._clock.set_at
             self._old_steps, self._old_until = set(self._steps), loop_time + SET_AGAIN_S
-            await self._store.recover(now, deadline_s=self._limits.deadline_s)
+            await self._forget_times(now)
         elif self._old_steps is not None and loop_time >= self._old_until and not self._old_steps & self._steps:
-            await self._store.recover(now, deadline_s=self._limits.deadline_s)
+            await self._forget_times(now)
             self._old_steps = None
+
+    async def _forget_times(self, now: float) -> None:
+        await self._store.recover(now, deadline_s=self._limits.deadline_s)
+        await self._store.forget_first_tries(now - NONCE_S)
 
     async def _take_steps(self, front: Front, run: Run) -> None:
         """Take one run a step on, and again as long as it was woken meanwhile."""

@@ -119,6 +119,9 @@ class SqliteStore:
     async def recover(self, now: float, *, deadline_s: float) -> int:
         return await self.writer.write(lambda tx: runs.recover(tx, now, deadline_s=deadline_s))
 
+    async def forget_first_tries(self, before: float) -> None:
+        await self.writer.write(lambda tx: runs.forget_first_tries(tx, before))
+
     async def wake(self, callback_token: str, candidate_id: str | None) -> str | None:
         return await self.writer.write(lambda tx: runs.wake(tx, callback_token, candidate_id))
 

@@ -104,6 +104,13 @@ def recover(tx: Transaction, now: float, *, deadline_s: float) -> int:
     return int(tx.execute("SELECT count(*) FROM run WHERE due_at IS NOT NULL").fetchone()[0])
 
 
+def forget_first_tries(tx: Transaction, before: float) -> None:
+    """See `bot.ports.Runs.forget_first_tries`."""
+    doubtful = "due_at IS NOT NULL AND delivery = 'sending'"  # the first is what has an index
+    sql = f"UPDATE run SET first_try_at = :before WHERE {doubtful} AND first_try_at > :before"
+    tx.execute(sql, {"before": before})
+
+
 def wake(tx: Transaction, callback_token: str, candidate_id: str | None) -> str | None:
     """See `bot.ports.Runs.wake`."""
     sql = (
