@@ -53,6 +53,7 @@ HELD = "nothing is posted, given back or adjusted where nothing was held"
 POSTS = "a post never exceeds its hold, and a void gives back all of it"
 STORY = "all levels of a run tell the same story: as many entries of each kind, over the same amounts"
 SCOPES = "a run is held on every level of its scopes in whose period it was asked for, and on no other"
+ROLES = "a run's roles are listed for their pools, all of them and no others"
 ACTS = "every grant and refund is above 0 and named in an act by the same actor, and every rule has its act"
 GIVEN = "every grant, refund and release is in the ledger, once and with its amount"
 RULES = "every rule is what the last act on it made of it"
@@ -239,6 +240,9 @@ BREACHES = [
         SCOPES,
         ["UPDATE budget SET starts_at = 2.5 WHERE scope = 'total' AND period_key = '2026-11'"],
     ),
+    Breach("a role is not listed", ROLES, ["DELETE FROM run_role WHERE run_id = 'run-late'"]),
+    Breach("a role is listed that nobody had", ROLES, ["INSERT INTO run_role VALUES ('discord:5', 'run-even')"]),
+    Breach("a run forgets its roles", ROLES, ["UPDATE run SET roles = '[]' WHERE run_id = 'run-even'"]),
     Breach("a grant of nothing", ACTS, ["UPDATE ledger_entry SET amount_u = 0 WHERE kind = 'grant'"]),
     Breach("a refund below zero", ACTS, ["UPDATE ledger_entry SET amount_u = -1 WHERE kind = 'refund'"]),
     Breach("a grant that nobody made", ACTS, ["UPDATE ledger_entry SET act_id = NULL WHERE kind = 'grant'"]),
@@ -569,6 +573,12 @@ def test_healthy_books_balance(healthy: Path) -> None:
     assert check_books(f"sqlite:///{healthy}") == []
     assert check_books(broken(healthy, [])) == []
     assert healthy.read_bytes() == before
+
+
+def test_a_row_that_cannot_be_read_has_no_roles_to_compare(healthy: Path) -> None:
+    """What a newer program, or nobody, wrote there breaks no sentence; its holds are proven all the same."""
+    for roles in ("7", '[{"id": "1"}]', '["discord:4", 7]'):
+        assert check_books(broken(healthy, [f"UPDATE run SET roles = '{roles}' WHERE run_id = 'run-even'"])) == []
 
 
 def test_it_says_how_much_it_proved(healthy: Path) -> None:

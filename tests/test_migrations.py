@@ -20,6 +20,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlite_utils import Database
 
 from bot.domain.limits import Level, OverLimit, Policy, Rule, RuleKind, Spender
 from bot.domain.money import Period, period_at
@@ -27,6 +28,7 @@ from bot.domain.records import Act, End, RunChanges
 from bot.domain.runs import Delivery, Ending, Run, RunState, VeoRequest
 from bot.errors import DatabaseError
 from storage import Archive, SqliteStore, check_books, open_store
+from storage.sqlite import migrations
 from storage.sqlite import schema as steps
 from tests.money import dump, lift_rule, new_run, put_rule, wish
 
@@ -285,8 +287,10 @@ def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
         names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        order = {"run_role": "role, run_id"}  # which has no numbers for its rows
         return {
-            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name} ORDER BY rowid")] for name in names
+            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name} ORDER BY {order.get(name, 'rowid')}")]
+            for name in names
         }
 
 
@@ -533,6 +537,44 @@ class TestMigratingTheThirdVersion:
             assert (offer.answer and offer.answer.verb) == verb
             assert offer.message is not None
         await store.close()
+
+
+class TestMigratingRoles:
+    @pytest.mark.parametrize(
+        ("roles", "found"),
+        [
+            ("[]", set()),
+            ('["discord:2", "discord:4"]', {"discord:2", "discord:4"}),
+            ('["discord:4", "discord:4", "discord:9"]', {"discord:4", "discord:9"}),
+            ("7", {"discord:4"}),
+            ('[{"id": "1"}]', {"discord:4"}),
+            ('["discord:9", 7]', {"discord:4", "discord:9"}),
+            ('{"a": "discord:9"}', {"discord:4"}),
+        ],
+    )
+    async def test_every_run_is_found_by_its_roles(self, tmp_path: Path, roles: str, found: set[str]) -> None:
+        """Those that its row names; of one that cannot be read at least those on whose pools it is held."""
+        path = tmp_path / "veo.db"
+        with closing(sqlite3.connect(path)) as connection, connection:
+            migrations.steps.apply(Database(connection), stop_before="step_11_roles_by_name")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(
+                "INSERT INTO run (run_id, origin, callback_token, member, server, channel, request, price_u, "
+                "member_scope, member_period, state, state_at, created_at, due_at, roles) VALUES ('run-1', '1', '1', "
+                "'discord:1', 'discord:2', 'discord:3', ?, 5, 'member:discord:1', '2026-11', 'reserved', 1, 1, 1, ?)",
+                [REQUEST, roles],
+            )
+            held = ["member:discord:1", *(["role:discord:4"] if "discord:4" in found else [])]
+            for scope in held:
+                connection.execute("INSERT INTO budget (scope, period_key, held_u) VALUES (?, '2026-11', 5)", [scope])
+                connection.execute(
+                    "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason) "
+                    "VALUES ('run-1', ?, '2026-11', 'hold', 5, 1, 'bot', 'admitted')",
+                    [scope],
+                )
+        await open_store(url(path)).close()
+        assert {row["role"] for row in rows_of(path)["run_role"]} == found
+        assert check_books(url(path)) == []
 
 
 class TestRefusing:

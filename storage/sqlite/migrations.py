@@ -78,6 +78,12 @@ def step_10_one_bad_row(db: Database) -> None:
     db.executescript(schema.SCHEMA_10)
 
 
+@steps()
+def step_11_roles_by_name(db: Database) -> None:
+    """A role's pool finds its runs by an index."""
+    db.executescript(schema.SCHEMA_11)
+
+
 def refuse_what_is_not_ours(db: Database, path: str) -> None:
     """Raise DatabaseError, having changed nothing, for a foreign database or one newer than this program."""
     names = set(db.table_names())

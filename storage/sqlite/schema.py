@@ -1,7 +1,8 @@
 """The schema, step by step, as SQL: what each step of `storage.sqlite.migrations` makes of the one before.
 
 Money is integer micro-dollars, times are unix seconds. The CHECKs are the last line of defence behind the guarded
-statements of `storage.verbs`. A step that was published is never changed, for there are databases that it made.
+statements of `storage.verbs`. A step that was published is never changed, for there are databases that it made: so the
+list only grows, and stands in one piece, however long it is.
 """
 
 from __future__ import annotations
@@ -394,4 +395,20 @@ CREATE INDEX run_parked ON run (parked_at) WHERE parked_at IS NOT NULL;
 DROP INDEX run_open;
 CREATE INDEX run_open ON run (state, member, created_at, run_id, parked_at, overdue, in_line)
     WHERE state IN ('ambiguous', 'reserved', 'running', 'submitting');
+"""
+
+
+SCHEMA_11 = """
+-- The roles that a run's member had when asking, for the pools that count by them; `run.roles` says the same in one
+-- piece and in their order, and is what the row is read from. Of a row that cannot be read: the pools that hold it.
+CREATE TABLE run_role (
+    role TEXT NOT NULL,
+    run_id TEXT NOT NULL REFERENCES run (run_id),
+    PRIMARY KEY (role, run_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO run_role (role, run_id)
+    SELECT role.value, run_id FROM run, json_each(run.roles) AS role
+    WHERE json_type(run.roles) = 'array' AND role.type = 'text'
+    UNION
+    SELECT substr(scope, 6), run_id FROM ledger_entry WHERE kind = 'hold' AND scope LIKE 'role:%';
 """

@@ -39,7 +39,7 @@ _BELONGS = {
     "total": "1 = 1",
     "server": "run.server = :name",
     "channel": "run.budget_channel = :name",
-    "role": "EXISTS (SELECT 1 FROM json_each(run.roles) WHERE value = :name)",
+    "role": "EXISTS (SELECT 1 FROM run_role AS had WHERE had.role = :name AND had.run_id = run.run_id)",
     "member": "run.member = :name",
 }
 

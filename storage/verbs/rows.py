@@ -70,6 +70,7 @@ _GIVEN = (
     *("member_scope", "member_period"),
 )
 _NEW_RUN = f"INSERT INTO run ({', '.join(_GIVEN)}) VALUES ({', '.join(f':{name}' for name in _GIVEN)})"
+_NEW_ROLE = "INSERT INTO run_role (role, run_id) VALUES (:role, :run_id)"
 # What a run is at first, beside what is given: the columns' defaults.
 _COUNTS = ("charged_u", "refunded_u", "tries", "posts", "cost_checks", "delivery_tries", "uploads", "unclear_posts")
 _FLAGS = ("overdue", "unknown_told", "plain", "in_line", "direct")
@@ -140,6 +141,7 @@ def insert_run(tx: Transaction, new: NewRun, member_scope: str, member_period: s
     level = {"member_scope": member_scope, "member_period": member_period}
     as_text = {"roles": json.dumps(run.roles), "request": json.dumps(run.request.options)}
     tx.execute(_NEW_RUN, given | level | as_text)
+    tx.executemany(_NEW_ROLE, [{"role": role, "run_id": run.run_id} for role in dict.fromkeys(run.roles)])
     return run
 
 
