@@ -128,14 +128,14 @@ async def fill(store: SqliteStore) -> None:
 # The baselines
 
 SMALL = """
-CREATE TABLE small_budget (scope TEXT NOT NULL, period_key TEXT NOT NULL, limit_u INTEGER NOT NULL,
-                           held_u INTEGER NOT NULL, PRIMARY KEY (scope, period_key));
+CREATE TABLE small_budget (scope TEXT NOT NULL, period_key TEXT NOT NULL, held_u INTEGER NOT NULL,
+                           PRIMARY KEY (scope, period_key));
 CREATE TABLE small_ledger_entry (entry_id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, scope TEXT NOT NULL,
                                  period_key TEXT NOT NULL, kind TEXT NOT NULL, amount_u INTEGER NOT NULL,
                                  at REAL NOT NULL);
 CREATE TABLE small_run (run_id TEXT PRIMARY KEY, member TEXT NOT NULL, price_u INTEGER NOT NULL, state TEXT NOT NULL,
                         created_at REAL NOT NULL);
-INSERT INTO small_budget SELECT scope, period_key, 1000000000000, held_u FROM budget;
+INSERT INTO small_budget SELECT scope, period_key, held_u FROM budget;
 INSERT INTO small_ledger_entry SELECT entry_id, run_id, scope, period_key, kind, amount_u, at FROM ledger_entry;
 INSERT INTO small_run SELECT run_id, member, price_u, state, created_at FROM run
 """
@@ -173,7 +173,7 @@ class Baseline:
     def __init__(self, prefix: str, rows: dict[str, tuple[str, ...]]) -> None:
         self.held = (
             f"UPDATE {prefix}_budget SET held_u = held_u + :price_u "  # noqa: S608 - our own tables
-            "WHERE scope = :member_scope AND period_key = :member_period AND held_u + :price_u <= limit_u"
+            "WHERE scope = :member_scope AND period_key = :member_period AND held_u + :price_u <= :limit_u"
         )
         self.inserts = [
             f"INSERT INTO {prefix}_{name} ({', '.join(row)}) VALUES ({', '.join(f':{each}' for each in row)})"  # noqa: S608
@@ -182,6 +182,7 @@ class Baseline:
 
     def rows(self, new: NewRun) -> list[dict[str, object]]:
         scope = {"member_scope": f"member:{new.wish.member}", "member_period": "2026-10", "price_u": new.price_u}
+        scope["limit_u"] = POLICY.member_limit_u
         run = vars(new.wish) | vars(new) | scope | dict.fromkeys(("created_at", "state_at", "due_at"), new.now)
         run |= {"state": "reserved", "roles": json.dumps(new.wish.roles), "request": json.dumps(vars(new.wish.request))}
         entry = {"run_id": new.run_id, "scope": scope["member_scope"], "period_key": "2026-10", "kind": "hold"}

@@ -20,8 +20,7 @@ _REBUILT = """
                SELECT 1 FROM ledger_entry AS done WHERE done.run_id = entry.run_id AND done.scope = entry.scope
                   AND done.period_key = entry.period_key AND done.kind IN ('post', 'void'))
                THEN amount_u END), 0) AS held_u,
-           coalesce(sum(CASE WHEN kind IN ('post', 'adjust') THEN amount_u END), 0) AS spent_u,
-           coalesce(sum(CASE WHEN kind = 'adjust' THEN max(amount_u, 0) END), 0) AS excess_u
+           coalesce(sum(CASE WHEN kind IN ('post', 'adjust') THEN amount_u END), 0) AS spent_u
     FROM (SELECT scope, period_key FROM budget UNION SELECT scope, period_key FROM ledger_entry) AS level
     LEFT JOIN ledger_entry AS entry USING (scope, period_key) GROUP BY 1, 2"""
 # A row each: a state, and an ending that leads to it.
@@ -57,16 +56,11 @@ _SUMS = """
 
 # Each query returns the rows that break the sentence.
 INVARIANTS = {
-    "each level's held, spent and excess are what its entries add up to": f"""
-        SELECT rebuilt.scope, rebuilt.period_key,
-               budget.held_u, budget.spent_u, budget.excess_u,
-               rebuilt.held_u AS held_by_entries, rebuilt.spent_u AS spent_by_entries,
-               rebuilt.excess_u AS excess_by_entries
+    "each level's held and spent are what its entries add up to": f"""
+        SELECT rebuilt.scope, rebuilt.period_key, budget.held_u, budget.spent_u,
+               rebuilt.held_u AS held_by_entries, rebuilt.spent_u AS spent_by_entries
         FROM ({_REBUILT}) AS rebuilt LEFT JOIN budget USING (scope, period_key)
-        WHERE (budget.held_u, budget.spent_u, budget.excess_u)
-              IS NOT (rebuilt.held_u, rebuilt.spent_u, rebuilt.excess_u)""",
-    "held and spent stay within the limit and the recorded excess": """
-        SELECT * FROM budget WHERE held_u + spent_u > limit_u + excess_u""",
+        WHERE (budget.held_u, budget.spent_u) IS NOT (rebuilt.held_u, rebuilt.spent_u)""",
     "an ended run has exactly one post or void for each of its holds, and any other run has none": f"""
         SELECT run.run_id, run.state, hold.scope, hold.period_key, count(done.entry_id) AS ends
         FROM run JOIN ledger_entry AS hold ON hold.run_id = run.run_id AND hold.kind = 'hold'

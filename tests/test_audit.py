@@ -45,8 +45,7 @@ ELSEWHERE = [
     for scope in ("total", "server:discord:8", "channel:discord:7", "member:discord:9")
 ]
 
-BALANCE = "each level's held, spent and excess are what its entries add up to"
-LIMIT = "held and spent stay within the limit and the recorded excess"
+BALANCE = "each level's held and spent are what its entries add up to"
 ENDS = "an ended run has exactly one post or void for each of its holds, and any other run has none"
 PAIRS = "every run holds its price once on each level, also its member's, and every entry but a grant has its run"
 HELD = "nothing is posted, given back or adjusted where nothing was held"
@@ -97,7 +96,7 @@ TWICE = (
 BREACHES = [
     Breach("held too much", BALANCE, ["UPDATE budget SET held_u = held_u + 1 WHERE scope = 'total'"]),
     Breach("spent too little", BALANCE, ["UPDATE budget SET spent_u = spent_u - 1 WHERE scope LIKE 'member:%'"]),
-    Breach("an excess without its entry", BALANCE, ["UPDATE budget SET excess_u = excess_u + 1"]),
+    Breach("an excess without its entry", BALANCE, ["UPDATE budget SET spent_u = spent_u + 1 WHERE scope = 'total'"]),
     Breach("a leaked hold", BALANCE, ["UPDATE budget SET held_u = held_u + 1000000"]),
     Breach("a level is lost", BALANCE, ["DELETE FROM budget WHERE scope = 'total'"]),
     Breach("an entry is lost", BALANCE, ["DELETE FROM ledger_entry WHERE kind = 'adjust' AND scope = 'total'"]),
@@ -138,7 +137,6 @@ BREACHES = [
         BALANCE,
         ["UPDATE ledger_entry SET period_key = '2026-12' WHERE run_id = 'run-open' AND scope = 'total'"],
     ),
-    Breach("over the limit", LIMIT, ["UPDATE budget SET limit_u = held_u + spent_u - excess_u - 1"]),
     Breach("no end of an ended run", ENDS, ["DELETE FROM ledger_entry WHERE run_id = 'run-even' AND kind = 'post'"]),
     Breach(
         "no end on one level",

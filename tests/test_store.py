@@ -1393,7 +1393,7 @@ class TestSqlite:
         answers = await together(
             executor,
             store.begin_submit(waiting, now=1.0, total_max=1),
-            admitted(store, "1", request=VeoRequest(prompt="x" * 9000)),
+            admitted(store, "1", request=VeoRequest(prompt="x" * 90_000)),
             store.wake("token-0", "job"),
         )
         assert [type(answer) for answer in answers] == [Run, StoreDown, str]

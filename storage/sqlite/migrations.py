@@ -84,6 +84,12 @@ def step_11_roles_by_name(db: Database) -> None:
     db.executescript(schema.SCHEMA_11)
 
 
+@steps()
+def step_12_budgets_without_limits(db: Database) -> None:
+    """A level's row says what is held and spent, and no more. Needs foreign keys not to be enforced meanwhile."""
+    db.executescript(schema.SCHEMA_12)
+
+
 def refuse_what_is_not_ours(db: Database, path: str) -> None:
     """Raise DatabaseError, having changed nothing, for a foreign database or one newer than this program."""
     names = set(db.table_names())

@@ -412,3 +412,24 @@ INSERT INTO run_role (role, run_id)
     UNION
     SELECT substr(scope, 6), run_id FROM ledger_entry WHERE kind = 'hold' AND scope LIKE 'role:%';
 """
+
+
+SCHEMA_12 = """
+-- What a limit is stands in the rules and settings, and what a cost was above its hold in the ledger. A budget row kept
+-- both for a check that guarded nothing any more. Entries point to the table by its name, so the new one takes it over.
+CREATE TABLE new_budget (
+    scope TEXT NOT NULL,
+    period_key TEXT NOT NULL,
+    starts_at REAL NOT NULL DEFAULT 0,
+    resets_at REAL NOT NULL DEFAULT 0,
+    held_u INTEGER NOT NULL DEFAULT 0 CHECK (held_u >= 0),
+    spent_u INTEGER NOT NULL DEFAULT 0 CHECK (spent_u >= 0),
+    PRIMARY KEY (scope, period_key)
+) STRICT;
+INSERT INTO new_budget (scope, period_key, starts_at, resets_at, held_u, spent_u)
+    SELECT scope, period_key, starts_at, resets_at, held_u, spent_u FROM budget ORDER BY rowid;
+DROP TABLE budget;
+ALTER TABLE new_budget RENAME TO budget;
+CREATE INDEX budget_current ON budget (scope, resets_at);
+CREATE UNIQUE INDEX one_period ON budget (scope, starts_at, resets_at) WHERE resets_at > 0;
+"""

@@ -240,10 +240,11 @@ def _open(path: str) -> sqlite3.Connection:
         migrations.refuse_what_is_not_ours(db, path)
         db.enable_wal()
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA temp_store = MEMORY")  # what a savepoint keeps for its undoing is not worth a file
+        connection.execute("PRAGMA foreign_keys = OFF")  # while tables are made anew to which others point
         with immediate(connection):
             migrations.steps.apply(db)
+        connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
         connection.close()
         raise

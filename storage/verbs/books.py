@@ -26,10 +26,11 @@ COST_GIVEN = "cost by Runflow"  # the end of the reason of an entry that was mad
 
 # The guard of every limit, in SQL that decides alone: no row changed means that nothing was held.
 RESERVE = """
-    UPDATE budget SET held_u = held_u + :price_u,
-        limit_u = CASE WHEN limit_u IS NULL OR :bound_u IS NULL THEN NULL
-                       WHEN :bound_u > limit_u THEN :bound_u ELSE limit_u END
+    UPDATE budget SET held_u = held_u + :price_u
     WHERE scope = :scope AND period_key = :key AND (held_u + spent_u + :price_u <= :bound_u OR :bound_u IS NULL)"""
+_NEW_BOOK = """
+    INSERT INTO budget (scope, period_key, starts_at, resets_at, held_u, spent_u)
+    VALUES (:scope, :key, :starts, :resets, :held_u, :spent_u)"""
 _ENTER = """
     INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason, act_id)
     VALUES (:run_id, :scope, :key, :kind, :amount_u, :at, :actor, :reason, :act_id)"""
@@ -132,29 +133,13 @@ def open_books(tx: Transaction, levels: Sequence[Level]) -> list[Book]:
     made = []
     for level, keys, entries in asked:
         before = named(entries)
-        sums = _sums(before)
         key = _free_key(level, {key for (key,) in keys.fetchall()})
-        made.append((level, Book(key=key, held_u=sums["held_u"], spent_u=sums["spent_u"]), sums["excess_u"], before))
-    for level, book, excess_u, before in made:
-        _insert_book(tx, level, book, excess_u)
+        made.append((level, _book_of(before, key), before))
+    for level, book, before in made:
+        tx.execute(_NEW_BOOK, {**_bounds(level), **vars(book)})
         tx.executemany(_ENTER, [{**entry, "scope": level.scope, "key": book.key} for entry in before])
-    new = iter(book for _, book, _, _ in made)
+    new = iter(book for _, book, _ in made)
     return [next(new) if book is None else book for book in found]
-
-
-def _insert_book(tx: Transaction, level: Level, book: Book, excess_u: int) -> None:
-    bound_u = level.bound(0)
-    values = {
-        **_bounds(level),
-        **vars(book),
-        "excess_u": excess_u,
-        "limit_u": None if bound_u is None else max(bound_u, book.held_u + book.spent_u),
-    }
-    tx.execute(
-        "INSERT INTO budget (scope, period_key, starts_at, resets_at, held_u, spent_u, excess_u, limit_u) "
-        "VALUES (:scope, :key, :starts, :resets, :held_u, :spent_u, :excess_u, :limit_u)",
-        values,
-    )
 
 
 def ask_book(tx: Transaction, level: Level) -> Rows:
@@ -201,14 +186,12 @@ def ask_entries_of(tx: Transaction, level: Level) -> Rows:
     )
 
 
-def _sums(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """What these entries add up to in a budget row."""
+def _book_of(entries: Sequence[Mapping[str, Any]], key: str) -> Book:
+    """What these entries add up to."""
     done = {entry["run_id"] for entry in entries if entry["kind"] in (Kind.POST, Kind.VOID)}
-    adjusts = [entry["amount_u"] for entry in entries if entry["kind"] == Kind.ADJUST]
-    posts = [entry["amount_u"] for entry in entries if entry["kind"] == Kind.POST]
     holds = [entry["amount_u"] for entry in entries if entry["kind"] == Kind.HOLD and entry["run_id"] not in done]
-    excess_u = sum(amount for amount in adjusts if amount > 0)
-    return {"held_u": sum(holds), "spent_u": sum(posts) + sum(adjusts), "excess_u": excess_u}
+    spent = [entry["amount_u"] for entry in entries if entry["kind"] in (Kind.POST, Kind.ADJUST)]
+    return Book(key=key, held_u=sum(holds), spent_u=sum(spent))
 
 
 # Extras
@@ -297,15 +280,11 @@ def standings(tx: Transaction, levels: Sequence[Level], server: str) -> list[Sta
         if book is None
     }
     added = read_extras(extras)
-    return [
-        _standing(level, book or _as_if_open(level, unopened[number]), added, server)
-        for number, (level, book) in enumerate(zip(levels, books, strict=True))
+    stands = [
+        _book_of(named(unopened[number]), levels[number].period.key) if book is None else book
+        for number, book in enumerate(books)
     ]
-
-
-def _as_if_open(level: Level, entries: Rows) -> Book:
-    sums = _sums(named(entries))
-    return Book(key=level.period.key, held_u=sums["held_u"], spent_u=sums["spent_u"])
+    return [_standing(level, book, added, server) for level, book in zip(levels, stands, strict=True)]
 
 
 def _standing(level: Level, book: Book, extras: Iterable[Extra], server: str) -> Standing:
@@ -358,13 +337,12 @@ def adjust_holds(tx: Transaction, run_id: str, difference_u: int, now: float, re
 
 
 def _adjust(tx: Transaction, run_id: str, hold_: Mapping[str, Any], amount_u: int, now: float, reason: str) -> None:
-    """Book a difference where a hold was taken; an excess raises `excess_u` as well."""
+    """Book a difference where a hold was taken."""
     entry = _entry(run_id=run_id, kind=Kind.ADJUST, amount_u=amount_u, at=now, reason=reason)
     tx.execute(_ENTER, {**entry, "scope": hold_["scope"], "key": hold_["key"]})
     tx.execute(
-        "UPDATE budget SET spent_u = spent_u + :amount_u, excess_u = excess_u + :excess_u "
-        "WHERE scope = :scope AND period_key = :key",
-        {"scope": hold_["scope"], "key": hold_["key"], "amount_u": amount_u, "excess_u": max(0, amount_u)},
+        "UPDATE budget SET spent_u = spent_u + :amount_u WHERE scope = :scope AND period_key = :key",
+        {"scope": hold_["scope"], "key": hold_["key"], "amount_u": amount_u},
     )
 
 
