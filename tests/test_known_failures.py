@@ -56,7 +56,7 @@ from storage import Archive, SqliteStore, check_books
 from storage.verbs import books
 from tests.harness import API_KEY, ROOT, RUN, Scene, scene
 from tests.money import Inline, Result, dump, store_at, wish
-from tests.parts import HandClock, core
+from tests.parts import HandClock, NoDesk, core
 
 FAILURES: dict[str, tuple[str, ...]] = {
     "a limit looked at in one step and counted in another": (
@@ -233,7 +233,7 @@ class Script:
 
 
 @dataclass
-class Wall:
+class Wall(NoDesk):
     """The front: what was posted, in order. `refusing` is raised for a file."""
 
     refusing: Exception | None = None
@@ -241,10 +241,7 @@ class Wall:
 
     async def show_progress(self, run: Run, standings: list[Standing]) -> None: ...
 
-    async def find(self, run: Run) -> str | None:
-        return None
-
-    async def post(self, run: Run, clip: Path | Link | None) -> str:
+    async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
         if self.refusing is not None and isinstance(clip, Path):
             raise self.refusing
         self.posts.append((run, clip))

@@ -24,7 +24,7 @@ from bot.services.engine import STEPS_AT_ONCE, Engine
 from storage import check_books, open_store
 from tests.long_runs import EPOCH, HOUR_S, POLICY, in_flight
 from tests.money import PRICE_U, Inline, empty_books, home, new_run
-from tests.parts import LIMITS, core
+from tests.parts import LIMITS, NoDesk, core
 from tests.virtual import Timeline, VirtualLoop
 
 IN_FLIGHT = 10_000
@@ -86,7 +86,7 @@ class Outside:
     async def show_progress(self, run: Run, standings: list[Standing]) -> None:
         await self._reached("discord")
 
-    async def post(self, run: Run, clip: Path | Link | None) -> str:
+    async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
         if not await self._reached("discord"):
             raise PostFailed("no answer")
         if run.notice == Notice.RESULT:
@@ -94,7 +94,7 @@ class Outside:
         return f"channel/{len(self.posts)}"
 
 
-class Front:
+class Front(NoDesk):
     """The half of it that is Discord: its `find` is another than Runflow's."""
 
     def __init__(self, outside: Outside) -> None:

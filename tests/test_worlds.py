@@ -102,16 +102,20 @@ GUARDS = [
     guard(
         "the intent to post is on disk before it",
         DELIVERY,
-        "RunChanges(delivery=Delivery.SENDING, last_try_at=now)",
-        "RunChanges(last_try_at=now)",
+        "RunChanges(delivery=Delivery.SENDING, last_try_at=now, ",
+        "RunChanges(last_try_at=now, ",
     ),
     guard(
-        "a nonce that is fixed by the run", RUNS, '{self.notice}{place}"', '{self.notice}{place}{self.delivery_tries}"'
+        "a repeat has the handle of the first",
+        DELIVERY,
+        "if attempt.doubtful and attempt.run.post_handle is not None:",
+        "if False:",
     ),
+    guard("the handle is kept with the intent", DELIVERY, ", post_handle=handle)", ")"),
     guard(
         "an unseen history proves nothing",
         DELIVERY,
-        "self._clock.within(run.first_try_at, REPEAT_S)",
+        "self._clock.within(first_try_at, attempt.repeat_s)",
         "True",
     ),
     guard(
@@ -169,28 +173,30 @@ THEMES = {
     "a doubtful post is not repeated elsewhere": "posting",
     "the intent to post is on disk before it": "posting",
     "doubt lasts as long as a post may arrive": "posting",
+    "a repeat has the handle of the first": "posting",
 }
 # The world that noticed when this list was made: from there on the search starts.
 NOTICED_BY = {
     "an unclear post is not repeated at once": 1,
     "an intent that was cut off may have been sent": 52,
-    "the settle delay": 17,
+    "the settle delay": 2,
     "what arrives late is to be seen too": 7,
     "one empty answer is not enough": 37,
     "only a proven look-up repeats a post": 75,
     "only a proven look-up gives back": 3,
-    "a proof is a run that was shown in time": 29,
+    "a proof is a run that was shown in time": 6,
     "three unclear posts at most": 4,
-    "a named run carries our reference": 166,
+    "a named run carries our reference": 43,
     "a post in doubt is looked for": 5,
     "the intent to post is on disk before it": 154,
-    "a nonce that is fixed by the run": 15,
     "an unseen history proves nothing": 29,
     "a doubtful post is not repeated elsewhere": 9,
     "the clip of a flagged run is not posted": 2,
     "one wish is one run": 4,
     "a missing cost is asked for again": 8,
     "doubt lasts as long as a post may arrive": 539,
+    "a repeat has the handle of the first": 540,
+    "the handle is kept with the intent": 3,
 }
 
 

@@ -38,13 +38,24 @@ from bot.domain.records import End, Offer, RunChanges, Wish
 from bot.domain.runs import Delivery, Ending, Notice, Run, RunState, VeoRequest
 from bot.errors import Refusal, StoreDown
 from bot.media import Media
-from bot.ports import NONCE_S
 from bot.services.admission import Answer
 from bot.services.engine import Limits
 from storage import SqliteStore, check_books, open_store
 from storage.verbs.rows import UnreadableRow
 from tests.money import Inline, home, new_run
-from tests.outside import NEVER, SETTLE_S, UNEXPECTED, Broken, Front, Job, Message, NeverSent, Runflow
+from tests.outside import (
+    NEVER,
+    REPEAT_S,
+    SETTLE_S,
+    UNEXPECTED,
+    Broken,
+    Front,
+    Handles,
+    Job,
+    Message,
+    NeverSent,
+    Runflow,
+)
 from tests.parts import core
 from tests.virtual import Died, Timeline, VirtualLoop
 
@@ -148,7 +159,9 @@ class World:
         self.order_trouble = draw.choice((0.05, 0.2, 0.7))
         self.post_trouble = 0.2
         self.callbacks = draw.choice((True, True, True, False))
-        self.nonce_window_s = draw.uniform(NONCE_S, 300)
+        self.repeat_seen_s = draw.uniform(REPEAT_S, 300)
+        self.handles = random.Random(f"{self.seed}/front").choice((Handles.FIXED, *Handles))
+        self.uploads = 0
         self.outages = [
             (who, start, start + draw.expovariate(1 / 900 if who == "runflow orders" else 1 / 500))
             for who in ("runflow", "runflow orders", "runflow list", "discord", "disk")

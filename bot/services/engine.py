@@ -34,7 +34,7 @@ from bot.domain.runs import (
     polling_pause,
 )
 from bot.errors import InvariantError, StoreDown, Unreadable
-from bot.ports import NONCE_S, Clock, Front, Provider, Runs
+from bot.ports import Clock, Front, Provider, Runs
 from bot.services.delivery import Deliverer, cost_wait_s
 
 log = logging.getLogger("veo.engine")
@@ -143,7 +143,7 @@ class Engine:
     async def _tick(self, front: Front) -> None:
         self._woken.clear()
         now = self._clock.now()
-        await self._follow_clock(now)
+        await self._follow_clock(front, now)
         free = min(STEPS_AT_ONCE - len(self._busy), self._pace.free())
         if free > 0:
             claimed = await self._store.claim_due(
@@ -170,7 +170,7 @@ class Engine:
             async with asyncio.timeout(wait_s):
                 await self._woken.wait()
 
-    async def _follow_clock(self, now: float) -> None:
+    async def _follow_clock(self, front: Front, now: float) -> None:
         """Where the clock was set, make what is open due: what was due in an hour may be due in a day by now.
 
         Once more when all that was under way is over, for it may have written times of before.
@@ -179,14 +179,14 @@ class Engine:
         if self._clock.set_at != self._set_at:
             self._set_at = self._clock.set_at
             self._old_steps, self._old_until = set(self._steps), loop_time + SET_AGAIN_S
-            await self._forget_times(now)
+            await self._forget_times(front, now)
         elif self._old_steps is not None and loop_time >= self._old_until and not self._old_steps & self._steps:
-            await self._forget_times(now)
+            await self._forget_times(front, now)
             self._old_steps = None
 
-    async def _forget_times(self, now: float) -> None:
+    async def _forget_times(self, front: Front, now: float) -> None:
         await self._store.recover(now, deadline_s=self._limits.deadline_s)
-        await self._store.forget_first_tries(now - NONCE_S)
+        await self._store.forget_first_tries(now - front.repeat_s)
 
     async def _take_steps(self, front: Front, run: Run) -> None:
         """Take one run a step on, and again as long as it was woken meanwhile."""

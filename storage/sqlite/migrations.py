@@ -90,6 +90,12 @@ def step_12_budgets_without_limits(db: Database) -> None:
     db.executescript(schema.SCHEMA_12)
 
 
+@steps()
+def step_13_what_a_front_needs(db: Database) -> None:
+    """What a front has to know of a run to post its ends."""
+    db.executescript(schema.SCHEMA_13)
+
+
 def refuse_what_is_not_ours(db: Database, path: str) -> None:
     """Raise DatabaseError, having changed nothing, for a foreign database or one newer than this program."""
     names = set(db.table_names())

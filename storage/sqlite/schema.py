@@ -433,3 +433,9 @@ ALTER TABLE new_budget RENAME TO budget;
 CREATE INDEX budget_current ON budget (scope, resets_at);
 CREATE UNIQUE INDEX one_period ON budget (scope, starts_at, resets_at) WHERE resets_at > 0;
 """
+
+
+SCHEMA_13 = """
+-- By what its front knows the post again that was begun last; a post of the version before has none.
+ALTER TABLE run ADD COLUMN post_handle TEXT;
+"""

@@ -206,6 +206,7 @@ def end_run(tx: Transaction, run: Run, end: End, now: float, act: Act | None = N
         "delivery_tries": 0,
         "first_try_at": None,
         "direct": False,
+        "post_handle": None,
     }
     seen = f" AND (provider_id IS NOT NULL OR {_CANDIDATE_SEEN})"
     state = STATE_OF_ENDING[end.ending]
