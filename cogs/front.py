@@ -7,6 +7,8 @@ bot, with a nonce fixed by the run and a marker by which it is found again befor
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import logging
 import traceback
 from collections.abc import Sequence
@@ -53,8 +55,17 @@ _TAKES = (["send"], ["edit"], ["edit_message"])
 _MAKES = frozenset({"handle_message_parameters", "_to_json"})
 
 
+def nonce_of(run: Run) -> str:
+    """The same 25 characters for every try to post this notice there (Discord docs, Create Message)."""
+    home = "|direct" if run.direct else ""
+    digest = hashlib.sha256(f"{run.run_id}|{run.notice}{home}".encode()).digest()
+    return base64.b32encode(digest).decode().lower()[:25]
+
+
 class DiscordFront:
     """Edits cards and posts messages by REST; needs a logged-in client, not a gateway connection."""
+
+    repeat_s = 120.0  # "the past few minutes" in which Discord sees the nonce of a repeat (docs, Create Message)
 
     def __init__(self, client: discord.Client, speaker: Speaker) -> None:
         self._client = client
@@ -105,10 +116,14 @@ class DiscordFront:
         lines = {words.say(marker(run)) for words in self._speaker.languages()}
         return (*(f"-# {line}" for line in lines), f"-# Run `{run.run_id}`{old}")
 
-    async def post(self, run: Run, clip: Path | Link | None) -> str:
+    async def prepare(self, run: Run, clip: Path | Link | None) -> str:
+        """See `bot.ports.Front.prepare`: the handle is the nonce."""
+        return nonce_of(run)
+
+    async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
         """See `bot.ports.Front.post`: an ordinary message with a nonce fixed by the run and its notice."""
         try:
-            return _named(await self._send(await self._place_of(run), run, clip))
+            return _named(await self._send(await self._place_of(run), run, clip, handle))
         except discord.NotFound as error:
             if error.code == _UNKNOWN_MESSAGE:  # the nonce's message exists no more: posted, and then deleted
                 return message_name(number_of(run.channel), "deleted")
@@ -139,7 +154,9 @@ class DiscordFront:
             return False
         return channel.permissions_for(channel.guild.me).read_message_history
 
-    async def _send(self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None) -> discord.Message:
+    async def _send(
+        self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None, handle: str
+    ) -> discord.Message:
         video_format = await asyncio.to_thread(format_of, clip) if isinstance(clip, Path) else MP4
         content = self._content(run, clip, video_format)
         caller_only = discord.AllowedMentions(
@@ -148,10 +165,10 @@ class DiscordFront:
         view = render.buttons(View(actions=(receipt_button(run),)), self._speaker.of(None))
         assert view is not None, "a result has a receipt"
         if not isinstance(clip, Path):
-            return await channel.send(content, nonce=run.nonce, allowed_mentions=caller_only, view=view)
+            return await channel.send(content, nonce=handle, allowed_mentions=caller_only, view=view)
         file = await asyncio.to_thread(discord.File, clip, filename=video_format.file_name(run.file_name))
         try:
-            return await channel.send(content, file=file, nonce=run.nonce, allowed_mentions=caller_only, view=view)
+            return await channel.send(content, file=file, nonce=handle, allowed_mentions=caller_only, view=view)
         finally:
             file.close()
 

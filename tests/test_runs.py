@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import string
 from dataclasses import replace
 
 import pytest
@@ -20,7 +18,6 @@ from bot.domain.runs import (
     TERMINAL,
     Delivery,
     Ending,
-    Notice,
     Run,
     RunState,
     blocked_by_policy,
@@ -64,6 +61,7 @@ def a_run(**changes: object) -> Run:
         provider_status_at=None,
         unknown_told=False,
         plain=False,
+        post_handle=None,
         in_line=False,
         uploads=0,
         overdue=False,
@@ -137,25 +135,6 @@ class TestStates:
 
 
 class TestRun:
-    def test_the_nonce_is_fixed_by_run_and_notice(self) -> None:
-        """25 lower-case characters (Discord docs, Create Message), the same for every try, whatever else changed."""
-        run = a_run(notice=Notice.RESULT)
-        later = replace(run, state=S.SUCCEEDED, tries=9, delivery_tries=4, message="m", charged_u=5)
-        assert re.fullmatch(r"[a-z2-7]{25}", run.nonce)
-        assert run.nonce == later.nonce
-
-    def test_each_notice_has_its_own_nonce(self) -> None:
-        """The notices of one run, and the same notice of two runs, are different messages."""
-        runs = [a_run(run_id=run_id, notice=notice) for run_id in ("one", "two") for notice in (*Notice, None)]
-        assert len({run.nonce for run in runs}) == len(runs) == 8
-
-    @given(st.text(string.printable), st.text(string.printable))
-    def test_nonces_differ_as_runs_do(self, one: str, other: str) -> None:
-        """Whatever a run is called, its nonce has 25 characters and is its own."""
-        first, second = (a_run(run_id=name, notice=Notice.RESULT).nonce for name in (one, other))
-        assert len(first) == len(second) == 25
-        assert (first == second) == (one == other)
-
     def test_names_derive_from_the_run(self) -> None:
         """Reference and file carry the run id, by which a lost run and a posted video are found again."""
         assert a_run(run_id="abc").client_ref == "veo-abc"

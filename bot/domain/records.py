@@ -156,6 +156,7 @@ class RunChanges(TypedDict, total=False):
     last_try_at: float
     direct: bool
     plain: bool
+    post_handle: str | None
     message: str
     unclear_posts: int
     empty_since: float
