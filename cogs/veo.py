@@ -25,6 +25,7 @@ log = logging.getLogger("veo.discord")
 
 TOKEN_LIFE_S = 900.0  # Discord docs, Receiving and Responding
 ALREADY_ACKNOWLEDGED = 40060
+LOCALE_CHARS_MAX = 35  # the longest that has to be kept whole (RFC 5646, 4.4.1)
 NEEDED = ("view_channel", "send_messages", "attach_files", "embed_links", "read_message_history")
 
 
@@ -169,7 +170,30 @@ def wish_of(interaction: discord.Interaction, card_id: int, request: VeoRequest)
         reply_until=reply_until(),
         # A limit that is none is not passed on: what fits is then found out by trying.
         upload_limit_bytes=limit if type(limit) is int and 0 <= limit < 2**63 else None,
+        post_limit_bytes=post_limit_of(interaction),
+        locale=language_of(interaction.locale),
+        place_locale=language_of(interaction.guild_locale),
     )
+
+
+def post_limit_of(interaction: discord.Interaction) -> int | None:
+    """How large a file the bot may post there, by the server's boosts; None where the gateway has not told of it.
+
+    The interaction's own limit is the highest of the member's and the server's (Discord docs, Uploading Files).
+    """
+    guild = interaction.guild_id and interaction.client.get_guild(interaction.guild_id)
+    if not guild or guild.unavailable:
+        return None
+    try:
+        return guild.filesize_limit
+    except (KeyError, TypeError):  # a level that the library does not know yet
+        return None
+
+
+def language_of(locale: discord.Locale | None) -> str | None:
+    """A language as Discord names it, such as `pt-BR`, also one that the library does not know yet."""
+    name: object = None if locale is None else locale.value
+    return name if isinstance(name, str) and name.isascii() and len(name) <= LOCALE_CHARS_MAX else None
 
 
 def spender_of(interaction: discord.Interaction) -> Spender:
