@@ -4,7 +4,7 @@ The way of one `/veo`, from the click to the posted video:
 
 1. `cogs.veo.Veo.veo` acknowledges the interaction, turns its options into a `Wish`, and has `cogs.servers.Servers`
    say whether the bot is switched on there.
-2. `bot.services.admission.Admission.ask` prices it. `storage.sqlite.store.SqliteStore.admit` reads the rules, has
+2. `bot.services.admission.Admission.ask` prices it. `storage.verbs.admissions.admit` reads the rules, has
    `bot.domain.limits.Policy` make the levels of them, holds the price on each (`storage.verbs.books.hold`) and writes
    the run, in one transaction. A dear wish becomes a question first, and one over a limit may become a request to the
    admins: their buttons stand in `cogs.buttons`, and `cogs.presses` takes the answers back to `Admission`.

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from bot.services.delivery import CLOSED_S
 from cogs.front import DiscordFront, nonce_of
 from sandbox.discord import Channel, Interaction
 from tests.harness import WAIT_S, Scene, scene, status_of
+from tests.parts import LIMITS
 from tests.test_engine import seen, started
 from tests.test_runs import a_run
 
@@ -335,13 +337,19 @@ async def test_an_order_of_which_a_callback_says_that_it_arrived_is_not_sent_aga
         await bench.until(run, lambda row: row.state == RunState.AMBIGUOUS)
         assert await bench.engine.wake(run.callback_token, "rf-named")
         for _ in range(2):
-            bench.time.at += EMPTY_COUNTS_SHARE * bench.engine._limits.settle_s
+            bench.time.at += EMPTY_COUNTS_SHARE * LIMITS.settle_s
             await bench.until(run, lambda row: row.empty_since is not None)
         given_up = await bench.until(run, lambda row: row.state in (RunState.UNKNOWN, RunState.RUNNING))
         assert (given_up.state, given_up.posts, bench.script.submitted) == (RunState.UNKNOWN, 1, 4)
 
 
-async def test_a_run_that_turns_up_while_its_order_waits_to_be_sent_again_is_adopted(tmp_path: Path) -> None:
+async def no_place(*_: object, **__: object) -> None:
+    """Nothing is begun."""
+
+
+async def test_a_run_that_turns_up_while_its_order_waits_to_be_sent_again_is_adopted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A callback names the run of the earlier POST after all: it is the run, and no second POST is made."""
     async with started(tmp_path) as bench:
         bench.script.record = lambda provider_id: seen(provider_id.removeprefix("rf-"), "running")
@@ -352,13 +360,12 @@ async def test_a_run_that_turns_up_while_its_order_waits_to_be_sent_again_is_ado
         bench.script.answers = [Unclear(reason="HTTP 500")]
         run = await bench.admit("lost")
         await bench.until(run, lambda row: row.state == RunState.AMBIGUOUS)
-        limits = bench.engine._limits
-        bench.engine._limits = replace(limits, runs_total=0)  # so it waits for its turn when it is to be sent again
-        bench.time.at += EMPTY_COUNTS_SHARE * limits.settle_s
-        await bench.until(run, lambda row: row.empty_since is not None)
-        bench.time.at += limits.settle_s
-        await bench.until(run, lambda row: row.state == RunState.RESERVED and row.tries > 0)
-        assert await bench.engine.wake(run.callback_token, f"rf-{run.run_id}")
-        bench.engine._limits = limits
+        with monkeypatch.context() as full:
+            full.setattr(bench.store, "begin_submit", no_place)  # so it waits for its turn when it is to be sent again
+            bench.time.at += EMPTY_COUNTS_SHARE * LIMITS.settle_s
+            await bench.until(run, lambda row: row.empty_since is not None)
+            bench.time.at += LIMITS.settle_s
+            await bench.until(run, lambda row: row.state == RunState.RESERVED and row.tries > 0)
+            assert await bench.engine.wake(run.callback_token, f"rf-{run.run_id}")
         adopted = await bench.until(run, lambda row: row.state == RunState.RUNNING)
         assert (adopted.provider_id, adopted.posts, bench.script.submitted) == (f"rf-{run.run_id}", 1, 4)

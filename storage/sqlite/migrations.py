@@ -102,12 +102,21 @@ def refuse_what_is_not_ours(db: Database, path: str) -> None:
     applied = {step.name for step in steps.applied(db)}
     if names and not applied:
         raise DatabaseError(f"{path} is a database of another program; name another file in DATABASE_URL.")
-    known = {step.name for step in steps._migrations}
-    if newer := sorted(applied - known):
+    if newer := sorted(applied - known_steps()):
         raise DatabaseError(
             f"{path} was written by a newer version of this program (it knows {newer[-1]}); "
             "start that version, or name another file in DATABASE_URL."
         )
+
+
+@cache
+def known_steps() -> frozenset[str]:
+    """The names of all steps."""
+    db = Database(memory=True, execute_plugins=False)
+    try:
+        return frozenset(step.name for step in steps.pending(db))
+    finally:
+        db.close()
 
 
 @cache
