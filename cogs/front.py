@@ -25,6 +25,7 @@ from bot.errors import HistoryClosed, PlaceClosed, PlaceGone, PostFailed, PostRe
 from bot.facts import Named, text
 from bot.log import get_logger
 from bot.media import format_of
+from bot.texts import Words
 from bot.views import View
 from bot.views.runs import card, marker, notice, receipt_button
 from bot.views.wishes import decided, denied, request
@@ -79,7 +80,7 @@ class DiscordFront:
         webhook = discord.Webhook.partial(reply.application_id, reply.token, client=self._client)
         try:
             # In the place of a question its words and buttons go.
-            embed = render.embed(card(run, standings), self._speaker.of(None))
+            embed = render.embed(card(run, standings), self._speaker.of(run.locale))
             await webhook.edit_message(reply.message_id, content=None, embed=embed, view=None)
         except NETWORK_ERRORS as error:
             log_trouble(logging.INFO, f"card not updated run={run.run_id}", error)
@@ -162,7 +163,7 @@ class DiscordFront:
         caller_only = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(number_of(run.member))]
         )
-        view = render.buttons(View(actions=(receipt_button(run),)), self._speaker.of(None))
+        view = render.buttons(View(actions=(receipt_button(run),)), self._words(run))
         assert view is not None, "a result has a receipt"
         if not isinstance(clip, Path):
             return await channel.send(content, nonce=handle, allowed_mentions=caller_only, view=view)
@@ -174,7 +175,7 @@ class DiscordFront:
 
     def _content(self, run: Run, clip: Path | Link | None, video_format: VideoFormat) -> str:
         """What the message in the channel says; whatever goes wrong with its words, the member gets the video."""
-        words = self._speaker.of(None)
+        words = self._words(run)
         link = clip if isinstance(clip, Link) else None
         try:
             content = render.content(notice(run, link=link, lost=clip is None, video_format=video_format), words)
@@ -193,7 +194,7 @@ class DiscordFront:
     async def put_request(self, desk: str, offer: Offer, over: Sequence[Over]) -> str:
         """Put a member's request before the admins, once within some minutes; the message's name. Raises PostFailed."""
         channel = self._client.get_partial_messageable(number_of(desk))
-        content, buttons = self._shown(request(offer, over))
+        content, buttons = self._shown(request(offer, over), offer)
         assert buttons is not None, "a request can be answered"
         try:
             return _named(await channel.send(content, nonce=offer.offer_id, view=buttons, allowed_mentions=NOBODY))
@@ -209,7 +210,7 @@ class DiscordFront:
         channel_id, message_id = message_ids(offer.message)
         message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
         try:
-            await message.edit(content=self._shown(decided(offer))[0], view=None, allowed_mentions=NOBODY)
+            await message.edit(content=self._shown(decided(offer), offer)[0], view=None, allowed_mentions=NOBODY)
         except NETWORK_ERRORS as error:  # a press of them is told so
             log_trouble(logging.INFO, f"replaced request not changed offer={offer.offer_id}", error)
 
@@ -217,16 +218,20 @@ class DiscordFront:
         """Tell a member in the channel, with no word of money, that the request was not approved."""
         channel = self._client.get_partial_messageable(number_of(offer.wish.channel))
         member = discord.Object(number_of(offer.wish.member))
-        content, _ = self._shown(denied(offer))
+        content, _ = self._shown(denied(offer), offer)
         allowed = discord.AllowedMentions(everyone=False, roles=False, replied_user=False, users=[member])
         try:
             await channel.send(content, nonce=f"no-{offer.offer_id}", allowed_mentions=allowed)
         except NETWORK_ERRORS as error:
             log_trouble(logging.WARNING, f"a denial could not be told offer={offer.offer_id}", error)
 
-    def _shown(self, view: View) -> tuple[str, discord.ui.View | None]:
-        """A view for a channel, as the text of a message with its buttons."""
-        words = self._speaker.of(None)
+    def _words(self, run: Run) -> Words:
+        """For those who read the run's notice: everybody in its place, or its member alone."""
+        return self._speaker.of(run.locale if run.direct else run.place_locale)
+
+    def _shown(self, view: View, offer: Offer) -> tuple[str, discord.ui.View | None]:
+        """A view for a channel of the server, as the text of a message with its buttons."""
+        words = self._speaker.of(offer.wish.place_locale)
         content = render.cut(render.content(view, words), render.MESSAGE_CHARS_MAX, words)[0]
         return content, render.buttons(view, words)
 

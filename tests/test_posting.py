@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,6 +16,8 @@ from bot.domain.runs import Delivery, Ending, Run
 from bot.errors import HistoryClosed, PlaceClosed, PlaceGone, PostFailed
 from bot.services.delivery import ARRIVES_S, CLOSED_S, Deliverer
 from storage import SqliteStore
+from tests.harness import Scene, scene
+from tests.hostile import Wire
 from tests.money import Inline, new_run, store_at
 from tests.parts import HandClock, NoDesk, core
 
@@ -179,3 +182,38 @@ async def test_how_long_a_repeat_is_seen_is_the_fronts_own_number(desk: Desk, re
         (Delivery.DELIVERED, ["upload-1"] * 2) if repeats else (Delivery.SENDING, ["upload-1"])
     )
     assert CLOSED_S > 100.0  # so it was not given up
+
+
+# What a front keeps on the run, over Discord
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ({}, ("en-US", "en-US")),
+        ({"locale": "pt-BR", "guild_locale": "de"}, ("pt-BR", "de")),
+        ({"locale": "tlh", "guild_locale": None}, ("tlh", None)),  # a language that the library does not know
+        ({"locale": ["de"], "guild_locale": "x" * 99}, (None, None)),
+    ],
+)
+async def test_the_languages_of_reader_and_place_are_kept(
+    world: Scene, sent: dict[str, object], kept: tuple[str | None, str | None]
+) -> None:
+    """As Discord names them; what is no name of a language is none, and stands in nobody's way."""
+
+    def changed(payload: dict[str, Any]) -> dict[str, Any]:
+        return payload | sent
+
+    await world.end_of(await Wire(world).use(changed, "veo", prompt="a red fox"))
+    (row,) = world.rows("SELECT locale, place_locale, can_post, post_limit_bytes FROM run")
+    assert row == {"locale": kept[0], "place_locale": kept[1], "can_post": 1, "post_limit_bytes": 10 * 2**20}
+
+
+async def test_a_members_own_limit_is_not_that_of_a_post(tmp_path: Path) -> None:
+    """Who may upload 50 MiB themselves is given a link at once where the bot may post 10: nothing is tried in vain."""
+    limits = {"announced_upload_limit": 50 * 2**20}
+    async with scene(tmp_path, discord=limits, runflow={"file_bytes": 11 * 2**20}) as world:
+        message = await world.end_of(await world.veo("a red fox"))
+        assert "/media/" in message["content"]
+        assert [each for each in world.discord.requests if each.files] == []
+        assert world.rows("SELECT upload_limit_bytes FROM run") == [{"upload_limit_bytes": 50 * 2**20}]

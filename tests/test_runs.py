@@ -84,6 +84,10 @@ def a_run(**changes: object) -> Run:
         reply_to=None,
         reply_until=None,
         upload_limit_bytes=None,
+        post_limit_bytes=None,
+        locale=None,
+        place_locale=None,
+        can_post=True,
     )
     return replace(run, **changes)  # type: ignore[arg-type]  # a test names the fields that matter to it
 
@@ -151,6 +155,16 @@ class TestRun:
             Ending.VIDEO,
             Ending.PARTIAL,
         }
+
+    @pytest.mark.parametrize(
+        ("upload", "post", "attachable"),
+        [(None, None, None), (5, None, 5), (None, 5, 5), (9, 5, 5), (5, 9, 5), (0, 9, 0)],
+    )
+    def test_a_posted_file_obeys_the_smaller_limit(
+        self, upload: int | None, post: int | None, attachable: int | None
+    ) -> None:
+        """That of the place, where the member's own is larger; where none is known it is found out by trying."""
+        assert a_run(upload_limit_bytes=upload, post_limit_bytes=post).attachable_bytes == attachable
 
     def test_delivery_is_open_until_it_is_decided(self) -> None:
         """Pending and sending want attention; none, delivered and undeliverable do not."""

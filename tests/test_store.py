@@ -182,7 +182,9 @@ class TestAdmission:
             safety_tolerance=st.sampled_from(("1", "6")),
         ),
         reply=st.sampled_from([(None, None), ("address", 900.5)]),
-        upload_limit_bytes=st.none() | st.integers(1, 2**40),
+        limits=st.tuples(*[st.none() | st.integers(1, 2**40)] * 2),
+        locales=st.tuples(*[st.sampled_from([None, "de", "pt-BR"])] * 2),
+        can_post=st.booleans(),
         name=st.text(string.printable + "狐🦊\0'\"é"),
         roles=st.lists(st.integers(0, 2**63).map("discord:{}".format), unique=True).map(tuple),
     )
@@ -192,7 +194,9 @@ class TestAdmission:
         shelf: Shelf,
         request_: VeoRequest,
         reply: tuple[str | None, float | None],
-        upload_limit_bytes: int | None,
+        limits: tuple[int | None, int | None],
+        locales: tuple[str | None, str | None],
+        can_post: bool,
         name: str,
         roles: tuple[str, ...],
     ) -> None:
@@ -204,7 +208,11 @@ class TestAdmission:
             roles=roles,
             reply_to=reply[0],
             reply_until=reply[1],
-            upload_limit_bytes=upload_limit_bytes,
+            upload_limit_bytes=limits[0],
+            post_limit_bytes=limits[1],
+            locale=locales[0],
+            place_locale=locales[1],
+            can_post=can_post,
             now=7.25,
         )
         first = shelf.open(Inline())
@@ -216,7 +224,8 @@ class TestAdmission:
         for each in fields(new.wish):
             assert getattr(run, each.name) == getattr(new.wish, each.name)
         assert (run.run_id, run.price_u, run.callback_token) == (new.run_id, new.price_u, new.callback_token)
-        assert (run.reply_to, run.reply_until, run.upload_limit_bytes) == (*reply, upload_limit_bytes)
+        assert (run.reply_to, run.reply_until) == reply
+        assert (run.upload_limit_bytes, run.post_limit_bytes, run.can_post) == (*limits, can_post)
         assert run.created_at == run.state_at == run.due_at == 7.25
         assert (run.state, run.delivery, run.charged_u, run.refunded_u) == (S.RESERVED, Delivery.NONE, 0, 0)
         assert (run.tries, run.posts, run.cost_u, run.ending, run.notice) == (0, 0, None, None, None)

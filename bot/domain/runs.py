@@ -132,7 +132,11 @@ class Run:
     message: str | None
     reply_to: str | None  # where progress can be shown; a secret that is dropped at `reply_until`
     reply_until: float | None
-    upload_limit_bytes: int | None
+    upload_limit_bytes: int | None  # of a file of the member's own, and in the answer to them
+    post_limit_bytes: int | None  # of a file in a message of the bot there
+    locale: str | None  # the member's language, in the front's words; None: not known
+    place_locale: str | None  # that of the place
+    can_post: bool  # whether the bot may post in the place by itself
 
     @property
     def client_ref(self) -> str:
@@ -159,6 +163,12 @@ class Run:
     @property
     def shows_video(self) -> bool:
         return self.ending in (Ending.VIDEO, Ending.PARTIAL)
+
+    @property
+    def attachable_bytes(self) -> int | None:
+        """How large a clip may be that is posted as a file; None: that is found out by trying."""
+        known = [limit for limit in (self.upload_limit_bytes, self.post_limit_bytes) if limit is not None]
+        return min(known, default=None)
 
     @property
     def delivery_open(self) -> bool:

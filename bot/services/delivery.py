@@ -251,7 +251,7 @@ class Deliverer:
             with suppress(Unreadable, ClipUnavailable):  # then it may be uploaded after all
                 return await self._post_link(attempt)
         try:
-            clip = await self._attachable(run, run.upload_limit_bytes)
+            clip = await self._attachable(run, run.attachable_bytes)
         except ClipTooSlow:
             if run.delivery_tries < UPLOADS_MAX:
                 raise

@@ -102,9 +102,18 @@ def refuse_what_is_not_ours(db: Database, path: str) -> None:
     applied = {step.name for step in steps.applied(db)}
     if names and not applied:
         raise DatabaseError("database.foreign", path=path)
-    known = {step.name for step in steps._migrations}
-    if newer := sorted(applied - known):
+    if newer := sorted(applied - known_steps()):
         raise DatabaseError("database.newer", path=path, step=newer[-1])
+
+
+@cache
+def known_steps() -> frozenset[str]:
+    """The names of all steps."""
+    db = Database(memory=True, execute_plugins=False)
+    try:
+        return frozenset(step.name for step in steps.pending(db))
+    finally:
+        db.close()
 
 
 @cache

@@ -438,4 +438,10 @@ CREATE UNIQUE INDEX one_period ON budget (scope, starts_at, resets_at) WHERE res
 SCHEMA_13 = """
 -- By what its front knows the post again that was begun last; a post of the version before has none.
 ALTER TABLE run ADD COLUMN post_handle TEXT;
+-- In whose language the run is told, to its member and in its place; of a run of before nobody knows.
+ALTER TABLE run ADD COLUMN locale TEXT;
+ALTER TABLE run ADD COLUMN place_locale TEXT;
+-- Whether the bot may post there by itself, and how large a file it may post; the older limit is the member's own.
+ALTER TABLE run ADD COLUMN can_post INTEGER NOT NULL DEFAULT 1 CHECK (can_post IN (0, 1));
+ALTER TABLE run ADD COLUMN post_limit_bytes INTEGER;
 """

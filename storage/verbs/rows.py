@@ -59,6 +59,7 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
     "direct": bool,
     "plain": bool,
     "in_line": bool,
+    "can_post": bool,
     "roles": names_of,
     "request": lambda text: VeoRequest.of(json.loads(text)),
 }
