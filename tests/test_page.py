@@ -161,15 +161,15 @@ async def test_what_does_not_fit_is_refused_with_a_sentence_beside_its_field(des
     await line_of(page).fill("/veo prompt:a red fox seed:4294967296")
     await page.keyboard.press("Enter")
     seed = labelled(page, "seed")
-    await expect(page.get_by_role("alert").filter(has_text="seed lies between 0 and 4294967295")).to_be_visible()
+    await expect(page.get_by_role("alert").filter(has_text="seed must be between 0 and 4294967295")).to_be_visible()
     await expect(seed).to_have_attribute("aria-invalid", "true")
     await expect(seed).to_be_focused()
     await seed.fill("4294967295")
     await page.keyboard.press("Enter")
     assert options_of(await desk.bot.asked())["seed"] == 4294967295
     for line, sentence in {
-        "/veo prompt:x seed:soon": "'soon' is no value for seed.",
-        "/veo prompt:x duration:5s": "duration is one of 4s, 6s, 8s.",
+        "/veo prompt:x seed:soon": "'soon' isn't a valid value for seed.",
+        "/veo prompt:x duration:5s": "duration must be one of: 4s, 6s, 8s.",
         "/veo seed:3": "prompt is required.",
     }.items():
         await page.keyboard.press("Escape")

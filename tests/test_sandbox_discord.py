@@ -204,7 +204,7 @@ async def test_discord_py_logs_in_defers_edits_and_posts_a_file_once(
         await interaction.acknowledged()
         message = await interaction.wait(lambda each: each["content"] == "Working on a cat")
         posted = await sandbox.wait_message(lab, lambda each: bool(each["attachments"]))
-        await sandbox._events.wait(lambda: True if len(sandbox.messages(lab, bo)) == 3 else None, 5)
+        await sandbox.wait_until(lambda: len(sandbox.messages(lab, bo)) == 3)
 
     assert message["flags"] == 64
     assert [each["flags"] for each in interaction.history] == [64 | 128, 64]
@@ -1195,7 +1195,7 @@ async def test_a_session_is_over_after_a_goodbye_or_a_long_absence(raw: Raw, cod
     async with line(raw) as gateway:
         session_id = (await gateway.identify())["d"]["session_id"]
         await gateway.socket.close(code=code)
-    await raw.sandbox._events.wait(lambda: None if raw.sandbox.connected else True, 5)
+    await raw.sandbox.wait_until(lambda: not raw.sandbox.connected)
     raw.sandbox.clock.advance(later_s)
     async with line(raw) as gateway:
         await gateway.resume(session_id, 1)
