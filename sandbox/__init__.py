@@ -1,5 +1,5 @@
-"""A Discord and a Runflow that need no token: for the demo, the tests and other people's bots.
+"""Local stand-ins for Discord and Runflow, without tokens or costs: for the demo, the tests and other bots.
 
-Imports nothing of the bot's and shares no code with the clients that it imitates, so that it is an
-independent witness of what they send. It is not part of the production image.
+This package imports nothing from the bot and shares no code with the bot's clients, so it checks what they send
+independently. It is not part of the production image.
 """

@@ -26,7 +26,7 @@ from bot.domain.records import Admin
 from bot.domain.runs import RunState
 from bot.errors import BadRequest, NotAllowed, OfferGone
 from sandbox.discord import CommandRefused, Interaction
-from sandbox.discord.world import MANAGE_SERVER, SEND_MESSAGES, SEND_MESSAGES_IN_THREADS
+from sandbox.discord.permissions import MANAGE_SERVER, SEND_MESSAGES, SEND_MESSAGES_IN_THREADS
 from tests import harness, test_delivery, test_limits
 from tests.core import ADA, Bot
 from tests.guards import Replaced, replaced

@@ -255,7 +255,7 @@ async def test_the_ledger_without_a_database_says_so(task: str, tmp_path: Path) 
             "--from 2026-11-23 is after --to 2026-11-22; name",
         ),
         (("demo", "--scenario", "x"), "python -m bot demo: argument --scenario: invalid choice: 'x'"),
-        (("demo", "--port", "99999"), "python -m bot demo: argument --port: '99999' is no port"),
+        (("demo", "--port", "99999"), "python -m bot demo: argument --port: '99999' isn't a port number"),
         (("sandbox", "slack"), "python -m bot sandbox: argument which: invalid choice: 'slack'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The commands of the README and every scenario of the demo, run as a newcomer would."""
+"""The demo and sandbox commands: every scenario, the options, the errors and the help, each run as a process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import aiohttp
 import pytest
 
 from bot.runflow import unsound_mp4
-from sandbox.demo import SCENARIOS
+from sandbox.runflow import MARKERS
+from sandbox.scenarios import SCENARIOS
 from tests.forks import Nursery
 from tests.harness import ROOT
 
@@ -26,12 +27,12 @@ COST = {"delivered": "1.60", "nsfw": "1.60", "failed": None, "cancelled": None, 
 
 @cache
 def nursery() -> Nursery:
-    """Of the demos of this test process."""
+    """Starts the demos of this test process; they all have their imports done."""
     return Nursery("sandbox.demo", environment={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 async def demo(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
-    """Exit code, the JSON lines, and what went to standard error; the demo starts its bot itself."""
+    """Run a headless demo: its exit code, its JSON lines and its standard error."""
     code, output, errors = await nursery().run(
         "bot", "demo", "--headless", *arguments, folder=ROOT, environment=os.environ
     )
@@ -39,13 +40,13 @@ async def demo(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
 
 
 async def test_every_scenario_of_the_contract_exists() -> None:
-    """The names that others call are there."""
+    """The scenario names that other programs use exist."""
     assert set(CONTRACT) <= set(SCENARIOS)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_a_scenario_ends_as_it_should(name: str, tmp_path: Path) -> None:
-    """Exit code 0, the outcome last, its cost exact, and a playable clip where one was posted."""
+    """The demo exits with 0, prints the outcome and exact cost last, and saves a playable clip if one was posted."""
     outcome = SCENARIOS[name].outcome
     clip = tmp_path / "clip.mp4"
     code, lines, errors = await demo("--scenario", name, "--option", "duration=4s", "--out", str(clip))
@@ -61,7 +62,7 @@ async def test_a_scenario_ends_as_it_should(name: str, tmp_path: Path) -> None:
 
 
 async def test_prompt_and_options_are_typed_as_registered() -> None:
-    """`--option` takes every option of `/veo`; the card shows what was understood."""
+    """`--option` accepts every option of `/veo`; the card shows the values that the bot received."""
     options = ("duration=4s", "resolution=4k", "generate_audio=false", "seed=7", "aspect_ratio=9:16")
     code, lines, _ = await demo("--prompt", "a calm sea", *(f"--option={each}" for each in options))
     assert code == 0
@@ -73,12 +74,12 @@ async def test_prompt_and_options_are_typed_as_registered() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--option", "colour=red"), "'colour=red' is not NAME=VALUE with a name of prompt, duration"),
+        (("--option", "colour=red"), "'colour=red' isn't NAME=VALUE, where NAME is one of: prompt, duration"),
         (("--option", "duration=5s"), "The command was not sent"),
     ],
 )
 async def test_a_wrong_option_gets_one_sentence(arguments: tuple[str, str], sentence: str) -> None:
-    """What Discord would not send is said, not tried."""
+    """An option that Discord would not send is reported, and the command isn't sent."""
     code, lines, errors = await demo(*arguments)
     assert (code, lines) == (2, [])
     assert sentence in errors
@@ -86,14 +87,16 @@ async def test_a_wrong_option_gets_one_sentence(arguments: tuple[str, str], sent
 
 
 @pytest.mark.parametrize("which", ["discord", "runflow"])
-async def test_an_emulator_alone_tells_how_to_reach_it(which: str) -> None:
-    """`sandbox NAME` prints the settings that another client needs, serves, and stops in order."""
+async def test_a_sandbox_alone_prints_the_settings_of_its_clients(which: str) -> None:
+    """`sandbox NAME` prints the settings that a client needs, serves it, and exits with 0 when it is stopped."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "sandbox", which, cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    told: Mapping[str, str] = json.loads(await process.stdout.readline())
-    address = told["DISCORD_API_URL"] + "/gateway" if which == "discord" else told["RUNFLOW_API_URL"] + "/v1/health"
+    settings: Mapping[str, str] = json.loads(await process.stdout.readline())
+    address = (
+        settings["DISCORD_API_URL"] + "/gateway" if which == "discord" else settings["RUNFLOW_API_URL"] + "/v1/health"
+    )
     async with aiohttp.ClientSession() as session, session.get(address) as reply:
         assert reply.status in (200, 401)
     process.terminate()
@@ -101,7 +104,7 @@ async def test_an_emulator_alone_tells_how_to_reach_it(which: str) -> None:
 
 
 async def test_the_chat_page_is_served_until_it_is_stopped() -> None:
-    """`demo` prints the page's address, and ends with the bot when it is interrupted."""
+    """`demo` prints the page's URL; a signal stops it together with its bot."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -125,12 +128,20 @@ async def test_the_chat_page_is_served_until_it_is_stopped() -> None:
     assert await process.wait() == 0
 
 
+async def test_the_help_lists_every_scenario_and_marker() -> None:
+    """`demo --help` names everything that a reader can choose from."""
+    code, output, _ = await nursery().run("bot", "demo", "--help", folder=ROOT, environment=os.environ)
+    assert code == 0
+    assert all(f"\n  {name} " in output for name in SCENARIOS)
+    assert all(f"[{name}]" in output for name in MARKERS)
+
+
 async def test_a_port_that_is_taken_gets_one_sentence() -> None:
-    """Another program on the chosen port is said, with exit code 2."""
+    """If another program uses the chosen port, the demo names the port and exits with code 2."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        code, lines, errors = await demo("--port", str(taken.getsockname()[1]))
+        port = taken.getsockname()[1]
+        code, lines, errors = await demo("--port", str(port))
     assert (code, lines) == (2, [])
-    assert errors.startswith("The demo cannot start: ")
-    assert errors.endswith("Choose another --port.\n")
+    assert errors == f"The demo can't start: another program uses port {port}. Choose another --port.\n"

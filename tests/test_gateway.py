@@ -55,7 +55,7 @@ async def test_a_session_that_cannot_be_resumed_is_tried_with_growing_pauses(
         await ready(world)
         with monkeypatch.context() as patched:
             patched.setattr(Gateway, "_resume", refuse)
-            await world.discord._gateway.drop(4000)
+            await world.discord.drop_gateway(4000)
             await two_of(tries)
         assert sum(at < tries[0] + 1.3 for at in tries) <= 3
         await world.until_resumed()
@@ -77,7 +77,7 @@ async def test_a_gateway_that_cannot_be_reached_is_one_line_a_try(
         await ready(world)
         with monkeypatch.context() as patched:
             patched.setattr(web.WebSocketResponse, "prepare", away)
-            await world.discord._gateway.drop(None)
+            await world.discord.drop_gateway()
             await two_of(tries)
         assert sum(at < tries[0] + 1.3 for at in tries) <= 3
         await world.until_resumed()
@@ -108,7 +108,7 @@ def test_the_pauses_grow_and_spend_no_token() -> None:
 async def test_a_close_code_that_is_for_good_is_told_in_its_own_words(tmp_path: Path, code: int, words: str) -> None:
     """It ends the bot, as a fault that its operator can mend, without a trace."""
     async with scene(tmp_path) as world:
-        await world.discord._gateway.drop(code)
+        await world.discord.drop_gateway(code)
         assert world.bot is not None
         async with asyncio.timeout(WAIT_S):
             assert await world.bot.wait() == 2

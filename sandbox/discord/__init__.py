@@ -1,15 +1,16 @@
-"""A Discord that needs no token: REST v10, gateway, files and a chat page on one local port.
+"""A local Discord that needs no token: REST API v10, gateway, file host and a chat page on one port.
 
-It behaves as the official docs say, strictly: deadlines pass, limits hold, permissions count. What it
-cannot show is what the docs leave open: real bucket sizes, media scanning, how each client draws a message.
+It follows the official docs strictly, including deadlines, limits and permissions. It can't imitate what the docs
+leave open: the real rate limits, the scanning of media, and how each client draws a message.
 """
 
 from sandbox.discord.commands import CommandRefused
+from sandbox.discord.entities import Channel, Member, Overwrite, Role, Server, Team, TeamMember, User
 from sandbox.discord.errors import ApiError
 from sandbox.discord.interactions import Interaction, InteractionExpired
 from sandbox.discord.server import DiscordSandbox
 from sandbox.discord.switches import RecordedRequest, Switches
-from sandbox.discord.world import Channel, Member, Overwrite, Role, Server, Team, TeamMember, User, World
+from sandbox.discord.world import World
 
 __all__ = [
     "ApiError",

@@ -1,7 +1,7 @@
-"""The edge before the REST routes: records, faults, authentication, rate limits, bodies, reply headers.
+"""Serves the REST routes: records requests, applies faults, authentication and rate limits, and reads bodies.
 
-Every request passes here in one order, and every reply leaves here as exact ``application/json``. Handlers
-are plain functions: between reading a body and answering it nothing else happens.
+Every request goes through the same steps, and every reply is exactly ``application/json``. Handlers are plain
+functions, so nothing else runs between reading a body and building its reply.
 """
 
 import json
@@ -28,7 +28,7 @@ VIA = "1.1 google"
 
 @dataclass(kw_only=True)
 class Call:
-    """One request as a handler sees it."""
+    """A request as a handler receives it."""
 
     params: Mapping[str, str]
     query: Mapping[str, str]
@@ -37,7 +37,7 @@ class Call:
 
 @dataclass(kw_only=True)
 class Reply:
-    """What a handler answers; ``payload`` None is an empty 204."""
+    """A handler's reply; with the status 204 it has no body."""
 
     payload: Any = None
     status: int = 200
@@ -48,7 +48,7 @@ Handler = Callable[[Call], Reply]
 
 @dataclass(kw_only=True)
 class Route:
-    """A method and path template in the words of the API description."""
+    """A method and a path template, written as in the API description."""
 
     method: str
     template: str
@@ -58,7 +58,7 @@ class Route:
 
 
 class Api:
-    """Serves routes below ``/api/v10``. ``requests`` and ``violations`` grow; ``faults`` are used up."""
+    """Serves the routes below ``/api/v10``, records requests and violations, and applies planned faults."""
 
     def __init__(self, *, token: str, clock: Clock, switches: Switches, cdn: Cdn, spec: Spec | None) -> None:
         self.requests: list[RecordedRequest] = []
@@ -72,11 +72,11 @@ class Api:
         self._buckets = Buckets(clock=clock, switches=switches)
 
     def mount(self, app: web.Application, routes: list[Route]) -> None:
-        """Add the routes, and an answer for everything else below ``/api``."""
+        """Add the routes, and a 404 for everything else below ``/api``."""
         for route in routes:
             app.router.add_route(route.method, PREFIX + route.template, partial(self._serve, route))
-        nothing = Route(method="*", template="", handler=_not_found, with_token=False)
-        app.router.add_route("*", "/api{tail:.*}", partial(self._serve, nothing))
+        fallback = Route(method="*", template="", handler=_not_found, with_token=False)
+        app.router.add_route("*", "/api{tail:.*}", partial(self._serve, fallback))
 
     async def _serve(self, route: Route, request: web.Request) -> web.StreamResponse:
         path = request.path.removeprefix(PREFIX)
@@ -92,8 +92,8 @@ class Api:
             return self._cut(request, record)
         body = Body()
         try:
-            headers, refused = self._take(route, request)
-            reply = await self._answer(route, request, record, body, fault, refused)
+            headers, rate_limited = self._count(route, request)
+            reply = await self._answer(route, request, record, body, fault, rate_limited)
         finally:
             for upload in body.files.values():
                 self._cdn.discard(upload)
@@ -109,19 +109,19 @@ class Api:
         record: RecordedRequest,
         body: Body,
         fault: Fault | None,
-        refused: ApiError | None,
+        rate_limited: ApiError | None,
     ) -> Reply:
-        """The reply of the handler, of a refusal or of a fault. ``body`` is filled on the way."""
+        """Read the body into ``body``; return the reply of the handler, an error or a planned fault."""
         planned = fault is not None and not fault.cut and not fault.only_delay
         try:
             await self._read(request, body)
             record.json = body.json
             record.files = [(upload.name, upload.size) for upload in body.files.values()]
             if fault and planned and not fault.effect:
-                return _faulty(fault)
+                return _fault_reply(fault)
             self._authenticate(route, request)
-            if refused:
-                raise refused
+            if rate_limited:
+                raise rate_limited
             if self._spec and route.template:
                 self._check_request(route, body)
             call = Call(params=dict(request.match_info), query=dict(request.query), body=body)
@@ -130,7 +130,7 @@ class Api:
             record.json = body.json
             reply = Reply(status=error.status, payload=error.body)
         if fault and planned:
-            return _faulty(fault)
+            return _fault_reply(fault)
         if self._spec and route.template and (reply.status != 429 or "retry_after" in reply.payload):
             self.violations += self._spec.check_reply(route.method, route.template, reply.status, reply.payload)
         return reply
@@ -150,8 +150,8 @@ class Api:
         if not request.headers.get("User-Agent"):
             raise ApiError(403, 40333)
 
-    def _take(self, route: Route, request: web.Request) -> tuple[dict[str, str], ApiError | None]:
-        """Count the request in its bucket: the headers, and the 429 where it was empty."""
+    def _count(self, route: Route, request: web.Request) -> tuple[dict[str, str], ApiError | None]:
+        """Count the request against its rate limits; return the reply's headers, and a 429 if a limit is exceeded."""
         name = f"{route.method} {route.template}"
         headers, wait_s = self._buckets.take(route.bucket, name, request.match_info)
         global_wait_s = self._buckets.take_global() if route.with_token else None
@@ -167,7 +167,7 @@ class Api:
         return headers, error
 
     async def _read(self, request: web.Request, body: Body) -> None:
-        """Fill ``body``; what is too large is read to its end first, so that the client sees the answer."""
+        """Read the request into ``body``; one that is too large is read to its end, so the client gets the reply."""
         limit = self._switches.request_limit
         if request.method in ("GET", "DELETE", "HEAD") or not request.can_read_body:
             return
@@ -189,12 +189,12 @@ class Api:
             raise ApiError(413, 40005)
 
     async def _read_parts(self, request: web.Request, body: Body) -> int:
-        """``payload_json`` and ``files[n]`` (docs: Reference, Uploading Files); the bytes read."""
+        """Read ``payload_json`` and ``files[n]`` (docs: Reference, Uploading Files); return the number of bytes."""
         limits = [self._switches.upload_limit, self._switches.interaction_upload_limit or 0]
         size, problem = 0, None
         async for part in await request.multipart():
             if not isinstance(part, BodyPartReader):
-                problem = invalid((), "MULTIPART_INVALID", "Nested parts are not read")
+                problem = invalid((), "MULTIPART_INVALID", "Nested parts aren't supported")
                 continue
             index = re.fullmatch(r"files\[(\d+)\]", part.name or "")
             if part.name == "payload_json":
@@ -206,7 +206,7 @@ class Api:
                 size += upload.size
                 body.files[int(index[1])] = upload
             else:
-                text = "A part is payload_json, or files[n] with a filename"
+                text = "A part must be payload_json, or files[n] with a filename"
                 problem = invalid((part.name or "?",), "MULTIPART_INVALID", text)
         if problem:
             raise problem
@@ -240,7 +240,7 @@ def _parse(raw: bytes) -> Any:
         raise ApiError(400, 50109) from problem
 
 
-def _faulty(fault: Fault) -> Reply:
+def _fault_reply(fault: Fault) -> Reply:
     payload: dict[str, Any] = {"message": f"{fault.status}: planned fault", "code": fault.code}
     if fault.retry_after is not None:
         payload |= {"retry_after": fault.retry_after, "global": False}

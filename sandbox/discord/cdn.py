@@ -1,7 +1,7 @@
-"""Files: taken in as a stream, kept in a temporary folder, given out by signed links that expire.
+"""The file host: streams uploads into a temporary folder and serves them under signed URLs that expire.
 
-A link is ``/attachments/{channel}/{attachment}/{name}?ex=..&is=..&hm=..&`` with hexadecimal times in
-seconds since 1970 and a signature (docs: Reference, Signed Attachment CDN URLs).
+A URL is ``/attachments/{channel}/{attachment}/{name}?ex=..&is=..&hm=..&``: ``ex`` and ``is`` are its times of expiry
+and issue in hexadecimal seconds since 1970, ``hm`` is its signature (docs: Reference, Signed Attachment CDN URLs).
 """
 
 import hashlib
@@ -25,7 +25,7 @@ CHUNK_BYTES = 64 * 1024
 
 @dataclass(eq=False, kw_only=True)
 class Upload:
-    """One file part of a request. ``path`` is None where the file was larger than anybody may send."""
+    """A file part of a request. ``path`` is None if the file exceeded every limit and wasn't kept."""
 
     name: str
     size: int
@@ -34,7 +34,7 @@ class Upload:
 
 @dataclass(eq=False, kw_only=True)
 class Attachment:
-    """A file of a message."""
+    """A file that belongs to a message."""
 
     id: str
     channel_id: str
@@ -48,7 +48,7 @@ class Attachment:
 
     @property
     def content_type(self) -> str:
-        """By the name alone: clients send every file as octet-stream."""
+        """The media type, guessed from the name, because clients send every file as octet-stream."""
         return content_type(self.name)
 
 
@@ -58,7 +58,7 @@ class Cdn:
     def __init__(
         self, *, clock: Clock, switches: Switches, snowflakes: Snowflakes, secret: bytes, folder: Path
     ) -> None:
-        self.url = ""  # of the server; known once it listens
+        self.url = ""  # the server's base URL; set once it listens
         self._clock = clock
         self._switches = switches
         self._snowflakes = snowflakes
@@ -67,7 +67,7 @@ class Cdn:
         self._attachments: dict[str, Attachment] = {}
 
     async def receive(self, part: BodyPartReader, name: str, keep_at_most: int) -> Upload:
-        """Stream one part to disk. What goes beyond ``keep_at_most`` bytes is read, counted and dropped."""
+        """Stream a part to disk. A part of more than ``keep_at_most`` bytes is read and counted, but not kept."""
         size = 0
         with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
             path: Path | None = Path(file.name)
@@ -81,12 +81,12 @@ class Cdn:
         return Upload(name=name, size=size, path=path)
 
     def discard(self, upload: Upload) -> None:
-        """Forget an upload that no message took over."""
+        """Delete an upload's file unless it became an attachment."""
         if upload.path:
             upload.path.unlink(missing_ok=True)
 
     def attach(self, upload: Upload, channel_id: str, *, description: str | None, ephemeral: bool) -> Attachment:
-        """Make an attachment of an upload that was kept."""
+        """Turn an upload that was kept into an attachment."""
         assert upload.path
         name = safe_name(upload.name)
         size = video_size(upload.path) if name.lower().endswith((".mp4", ".m4v", ".mov")) else None
@@ -106,19 +106,19 @@ class Cdn:
         return attachment
 
     def remove(self, attachment: Attachment) -> None:
-        """Delete the file; its links answer 404 from now on."""
+        """Delete the file; its URLs answer 404 from now on."""
         self._attachments.pop(attachment.id, None)
         attachment.path.unlink(missing_ok=True)
 
     def link(self, attachment: Attachment) -> str:
-        """A fresh link."""
+        """A newly signed URL of the file."""
         issued = int(self._clock.now())
         expires = issued + int(self._switches.cdn_life_s)
         path = f"/attachments/{attachment.channel_id}/{attachment.id}/{attachment.name}"
         return f"{self.url}{path}?ex={expires:x}&is={issued:x}&hm={self._sign(path, expires, issued)}&"
 
     def form(self, attachment: Attachment) -> JsonObject:
-        """The attachment object (docs: Message, Attachment Object). What is absent is omitted, never null."""
+        """The attachment object (docs: Message, Attachment Object); missing fields are omitted, never null."""
         url = self.link(attachment)
         optional = {
             "description": attachment.description,
@@ -136,7 +136,7 @@ class Cdn:
         } | {key: value for key, value in optional.items() if value is not None}
 
     def media(self, attachment: Attachment) -> JsonObject:
-        """The unfurled media item (docs: Components Reference) with ``name`` and ``size`` beside it."""
+        """The unfurled media item (docs: Components Reference), plus ``name`` and ``size``."""
         url = self.link(attachment)
         return {
             "id": attachment.id,
@@ -151,14 +151,14 @@ class Cdn:
         }
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Answer a link: the file, by ranges where asked; 404 where link or file is not good any more."""
+        """Serve the file, or the requested range of it; 404 if the URL is invalid or expired or the file is gone."""
         attachment = self._attachments.get(request.match_info["attachment_id"])
-        if attachment is None or not self._is_good(request, attachment):
+        if attachment is None or not self._is_valid(request, attachment):
             return web.Response(status=404, text="This content is no longer available.")
         headers = {"Content-Type": attachment.content_type, "Access-Control-Allow-Origin": "*"}
         return web.FileResponse(attachment.path, chunk_size=CHUNK_BYTES, headers=headers)
 
-    def _is_good(self, request: web.Request, attachment: Attachment) -> bool:
+    def _is_valid(self, request: web.Request, attachment: Attachment) -> bool:
         path = f"/attachments/{attachment.channel_id}/{attachment.id}/{attachment.name}"
         try:
             expires, issued = int(request.query["ex"], 16), int(request.query["is"], 16)
@@ -172,17 +172,17 @@ class Cdn:
 
 
 def content_type(name: str) -> str:
-    """The media type of a file by its name, the same on every system."""
+    """The media type for a file name, the same on every system."""
     return mimetypes.MimeTypes().guess_type(name)[0] or "application/octet-stream"
 
 
 def safe_name(name: str) -> str:
-    """The name as Discord keeps it: letters, digits, dot, dash and underscore."""
+    """The name as Discord stores it: only letters, digits, dots, dashes and underscores."""
     return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._") or "unknown"
 
 
 def video_size(path: Path) -> tuple[int, int] | None:
-    """Width and height in pixels of an MP4 file's first visible track, read from its boxes alone."""
+    """Width and height in pixels of an MP4 file's first visible track, read from its headers."""
     with path.open("rb") as file:
         for _, start, end in _boxes(file, 0, path.stat().st_size, b"moov"):
             for _, inner_start, inner_end in _boxes(file, start, end, b"trak"):
@@ -196,7 +196,7 @@ def video_size(path: Path) -> tuple[int, int] | None:
 
 
 def _boxes(file: BinaryIO, start: int, end: int, wanted: bytes) -> list[tuple[bytes, int, int]]:
-    """The content ranges of the boxes of one kind between two offsets (ISO/IEC 14496-12, 4.2)."""
+    """The boxes of one kind between two offsets, each as (kind, start, end) of its content (ISO/IEC 14496-12, 4.2)."""
     found = []
     while start + 8 <= end:
         file.seek(start)

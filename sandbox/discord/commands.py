@@ -1,6 +1,6 @@
-"""Registered commands: what Discord refuses at registration, and what it refuses a member at invocation.
+"""Registers commands, and checks what a member sends. Refuses what Discord would refuse in both cases.
 
-Limits: docs, Application Commands. Integers: -(2^53)+1 to 2^53-1.
+The limits are from the docs (Application Commands). Integers range from -(2^53)+1 to 2^53-1.
 """
 
 import re
@@ -8,22 +8,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from sandbox.clock import Clock
+from sandbox.discord.entities import Channel, Member, Role, Server
 from sandbox.discord.errors import ApiError, JsonObject, Path, Problems, invalid
 from sandbox.discord.events import Events, Snowflakes
+from sandbox.discord.permissions import ADMINISTRATOR, ALL_PERMISSIONS
 from sandbox.discord.switches import Switches
-from sandbox.discord.world import ADMINISTRATOR, ALL_PERMISSIONS, Channel, Member, Role, Server, World
+from sandbox.discord.world import World
 
 CHAT_INPUT = 1
 CHAT_INPUT_AND_MENUS = (1, 2, 3, 4)
 SUB_COMMAND, SUB_GROUP, STRING, INTEGER, BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(1, 12)
 CHAT_COMMANDS_MAX, OPTIONS_MAX, CHOICES_MAX, COMMAND_MAX = 100, 25, 25, 8000
 INTEGER_MAX = 2**53 - 1
-Named = TypeVar("Named", Channel, Role)
+ChannelOrRole = TypeVar("ChannelOrRole", Channel, Role)
 NAME = re.compile(r"^[-_'\w]{1,32}$", re.UNICODE)
 
 
 class CommandRefused(ValueError):
-    """Why a member cannot send this command; ``option`` names the one at fault."""
+    """Discord would not let the member send this; the message says why. ``option`` is the option at fault, if any."""
 
     def __init__(self, sentence: str, option: str | None = None) -> None:
         super().__init__(sentence)
@@ -31,7 +33,7 @@ class CommandRefused(ValueError):
 
 
 class Commands:
-    """The commands of the application, global ones and those of single servers."""
+    """The application's commands. A scope is a server's id, or None for the global commands."""
 
     def __init__(
         self, *, world: World, clock: Clock, switches: Switches, snowflakes: Snowflakes, events: Events
@@ -45,16 +47,16 @@ class Commands:
         self._created: dict[str | None, list[float]] = {}
 
     def registered(self, guild_id: str | None = None) -> list[JsonObject]:
-        """The commands of one server, or the global ones."""
+        """The commands of a server, or the global ones."""
         return list(self._scopes.get(guild_id, []))
 
     def all(self) -> Iterator[JsonObject]:
-        """Every command of every scope; those of a server carry its ``guild_id``."""
+        """Every command of every scope; a server's command has its ``guild_id``."""
         for commands in self._scopes.values():
             yield from commands
 
     def replace(self, guild_id: str | None, wanted: object) -> list[JsonObject]:
-        """Make ``wanted`` the whole list of the scope; a name that was there keeps its id."""
+        """Replace all commands of the scope; a command whose name was registered before keeps its id."""
         if not isinstance(wanted, list):
             raise invalid((), "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
         check_commands(wanted, in_server=guild_id is not None)
@@ -68,28 +70,28 @@ class Commands:
         return self.registered(guild_id)
 
     def offered(self, name: str, channel: Channel) -> JsonObject:
-        """The command that a client shows for ``name`` in ``channel``: the server's own, then the global one."""
+        """The command ``name`` in ``channel``: the server's, else the global one; CommandRefused if there is none."""
         scopes = [channel.guild_id, None] if channel.guild_id else [None]
         for scope in scopes:
             for command in self._scopes.get(scope, []):
                 if command["name"] == name and command["type"] == CHAT_INPUT:
                     return command
-        raise CommandRefused(f"There is no command /{name} here.")
+        raise CommandRefused(f"There's no command /{name} here.")
 
-    def allow(self, command: JsonObject, member: Member, channel: Channel, permissions: int) -> None:
-        """Refuse a member whom the command is not shown: permissions, contexts, age restriction."""
+    def check_visible(self, command: JsonObject, member: Member, channel: Channel, permissions: int) -> None:
+        """Check that Discord shows the command to this member in this channel; CommandRefused otherwise."""
         context = 0 if channel.server else 1
         contexts = command.get("contexts")
         if contexts is not None and context not in contexts:
-            raise CommandRefused(f"/{command['name']} cannot be used in this kind of channel.")
+            raise CommandRefused(f"/{command['name']} can't be used in this kind of channel.")
         needed = command.get("default_member_permissions")
-        if channel.server and needed is not None and not _permitted(command["name"], member):
+        if channel.server and needed is not None and not _explicitly_allowed(command["name"], member):
             administrator = permissions == ALL_PERMISSIONS or permissions & ADMINISTRATOR
             wanted = int(needed)
             if not administrator and (wanted == 0 or permissions & wanted != wanted):
                 raise CommandRefused(f"{member.name} may not use /{command['name']}.")
         if command.get("nsfw") and not channel.nsfw:
-            raise CommandRefused(f"/{command['name']} works in age-restricted channels only.")
+            raise CommandRefused(f"/{command['name']} only works in age-restricted channels.")
 
     def _count_creates(self, guild_id: str | None, number: int) -> None:
         day_ago = self._clock.now() - 86_400
@@ -123,14 +125,14 @@ class Commands:
         }
 
 
-def _permitted(name: str, member: Member) -> bool:
-    """Whether the server's admins gave the command to this member or one of the member's roles."""
+def _explicitly_allowed(name: str, member: Member) -> bool:
+    """Whether an admin of the server allowed the command for this member or one of the member's roles."""
     given = member.server.command_permissions.get(name, set())
     return not given.isdisjoint({member.id, *(role.id for role in member.roles)})
 
 
 def _option_form(option: JsonObject) -> JsonObject:
-    """An option as Discord stores it: what was null or empty is omitted."""
+    """An option as Discord stores it, without null and empty fields."""
     form = {key: value for key, value in option.items() if value is not None and value != []}
     if form.get("required") is False:
         del form["required"]
@@ -140,7 +142,7 @@ def _option_form(option: JsonObject) -> JsonObject:
 
 
 def check_commands(wanted: list[Any], *, in_server: bool) -> None:
-    """Refuse a list of commands that breaks a documented limit."""
+    """Refuse a list of commands that exceeds a documented limit."""
     problems = Problems()
     seen: set[tuple[str, str]] = set()
     for index, command in enumerate(wanted):
@@ -247,11 +249,11 @@ def _check_range(option: JsonObject, path: Path, problems: Problems) -> None:
 
 
 def _length(part: JsonObject) -> int:
-    """The combined length of names, descriptions and values; of localisations only the longest counts."""
+    """The combined length of names, descriptions and values; of translations only the longest counts."""
     total = 0
     for key in ("name", "description"):
-        localised = part.get(f"{key}_localizations")
-        texts = [part.get(key), *(localised.values() if isinstance(localised, dict) else ())]
+        translations = part.get(f"{key}_localizations")
+        texts = [part.get(key), *(translations.values() if isinstance(translations, dict) else ())]
         total += max((len(text) for text in texts if isinstance(text, str)), default=0)
     for choice in _objects(part.get("choices")):
         total += len(str(choice.get("name") or "")) + len(str(choice.get("value") or ""))
@@ -277,25 +279,25 @@ def read_options(
     *,
     partial: bool = False,
 ) -> tuple[list[JsonObject], JsonObject]:
-    """The ``options`` and ``resolved`` of an interaction, from what a member typed.
+    """The ``options`` and ``resolved`` of an interaction, from the values that a member entered.
 
-    ``path`` are the names of sub-command group and sub-command. CommandRefused where Discord's client or
-    server would not send it. ``partial`` (autocomplete): values are not checked, required ones may be absent.
+    ``path`` has the names of the subcommand group and the subcommand, if any. With ``partial`` (for autocomplete),
+    values aren't checked and required options may be missing. CommandRefused if Discord would not send this.
     """
     offered = command.get("options") or []
     if offered and offered[0]["type"] in (SUB_COMMAND, SUB_GROUP):
         inner = next((each for each in offered if path and each["name"] == path[0]), None)
         if inner is None:
             names = ", ".join(each["name"] for each in offered)
-            raise CommandRefused(f"/{command['name']} needs one of: {names}.")
+            raise CommandRefused(f"/{command['name']} needs a subcommand: {names}.")
         options, resolved = read_options(inner, path[1:], values, world, server, partial=partial)
         return [{"name": inner["name"], "type": inner["type"], "options": options}], resolved
     if path:
-        raise CommandRefused(f"{command['name']} has no {path[0]}.")
+        raise CommandRefused(f"{command['name']} has no subcommand {path[0]}.")
     known = {option["name"]: option for option in offered}
     for name in values:
         if name not in known:
-            raise CommandRefused(f"There is no option {name}.", name)
+            raise CommandRefused(f"There's no option {name}.", name)
     read: list[JsonObject] = []
     resolved = {}
     for name, option in known.items():
@@ -313,17 +315,17 @@ def read_options(
 
 def _check_value(option: JsonObject, value: object) -> None:
     name, kind = option["name"], option["type"]
-    right = {
+    fits = {
         STRING: isinstance(value, str),
         INTEGER: _is_number(value, whole=True),
         BOOLEAN: isinstance(value, bool),
         NUMBER: _is_number(value, whole=False),
     }.get(kind, isinstance(value, str) and value.isdecimal())
-    if not right:
-        raise CommandRefused(f"{value!r} is no value for {name}.", name)
+    if not fits:
+        raise CommandRefused(f"{value!r} isn't a valid value for {name}.", name)
     choices = [choice["value"] for choice in option.get("choices") or []]
     if choices and value not in choices:
-        raise CommandRefused(f"{name} is one of {', '.join(map(str, choices))}.", name)
+        raise CommandRefused(f"{name} must be one of: {', '.join(map(str, choices))}.", name)
     if isinstance(value, str) and kind == STRING:
         least, most = option.get("min_length", 0), option.get("max_length", 6000)
         if not least <= len(value) <= most:
@@ -331,13 +333,13 @@ def _check_value(option: JsonObject, value: object) -> None:
     if isinstance(value, int | float) and kind in (INTEGER, NUMBER):
         low, high = option.get("min_value", -INTEGER_MAX), option.get("max_value", INTEGER_MAX)
         if not low <= value <= high:
-            raise CommandRefused(f"{name} lies between {low} and {high}.", name)
+            raise CommandRefused(f"{name} must be between {low} and {high}.", name)
 
 
 def _resolve(option: JsonObject, value: str, world: World, server: Server | None, resolved: JsonObject) -> None:
-    """Add the object that an id stands for to ``resolved`` (docs: Resolved Data Structure).
+    """Add the object that an id refers to to ``resolved`` (docs: Resolved Data Structure).
 
-    Users may be anybody; channels and roles are those of the server.
+    A user can be anybody; a channel or role must be in the server.
     """
     kind, name = option["type"], option["name"]
     user = world.user(value) if kind in (USER, MENTIONABLE) else None
@@ -347,14 +349,14 @@ def _resolve(option: JsonObject, value: str, world: World, server: Server | None
         if member:
             bits = str(member.server.roles[0].permissions)
             resolved.setdefault("members", {})[value] = member.partial_json() | {"permissions": bits}
-    elif kind == CHANNEL and (channel := _named(server.channels if server else [], value)):
+    elif kind == CHANNEL and (channel := _by_id(server.channels if server else [], value)):
         form = channel.to_json() | {"permissions": str(channel.server.roles[0].permissions if channel.server else 0)}
         resolved.setdefault("channels", {})[value] = form
-    elif kind in (ROLE, MENTIONABLE) and (role := _named(server.roles if server else [], value)):
+    elif kind in (ROLE, MENTIONABLE) and (role := _by_id(server.roles if server else [], value)):
         resolved.setdefault("roles", {})[value] = role.to_json()
     elif kind in (USER, CHANNEL, ROLE, MENTIONABLE, ATTACHMENT):
-        raise CommandRefused(f"{value} names nothing that {name} takes.", name)
+        raise CommandRefused(f"There's nothing with the id {value} that {name} accepts.", name)
 
 
-def _named(things: list[Named], wanted: str) -> Named | None:
+def _by_id(things: list[ChannelOrRole], wanted: str) -> ChannelOrRole | None:
     return next((each for each in things if each.id == wanted), None)

@@ -1,7 +1,7 @@
-"""Message components: what Discord refuses of them, and the form in which it gives them back.
+"""Message components: checks them as Discord does, and builds the form in which the API returns them.
 
-Limits are those of the docs (Components Reference). Stored components are the request's, with an ``id``
-assigned to each; the response form is made from them at every read, because links expire.
+The limits are from the docs (Components Reference). Components are stored as they were sent, plus an ``id`` each.
+The form that is returned is built again for every read, because file links expire.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,12 +16,12 @@ SELECTS = (STRING_SELECT, 5, 6, 7, 8)
 INSIDE_CONTAINER = (ROW, SECTION, TEXT_DISPLAY, GALLERY, FILE, SEPARATOR)
 TOP_LEVEL = (*INSIDE_CONTAINER, CONTAINER)
 LINK, PREMIUM = 5, 6
-COMPONENTS_MAX = 40  # nested ones counted
-TEXT_MAX = 4000  # of one text display, and in sum
+COMPONENTS_MAX = 40  # including nested ones
+TEXT_MAX = 4000  # of one text display, and of all together
 
 
 def walk(components: object, path: Path = ("components",)) -> Iterator[tuple[Path, JsonObject]]:
-    """Every component with its path, outer before inner."""
+    """Every component with its path; a container comes before its children."""
     if not isinstance(components, list):
         return
     for index, component in enumerate(components):
@@ -39,7 +39,7 @@ def find(components: object, custom_id: str) -> JsonObject | None:
 
 
 def check(components: object, problems: Problems, *, v2: bool) -> None:
-    """Note everything that Discord would refuse. ``v2``: the message has the flag IS_COMPONENTS_V2."""
+    """Add a problem for everything that Discord refuses. ``v2``: the message has the flag IS_COMPONENTS_V2."""
     if components is None:
         return
     if not isinstance(components, list):
@@ -151,7 +151,7 @@ def _check_select(field: "_Fields") -> None:
 
 
 class _Fields:
-    """The checks of one component's fields, each noting its problem at the right path."""
+    """Checks the fields of one component and adds problems at their paths."""
 
     def __init__(self, component: object, path: Path, problems: Problems) -> None:
         self.component: JsonObject = component if isinstance(component, dict) else {}
@@ -201,7 +201,7 @@ class _Fields:
 
 
 def media_urls(components: object) -> Iterator[tuple[Path, str]]:
-    """Every address that a component shows, with its path."""
+    """Every media URL in the components, with its path."""
     for path, component in walk(components):
         if isinstance(media := component.get("media") or component.get("file"), dict):
             key = "media" if component.get("media") else "file"
@@ -213,24 +213,24 @@ def media_urls(components: object) -> Iterator[tuple[Path, str]]:
 
 
 def assign_ids(components: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
-    """A copy in which each component has an ``id``: its own, or the next free one from 1."""
+    """A copy in which each component has an ``id``: its own, or the next free number from 1."""
     taken = {each.get("id") for _, each in walk(list(components))}
     free = (number for number in range(1, 1_000_000) if number not in taken)
 
     def copy(component: Mapping[str, Any]) -> JsonObject:
-        made = dict(component)
-        made["id"] = component.get("id") or next(free)
+        copied = dict(component)
+        copied["id"] = component.get("id") or next(free)
         if isinstance(component.get("components"), list):
-            made["components"] = [copy(child) for child in component["components"]]
+            copied["components"] = [copy(child) for child in component["components"]]
         if isinstance(component.get("accessory"), dict):
-            made["accessory"] = copy(component["accessory"])
-        return made
+            copied["accessory"] = copy(component["accessory"])
+        return copied
 
     return [copy(component) for component in components]
 
 
 def response_form(components: Sequence[JsonObject], media: Callable[[str], JsonObject]) -> list[JsonObject]:
-    """What Discord answers: ``media`` turns an address, ``attachment://`` too, into an unfurled media item."""
+    """The components as the API returns them; ``media`` turns a URL into an unfurled media item."""
     return [_respond(component, media) for component in components]
 
 

@@ -1,6 +1,6 @@
-"""What Discord refuses of a message's body, whoever sends it (docs: Message, Create Message; Embed Limits).
+"""Checks of a message's body that don't depend on its sender (docs: Message, Create Message; Embed Limits).
 
-Pure checks: a body in, problems or a refusal out.
+They are pure functions: they report problems or raise ApiError.
 """
 
 import re
@@ -21,13 +21,13 @@ SUPPRESS_EMBEDS, EPHEMERAL, LOADING, SILENT, COMPONENTS_V2 = 1 << 2, 1 << 6, 1 <
 
 @dataclass(kw_only=True)
 class Body:
-    """A request's body: the JSON of ``payload_json`` or of the whole, and ``files[n]`` by ``n``."""
+    """A request's body: its JSON (all of it, or its part ``payload_json``), and its parts ``files[n]`` by ``n``."""
 
     json: Any = None
     files: dict[int, Upload] = field(default_factory=dict)
 
     def fields(self) -> JsonObject:
-        """The JSON, which has to be an object."""
+        """The JSON object; ApiError if the JSON is something else."""
         if self.json is None:
             return {}
         if not isinstance(self.json, dict):
@@ -35,12 +35,12 @@ class Body:
         return self.json
 
     def inner(self, key: str) -> "Body":
-        """The object under ``key`` with the same files, as in an interaction's callback."""
+        """The body under ``key``, with the same files; an interaction's callback has its message under ``data``."""
         return Body(json=self.fields().get(key), files=self.files)
 
 
 def check_fields(fields: JsonObject, *, v2: bool) -> None:
-    """Refuse (400/50035) a body whose fields are of the wrong type or over their limit."""
+    """Refuse (400/50035) fields that have a wrong type or exceed a limit."""
     problems = Problems()
     _check_text(fields.get("content"), problems)
     _check_embeds(fields.get("embeds"), problems)
@@ -57,7 +57,7 @@ def _check_allowed(allowed: object, problems: Problems) -> None:
     if allowed is None:
         return
     lists = [allowed.get(key) or [] for key in ("parse", "users", "roles")] if isinstance(allowed, dict) else [None]
-    # Ids may be numbers: discord.py has always sent them so, and its bots ping.
+    # Ids may be numbers: discord.py sends them like that, and Discord accepts it.
     if not all(isinstance(each, list) and all(type(name) in (str, int) for name in each) for each in lists):
         problems.add(("allowed_mentions",), "DICT_TYPE_CONVERT", "Only lists of ids may be used here")
         return
@@ -105,7 +105,7 @@ def _check_embeds(embeds: object, problems: Problems) -> None:
 
 
 def _check_embed(embed: JsonObject, path: Path, problems: Problems) -> int:
-    """Check one embed; the number of its counted characters."""
+    """Check one embed and return the number of characters that count towards the limit of all embeds."""
     fields = embed.get("fields") or []
     wrong = [key for key in ("footer", "author", "image", "thumbnail") if not _is_object(embed.get(key))]
     for key in ("image", "thumbnail"):
@@ -132,7 +132,7 @@ def _is_object(value: object) -> bool:
 
 
 def _embed_texts(embed: JsonObject, fields: list[JsonObject]) -> Iterable[tuple[Path, str, int]]:
-    """Every counted text of an embed with its path and limit."""
+    """Every text of an embed that has a limit, with its path and limit."""
     yield ("title",), str(embed.get("title") or ""), 256
     yield ("description",), str(embed.get("description") or ""), 4096
     yield ("footer", "text"), str((embed.get("footer") or {}).get("text") or ""), 2048
@@ -144,13 +144,13 @@ def _embed_texts(embed: JsonObject, fields: list[JsonObject]) -> Iterable[tuple[
 
 @dataclass(kw_only=True)
 class Files:
-    """Which files a body keeps and which it brings."""
+    """The existing files that a body keeps, and the new ones that it uploads."""
 
     kept: list[Attachment]
-    new: list[tuple[Upload, str | None]]  # with the description
+    new: list[tuple[Upload, str | None]]  # each with its description
 
     def names(self) -> set[str]:
-        """What ``attachment://`` may name."""
+        """The names that ``attachment://`` URLs can refer to."""
         return {each.name for each in self.kept} | {safe_name(upload.name) for upload, _ in self.new}
 
     def __len__(self) -> int:
@@ -160,8 +160,8 @@ class Files:
 def match_files(body: Body, existing: list[Attachment], *, limit: int) -> Files:
     """Match ``attachments`` with ``files[n]`` (docs: Reference, Uploading Files; Editing Message Attachments).
 
-    With the field, the listed files are kept (by id) or taken (by index) and all others go; without it, new
-    ones are appended. Raises 413/40005 above ``limit`` bytes, 400/50146 for a file that is not there.
+    If the body has ``attachments``, only the listed files remain: existing ones by id, uploads by index. Otherwise
+    uploads are appended. Raises 413/40005 for a file above ``limit`` bytes, 400/50146 for an unknown file.
     """
     if any(upload.size > limit or upload.path is None for upload in body.files.values()):
         raise ApiError(413, 40005)
@@ -203,7 +203,7 @@ def _match_listed(listed: object, uploads: dict[int, Upload], existing: dict[str
 
 
 def check_media(component_list: object, names: set[str]) -> None:
-    """Refuse components that show an ``attachment://`` which the message does not have."""
+    """Refuse components that refer to an ``attachment://`` file that the message doesn't have."""
     problems = Problems()
     for path, url in components.media_urls(component_list):
         if url.startswith("attachment://") and safe_name(url.removeprefix("attachment://")) not in names:
@@ -212,7 +212,7 @@ def check_media(component_list: object, names: set[str]) -> None:
 
 
 def check_v2(content: object, embeds: object) -> None:
-    """Refuse what a message with IS_COMPONENTS_V2 may not have (docs: Message, Message Flags)."""
+    """Refuse fields that a message with IS_COMPONENTS_V2 can't have (docs: Message, Message Flags)."""
     problems = Problems()
     for key, value in (("content", content), ("embeds", embeds)):
         if value:
@@ -223,7 +223,7 @@ def check_v2(content: object, embeds: object) -> None:
 
 @dataclass(kw_only=True)
 class Mentions:
-    """Whom a text really notifies, after ``allowed_mentions``."""
+    """The users and roles that a text notifies, after ``allowed_mentions`` was applied."""
 
     users: list[str]
     roles: list[str]
@@ -231,7 +231,7 @@ class Mentions:
 
 
 def mentions(texts: str, allowed: Mapping[str, Any] | None, default: tuple[str, ...]) -> Mentions:
-    """Apply ``allowed_mentions`` (docs: Message, Allowed Mentions); ``default`` holds where it is absent."""
+    """Apply ``allowed_mentions`` (docs: Message, Allowed Mentions); if it is absent, ``default`` applies."""
     parse = default if allowed is None else tuple(allowed.get("parse") or ())
     named = allowed or {}
     users = dict.fromkeys(re.findall(r"<@!?(\d+)>", texts))

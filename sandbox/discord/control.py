@@ -3,9 +3,9 @@
 | method and path | body or query | answer |
 |---|---|---|
 | GET ``state`` | | ``application``, ``servers``, ``direct``, ``commands``, ``connected``... |
-| GET ``channels/{id}/messages`` | ``viewer`` | messages, oldest first, with those that only ``viewer`` sees |
+| GET ``channels/{id}/messages`` | ``viewer`` | messages, oldest first, with the ephemeral ones of ``viewer`` |
 | POST ``interactions`` | ``member``, ``channel``, ``command``, ``options`` | the interaction |
-| POST ``autocomplete`` | the same and ``focused`` | the interaction with ``choices``, once answered |
+| POST ``autocomplete`` | the same and ``focused`` | the interaction with ``choices``, once the bot answers |
 | POST ``components`` | ``member``, ``message``, ``custom_id``, ``values`` | the interaction |
 | POST ``switches`` | any of the switches | all switches |
 | POST ``faults`` | ``method``, ``path_pattern`` and more, as ``DiscordSandbox.fault`` | ``{}`` |
@@ -14,10 +14,10 @@
 | DELETE ``messages/{id}`` | | ``{}`` |
 | POST ``channels/{id}`` | ``allow``, ``deny`` (decimal bits for the bot), or ``archived`` | the channel |
 | GET ``requests`` | | every request to the API |
-| GET ``events`` | ``viewer`` | a server-sent-event stream; private events only to their viewer |
+| GET ``events`` | ``viewer`` | a stream of server-sent events; private events only for their viewer |
 
-A refusal is a 400 (404 for what does not exist) with ``message`` and, for a command, ``option``. Members and
-channels are named by id. Everything else on the port but API, gateway and files is the page's folder.
+A refused request gets 400 (404 if something doesn't exist) with ``message`` and, for a command, ``option``. Members
+and channels are given by id. All paths other than those of the API, the gateway and files serve the page's folder.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ from aiohttp import web
 
 from sandbox.discord.cdn import content_type
 from sandbox.discord.commands import CommandRefused, Commands
+from sandbox.discord.entities import Channel, Member, Server
 from sandbox.discord.errors import ApiError, JsonObject
 from sandbox.discord.events import Events
 from sandbox.discord.messages import Messages
-from sandbox.discord.world import Channel, Member, Server
 
 if TYPE_CHECKING:
     from sandbox.discord.server import DiscordSandbox
@@ -46,7 +46,7 @@ Handler = Callable[[web.Request, JsonObject], Awaitable[Any]]
 
 
 class Control:
-    """Answers the routes of the module's table."""
+    """Handles the routes in the table of this module."""
 
     def __init__(self, sandbox: "DiscordSandbox", *, messages: Messages, commands: Commands, events: Events) -> None:
         self._sandbox = sandbox
@@ -55,7 +55,7 @@ class Control:
         self._events = events
 
     def mount(self, app: web.Application) -> None:
-        """Add the routes, and the page's files for every other path."""
+        """Add the routes; every other path serves a file of the page."""
         table: list[tuple[str, str, Handler]] = [
             ("GET", "state", self._state),
             ("GET", "channels/{id}/messages", self._list_messages),
@@ -66,7 +66,7 @@ class Control:
             ("POST", "switches", self._switch),
             ("POST", "faults", self._fault),
             ("POST", "clock/advance", self._advance),
-            ("POST", "gateway", self._disturb),
+            ("POST", "gateway", self._disturb_gateway),
             ("DELETE", "messages/{id}", self._delete),
             ("GET", "requests", self._requests),
         ]
@@ -80,16 +80,16 @@ class Control:
         try:
             body = await request.json() if request.can_read_body else {}
             if not isinstance(body, dict):
-                raise TypeError("the body is to be an object")
+                raise TypeError("The body must be a JSON object.")
             return _json(await handler(request, body))
-        except CommandRefused as refused:
-            return _json({"message": str(refused), "option": refused.option}, status=400)
-        except ApiError as refused:
-            return _json(refused.body, status=refused.status)
-        except KeyError as missing:
-            return _json({"message": f"There is no {missing}."}, status=404)
-        except (TypeError, ValueError) as problem:
-            return _json({"message": str(problem)}, status=400)
+        except CommandRefused as error:
+            return _json({"message": str(error), "option": error.option}, status=400)
+        except ApiError as error:
+            return _json(error.body, status=error.status)
+        except KeyError as error:
+            return _json({"message": f"There's no {error}."}, status=404)
+        except (TypeError, ValueError) as error:
+            return _json({"message": str(error)}, status=400)
 
     async def _state(self, request: web.Request, body: JsonObject) -> JsonObject:
         world = self._sandbox.world
@@ -141,12 +141,12 @@ class Control:
         return channel.to_json()
 
     async def _invoke(self, request: web.Request, body: JsonObject) -> JsonObject:
-        member, channel = self._who_and_where(body)
+        member, channel = self._member_and_channel(body)
         options = body.get("options") or {}
         return (await self._sandbox.invoke(member, channel, body["command"], options)).to_json()
 
     async def _autocomplete(self, request: web.Request, body: JsonObject) -> JsonObject:
-        member, channel = self._who_and_where(body)
+        member, channel = self._member_and_channel(body)
         options, focused = body.get("options") or {}, body["focused"]
         asked = await self._sandbox.autocomplete(member, channel, body["command"], options, focused)
         await asked.settled()
@@ -157,7 +157,7 @@ class Control:
         message, custom_id = str(body["message"]), str(body["custom_id"])
         return (await self._sandbox.press(member, message, custom_id, body.get("values") or ())).to_json()
 
-    def _who_and_where(self, body: JsonObject) -> tuple[Member, Channel]:
+    def _member_and_channel(self, body: JsonObject) -> tuple[Member, Channel]:
         world = self._sandbox.world
         return world.member(str(body["member"])), world.channel(str(body["channel"]))
 
@@ -173,7 +173,7 @@ class Control:
         self._sandbox.clock.advance(float(body["seconds"]))
         return {"now": self._sandbox.clock.now()}
 
-    async def _disturb(self, request: web.Request, body: JsonObject) -> JsonObject:
+    async def _disturb_gateway(self, request: web.Request, body: JsonObject) -> JsonObject:
         if body.get("op") == 7:
             self._sandbox.reconnect_gateway()
         elif body.get("op") == 9:
@@ -190,7 +190,7 @@ class Control:
         return [each.to_json() for each in self._sandbox.requests]
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        """Events as ``data: {...}`` lines, with a comment now and then so that a gone reader is noticed."""
+        """Send events as ``data: {...}`` lines, and comments in between so that a closed connection is noticed."""
         subscription = self._events.subscribe(request.query.get("viewer"), everything=False)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         try:
@@ -211,7 +211,7 @@ class Control:
         return response
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        """A file of the page's folder, never one outside it."""
+        """Serve a file in the page's folder, never one outside it."""
         path = (PAGE / (request.match_info["path"] or "index.html")).resolve()
         if not path.is_relative_to(PAGE) or not path.is_file():
             return _json({"message": "404: Not Found", "code": 0}, status=404)

@@ -1,7 +1,7 @@
-"""Refusals in Discord's own form: ``{"message", "code"}``, and for an invalid body a tree of ``errors``.
+"""Error replies in Discord's format: ``{"message", "code"}``, plus a tree of ``errors`` for an invalid body.
 
-Codes and texts are those of the docs (Opcodes and Status Codes, JSON Error Codes). The docs name no HTTP
-status for a code; each one used here is the status that callers of the real API report.
+Codes and texts are from the docs (Opcodes and Status Codes, JSON Error Codes). The docs don't say which HTTP status
+goes with a code; the ones used here are those that users of the real API report.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ TEXTS = {
 
 
 class ApiError(Exception):
-    """A refusal: what the client reads instead of the reply that it asked for."""
+    """An error reply with its HTTP status and JSON body."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class ApiError(Exception):
 
 
 class Problems:
-    """What is wrong with one request body, by field; raised together as one 400 with code 50035."""
+    """Collects what is wrong with a request body, field by field, and raises it all as one 400 with code 50035."""
 
     def __init__(self) -> None:
         self._found: list[tuple[Path, str, str]] = []
@@ -76,16 +76,16 @@ class Problems:
         return bool(self._found)
 
     def add(self, path: Sequence[str | int], code: str, message: str) -> None:
-        """Note one problem at ``path``: field names and list indices from the top of the body."""
+        """Add a problem at ``path``: field names and list indices from the top of the body."""
         self._found.append((tuple(path), code, message))
 
     def raise_if_any(self) -> None:
-        """Raise the refusal, if anything was added."""
+        """Raise the ApiError if any problem was added."""
         if self._found:
             raise ApiError(400, 50035, errors=self.tree())
 
     def tree(self) -> JsonObject:
-        """The ``errors`` value (docs: Reference, Error Messages)."""
+        """The value of ``errors`` (docs: Reference, Error Messages)."""
         root: JsonObject = {}
         for path, code, message in self._found:
             node = root
@@ -96,7 +96,7 @@ class Problems:
 
 
 def invalid(path: Sequence[str | int], code: str, message: str) -> ApiError:
-    """The refusal of a body with one problem."""
+    """The ApiError for a body with one problem."""
     problems = Problems()
     problems.add(path, code, message)
     return ApiError(400, 50035, errors=problems.tree())

@@ -1,4 +1,4 @@
-"""The one stream of what happens in a sandbox, for the chat page, for scripts and for whoever waits."""
+"""The event stream of a sandbox: for the chat page, for scripts, and for code that waits for a condition."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Snowflakes:
-    """Ids that encode the clock's time and only grow (docs: Reference, Snowflakes)."""
+    """Generates snowflakes: ids that encode the clock's time and always increase (docs: Reference, Snowflakes)."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -25,7 +25,7 @@ class Snowflakes:
 
 
 class Subscription(AsyncIterator[JsonObject]):
-    """The events from now on. With ``viewer`` (a user id), private ones of others are left out."""
+    """The events from now on: all of them, or only those that ``viewer`` (a user id) may see."""
 
     def __init__(self, events: "Events", viewer: str | None, *, everything: bool) -> None:
         self._events = events
@@ -34,7 +34,7 @@ class Subscription(AsyncIterator[JsonObject]):
         self._queue: asyncio.Queue[JsonObject | None] = asyncio.Queue()
 
     def offer(self, event: JsonObject | None) -> None:
-        """Take in one event, if it is meant for this reader; None ends the stream."""
+        """Queue an event if this subscriber may see it; None ends the stream."""
         if event is None or self._everything or event.get("viewer") in (None, self._viewer):
             self._queue.put_nowait(event)
 
@@ -45,19 +45,19 @@ class Subscription(AsyncIterator[JsonObject]):
         return event
 
     def close(self) -> None:
-        """Receive nothing more."""
-        self._events.forget(self)
+        """Stop receiving events."""
+        self._events.unsubscribe(self)
 
 
 class Events:
-    """Publishes events and wakes those who wait for something to become true."""
+    """Publishes events to subscribers, and wakes code that waits for a condition."""
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
         self._waiting: set[asyncio.Future[None]] = set()
 
     def publish(self, kind: str, *, viewer: str | None = None, **fields: object) -> None:
-        """Tell everybody; with ``viewer`` (a user id) the event is private to that member."""
+        """Send an event to every subscriber; with ``viewer`` (a user id) only that member may see it."""
         event: JsonObject = {"type": kind, "viewer": viewer, **fields}
         for subscription in self._subscriptions:
             subscription.offer(event)
@@ -66,23 +66,23 @@ class Events:
                 waiter.set_result(None)
 
     def subscribe(self, viewer: str | None = None, *, everything: bool = True) -> Subscription:
-        """Every event from now on, or with ``everything=False`` those that ``viewer`` may see."""
+        """Subscribe to every event, or with ``everything=False`` to those that ``viewer`` may see."""
         subscription = Subscription(self, viewer, everything=everything)
         self._subscriptions.add(subscription)
         return subscription
 
-    def forget(self, subscription: Subscription) -> None:
-        """Send nothing more to ``subscription``."""
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Stop sending events to ``subscription``."""
         self._subscriptions.discard(subscription)
 
     def close(self) -> None:
-        """End every stream."""
+        """End every subscription."""
         for subscription in self._subscriptions:
             subscription.offer(None)
         self._subscriptions.clear()
 
     async def wait(self, check: Callable[[], T | None], timeout: float) -> T:
-        """Return the first result of ``check`` that is not None, looking again after each event.
+        """Call ``check`` now and after each event, and return its first result that isn't None.
 
         TimeoutError after ``timeout`` seconds of real time.
         """

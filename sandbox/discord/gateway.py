@@ -1,8 +1,8 @@
-"""The gateway: one WebSocket endpoint, JSON without compression, heartbeat, resume (docs: Gateway).
+"""The gateway: a WebSocket endpoint with JSON, heartbeats and resuming, without compression (docs: Gateway).
 
-A requested ``compress`` is ignored; clients accept plain text frames. Heartbeats and the send limit are
-measured in real time, because the client's heart beats in it: advancing the sandbox's clock by a quarter
-of an hour ends tokens, not connections.
+A requested ``compress`` is ignored, because clients accept uncompressed text frames. Heartbeats and the send limit
+are measured in real time, as in the client. So advancing the sandbox's clock by 15 minutes expires tokens, but
+doesn't close connections.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ BUFFER_EVENTS = 1000
 
 
 class _Close(Exception):
-    """Ends one connection with a close code of the docs (Opcodes and Status Codes)."""
+    """Raised to end a connection with a close code (docs: Opcodes and Status Codes)."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -41,7 +41,7 @@ class _Close(Exception):
 
 @dataclass(eq=False)
 class Session:
-    """What survives a dropped connection: sequence, buffered events, intents, shard."""
+    """A client's session, which outlives a lost connection: sequence, buffered events, intents and shard."""
 
     id: str
     intents: int
@@ -53,12 +53,12 @@ class Session:
 
 
 class Gateway:
-    """Accepts connections and sends each event to the sessions that it is for."""
+    """Accepts connections and sends each event to the sessions that should receive it."""
 
     def __init__(
         self, *, world: World, clock: Clock, switches: Switches, events: Events, token: str, random_: random.Random
     ) -> None:
-        self.url = ""  # known once the server listens
+        self.url = ""  # set once the server listens
         self._world = world
         self._clock = clock
         self._switches = switches
@@ -67,9 +67,11 @@ class Gateway:
         self._random = random_
         self._sessions: dict[str, Session] = {}
         self._connections: set[_Connection] = set()
-        self.alter: Callable[[JsonObject], JsonObject] | None = None  # applied to each event before it is sent
-        self.identified = 0  # how often a client identified
-        self.resumed = 0
+        self.alter: Callable[[JsonObject], JsonObject] | None = (
+            None  # if set, it is applied to the data of each event before sending
+        )
+        self.identified = 0  # how many times clients identified
+        self.resumed = 0  # how many times clients resumed
 
     @property
     def ready(self) -> bool:
@@ -77,7 +79,7 @@ class Gateway:
         return any(session.connection for session in self._sessions.values())
 
     def dispatch(self, event: str, data: JsonObject, *, guild_id: str | None = None, intent: int = 0) -> None:
-        """Send an event to the shard of ``guild_id`` (or shard 0), if it asked for ``intent``."""
+        """Send an event to the shard of ``guild_id`` (without one: shard 0), if it has the ``intent``."""
         if self.alter is not None:
             data = self.alter(data)
         for session in self._sessions.values():
@@ -88,7 +90,7 @@ class Gateway:
                     self._send(session, event, data)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """One connection, from HELLO to its end."""
+        """Serve one connection, from HELLO to its end."""
         if self._switches.gateway_away:
             return web.Response(status=503)
         socket = web.WebSocketResponse(compress=False, max_msg_size=1024 * 1024, timeout=2.0)
@@ -104,14 +106,14 @@ class Gateway:
             await socket.close(code=close.code, message=str(close).encode())
         finally:
             self._connections.discard(connection)
-            self._lose(connection)
+            self._detach(connection)
             for task in (writer, watch):
                 task.cancel()
             await asyncio.gather(writer, watch, return_exceptions=True)
         return socket
 
     async def drop(self, code: int | None) -> None:
-        """End every connection: with a close code, or (None) as if the network had failed."""
+        """End every connection: with this close code, or with None as if the network had failed."""
         for connection in list(self._connections):
             connection.closed_by_us = True
             if code is None:
@@ -125,12 +127,12 @@ class Gateway:
             connection.send({"op": RECONNECT, "d": None})
 
     def send_frame(self, payload: JsonObject) -> None:
-        """Send this payload, right or wrong, on every connection."""
+        """Send any payload, valid or not, on every connection."""
         for connection in self._connections:
             connection.send(payload)
 
     def invalidate(self, *, resumable: bool) -> None:
-        """Tell every client that its session is invalid (op 9), to be resumed or begun anew."""
+        """Tell every client that its session is invalid (op 9), and whether it can resume it."""
         for connection in self._connections:
             if not resumable and connection.session:
                 self._sessions.pop(connection.session.id, None)
@@ -141,7 +143,7 @@ class Gateway:
         if request.query.get("v") not in ("9", "10"):
             raise _Close(4012, "Invalid API version")
         if request.query.get("encoding", "json") != "json":
-            raise _Close(4012, "Only JSON is spoken here")
+            raise _Close(4012, "Only the encoding json is supported")
         interval_ms = int(self._switches.heartbeat_interval_s * 1000)
         connection.send({"op": HELLO, "d": {"heartbeat_interval": interval_ms, "_trace": ['["sandbox"]']}})
         async for frame in connection.socket:
@@ -152,7 +154,7 @@ class Gateway:
 
     def _receive(self, connection: "_Connection", op: object, data: object) -> None:
         if op == HEARTBEAT:
-            connection.beat_at = time.monotonic()
+            connection.last_heartbeat_at = time.monotonic()
             if not self._switches.gateway_silent:
                 connection.send({"op": ACK, "d": None})
             return
@@ -230,7 +232,7 @@ class Gateway:
         self._events.publish("gateway_resumed")
 
     def _prune(self) -> None:
-        """Forget the sessions that nobody came back to in time."""
+        """Delete the sessions that weren't resumed in time."""
         oldest = self._clock.now() - self._switches.resume_window_s
         for session in list(self._sessions.values()):
             if session.lost_at is not None and session.lost_at < oldest:
@@ -243,8 +245,8 @@ class Gateway:
         if session.connection is not None and not self._switches.gateway_silent:
             session.connection.send(payload)
 
-    def _lose(self, connection: "_Connection") -> None:
-        """After 1000 or 1001 from the client its session is over; otherwise it may resume for a while."""
+    def _detach(self, connection: "_Connection") -> None:
+        """Detach the session from its connection. A client that closed with 1000 or 1001 can't resume its session."""
         session, connection.session = connection.session, None
         if session is None or session.connection is not connection:
             return
@@ -262,10 +264,10 @@ class Gateway:
                 await connection.socket.send_str(json.dumps(payload))
 
     async def _watch(self, connection: "_Connection") -> None:
-        """Close with 4009 when the client's heartbeat stays away."""
+        """Close the connection with 4009 once the client stops sending heartbeats."""
         while True:
-            patience_s = self._switches.heartbeat_interval_s * self._switches.heartbeat_grace
-            left = connection.beat_at + patience_s - time.monotonic()
+            timeout_s = self._switches.heartbeat_interval_s * self._switches.heartbeat_grace
+            left = connection.last_heartbeat_at + timeout_s - time.monotonic()
             if left <= 0:
                 connection.closed_by_us = True
                 await connection.socket.close(code=4009, message=b"Session timed out")
@@ -274,14 +276,14 @@ class Gateway:
 
 
 class _Connection:
-    """One socket, with a queue so that nobody who dispatches has to wait for the network."""
+    """One WebSocket, with a queue, so that dispatching an event never waits for the network."""
 
     def __init__(self, socket: web.WebSocketResponse, request: web.Request) -> None:
         self.socket = socket
         self._request = request
         self.outgoing: asyncio.Queue[JsonObject] = asyncio.Queue()
         self.session: Session | None = None
-        self.beat_at = time.monotonic()
+        self.last_heartbeat_at = time.monotonic()
         self.closed_by_us = False
         self._sends: deque[float] = deque()
 

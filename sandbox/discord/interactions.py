@@ -1,6 +1,6 @@
-"""Interactions: what a member does, what the bot is told, and the deadlines of its answer.
+"""Interactions: a member uses a command or component, the bot gets an event, and its response has deadlines.
 
-Docs: Receiving and Responding. The first answer is due 3 s after the event, the token lives 15 minutes.
+Docs: Receiving and Responding. The bot must respond within 3 seconds; the token is valid for 15 minutes.
 """
 
 import asyncio
@@ -14,19 +14,21 @@ from typing import Any
 from sandbox.clock import Clock
 from sandbox.discord import components
 from sandbox.discord.commands import CommandRefused, Commands, read_options
+from sandbox.discord.entities import Channel, Member
 from sandbox.discord.errors import ApiError, JsonObject
 from sandbox.discord.events import Events, Snowflakes
 from sandbox.discord.gateway import Gateway
 from sandbox.discord.messages import Message, Messages
+from sandbox.discord.permissions import USE_APPLICATION_COMMANDS, VIEW_CHANNEL
 from sandbox.discord.switches import Switches
-from sandbox.discord.world import USE_APPLICATION_COMMANDS, VIEW_CHANNEL, Channel, Member, World
+from sandbox.discord.world import World
 
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5
 BUTTON, LINK = 2, 5
 
 
 class InteractionExpired(Exception):
-    """The application did not respond: nobody acknowledged the interaction in time."""
+    """The bot did not acknowledge the interaction in time."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -45,16 +47,16 @@ class Interaction:
     callback_type: int | None = None
     expired: bool = False
     original: Message | None = None
-    source: Message | None = None  # of the component that was pressed
+    source: Message | None = None  # the message with the component that was pressed
     ephemeral: bool = False
     followups: int = 0
-    choices: list[JsonObject] | None = None  # the answer to an autocomplete
+    choices: list[JsonObject] | None = None  # the response to an autocomplete
     modal: JsonObject | None = None
-    seen_before: int = 0  # versions of the original that are older than this interaction
+    seen_before: int = 0  # versions of the original response that are older than this interaction
 
     @property
     def by_user_install(self) -> bool:
-        """Whether only the member installed the application, not the server."""
+        """Whether the member installed the application, and not the server."""
         return "0" not in self.payload["authorizing_integration_owners"]
 
     @property
@@ -63,13 +65,13 @@ class Interaction:
         return self.original.versions[self.seen_before :] if self.original else []
 
     async def acknowledged(self, timeout: float = 5) -> None:
-        """Return when the bot has answered; InteractionExpired when the deadline passed before."""
+        """Wait until the bot has responded; InteractionExpired if it misses the deadline."""
         await self.settled(timeout)
         if self.expired:
             raise InteractionExpired(self.id)
 
     async def settled(self, timeout: float = 5) -> None:
-        """Return when the bot has answered or the deadline has passed."""
+        """Wait until the bot has responded or missed the deadline."""
 
         def done() -> bool | None:
             return True if self.expired or self.acknowledged_after_s is not None else None
@@ -78,11 +80,11 @@ class Interaction:
 
     @property
     def message(self) -> JsonObject | None:
-        """The original response as it is now, in response form; None before it or after its deletion."""
+        """The current original response as a message object; None if there is none yet or it was deleted."""
         return None if self.original is None or self.original.deleted else self.original.versions[-1]
 
     async def wait(self, predicate: Callable[[JsonObject], bool], timeout: float = 10) -> JsonObject:
-        """The response, once it satisfies ``predicate``; TimeoutError after ``timeout`` real seconds."""
+        """Wait until the original response satisfies ``predicate``; TimeoutError after ``timeout`` real seconds."""
 
         def found() -> JsonObject | None:
             now = self.message
@@ -91,7 +93,7 @@ class Interaction:
         return await self.events.wait(found, timeout)
 
     def to_json(self) -> JsonObject:
-        """What events and the control plane tell; never the token."""
+        """The form for events and the control plane. It leaves out the token."""
         return {
             "id": self.id,
             "kind": self.kind,
@@ -108,7 +110,7 @@ class Interaction:
 
 
 class Interactions:
-    """Begins interactions for members and finds them again for the bot's answers."""
+    """Creates interactions, and finds them by token for the bot's responses."""
 
     def __init__(
         self,
@@ -144,15 +146,15 @@ class Interactions:
         options: Mapping[str, object],
         focused: str | None = None,
     ) -> Interaction:
-        """Send a command, ``"name"`` or ``"name group sub"``; with ``focused`` only its autocomplete.
+        """Send a command, ``"name"`` or ``"name group sub"``; with ``focused`` only ask for that option's choices.
 
-        CommandRefused where Discord would not let the member send it.
+        CommandRefused if Discord would not let the member send it.
         """
-        member = self._in(member, channel)
+        member = self._membership(member, channel)
         name, *path = command.removeprefix("/").split()
         found = self._commands.offered(name, channel)
         bits = self._require(member, channel)
-        self._commands.allow(found, member, channel, bits)
+        self._commands.check_visible(found, member, channel, bits)
         read, resolved = read_options(found, path, options, self._world, channel.server, partial=focused is not None)
         data: JsonObject = {"id": found["id"], "name": found["name"], "type": found["type"]}
         if "guild_id" in found:
@@ -162,50 +164,50 @@ class Interactions:
         if resolved:
             data["resolved"] = resolved
         if focused is None:
-            return self._begin(COMMAND, member, channel, data)
+            return self._create(COMMAND, member, channel, data)
         leaf = read
         while leaf and "options" in leaf[0]:
             leaf = leaf[0]["options"]
         chosen = next((each for each in leaf if each["name"] == focused), None)
         if chosen is None:
-            raise CommandRefused(f"{focused} has no value to complete.", focused)
+            raise CommandRefused(f"{focused} isn't filled in, so there's nothing to complete.", focused)
         chosen |= {"focused": True, "value": str(chosen["value"])}
-        return self._begin(AUTOCOMPLETE, member, channel, data)
+        return self._create(AUTOCOMPLETE, member, channel, data)
 
     def press(self, member: Member, message_id: str, custom_id: str, values: Sequence[str] = ()) -> Interaction:
-        """Press a button or choose from a select; CommandRefused where the member could not."""
+        """Press a button or choose from a select menu; CommandRefused if the member can't."""
         try:
             message = self._messages.get(message_id)
-        except ApiError as gone:
-            raise CommandRefused("This message does not exist any more.") from gone
-        member = self._in(member, message.channel)
+        except ApiError as error:
+            raise CommandRefused("This message no longer exists.") from error
+        member = self._membership(member, message.channel)
         self._require(member, message.channel, to_act=False)
         if message.viewer not in (None, member.id):
-            raise CommandRefused(f"{member.name} cannot see this message.")
+            raise CommandRefused(f"{member.name} can't see this message.")
         component = components.find(message.components, custom_id)
         if component is None or component.get("disabled") or component.get("style") == LINK:
-            raise CommandRefused("There is nothing to press with this custom_id.", custom_id)
+            raise CommandRefused("This message has no active button or menu with this custom_id.", custom_id)
         data: JsonObject = {"custom_id": custom_id, "component_type": component["type"], "id": component["id"]}
         if component["type"] != BUTTON:
             data["values"] = list(values)
-        return self._begin(COMPONENT, member, message.channel, data, source=message)
+        return self._create(COMPONENT, member, message.channel, data, source=message)
 
     def forge_press(self, member: Member, message_id: str, data: JsonObject) -> Interaction:
-        """Send a press with this data, whether or not the message has such a component."""
+        """Send a press with any data, even if the message has no such component."""
         message = self._messages.get(message_id)
-        return self._begin(COMPONENT, member, message.channel, data, source=message)
+        return self._create(COMPONENT, member, message.channel, data, source=message)
 
     def submit(self, interaction: Interaction, values: Mapping[str, object]) -> Interaction:
-        """Send the modal that answered ``interaction``, with its texts by ``custom_id``."""
+        """Submit the modal that the bot opened, with values by ``custom_id``."""
         if interaction.modal is None:
-            raise CommandRefused("There is no modal to send.")
+            raise CommandRefused("There's no open modal to submit.")
         parts = [_filled(each, values) for each in interaction.modal["components"]]
         data: JsonObject = {"custom_id": interaction.modal["custom_id"], "components": parts}
         interaction.modal = None
-        return self._begin(MODAL_SUBMIT, interaction.member, interaction.channel, data, source=interaction.source)
+        return self._create(MODAL_SUBMIT, interaction.member, interaction.channel, data, source=interaction.source)
 
     def by_token(self, token: str, interaction_id: str | None = None) -> Interaction | None:
-        """The interaction with this token, and this id where one is given."""
+        """The interaction with this token (and this id, if given), or None."""
         found = self._by_token.get(token)
         return found if found and interaction_id in (None, found.id) else None
 
@@ -215,13 +217,13 @@ class Interactions:
         return list(self._by_token)
 
     def acknowledge(self, interaction: Interaction, callback_type: int) -> None:
-        """Note the first answer."""
+        """Record the bot's response."""
         interaction.callback_type = callback_type
         interaction.acknowledged_after_s = self._clock.now() - interaction.created_at
         self._publish("interaction_acknowledged", interaction)
 
     def metadata(self, interaction: Interaction) -> JsonObject:
-        """The ``interaction_metadata`` of a message that answers it (docs: Message)."""
+        """The ``interaction_metadata`` of a message that responds to it (docs: Message)."""
         metadata: JsonObject = {
             "id": interaction.id,
             "type": interaction.kind,
@@ -236,7 +238,7 @@ class Interactions:
             } | {"type": COMMAND}
         return metadata
 
-    def _begin(
+    def _create(
         self, kind: int, member: Member, channel: Channel, data: JsonObject, source: Message | None = None
     ) -> Interaction:
         number = self._snowflakes.next()
@@ -272,7 +274,7 @@ class Interactions:
         self._events.publish(kind, viewer=interaction.member.id, interaction=interaction.to_json())
 
     def _payload(self, kind: int, member: Member, channel: Channel, number: str, token: str) -> JsonObject:
-        """INTERACTION_CREATE without its data, with the key set of real ones."""
+        """The payload of INTERACTION_CREATE without ``data``; it has the keys of real ones."""
         switches, bits = self._switches, self._world.permissions(member, channel)
         real = switches.upload_limit if switches.interaction_upload_limit is None else switches.interaction_upload_limit
         announced = real if switches.announced_upload_limit is None else switches.announced_upload_limit
@@ -305,32 +307,32 @@ class Interactions:
             "app_permissions": str(self._world.permissions(me, channel)),
         }
 
-    def _in(self, member: Member, channel: Channel) -> Member:
-        """The same person as a member of the channel's server."""
+    def _membership(self, member: Member, channel: Channel) -> Member:
+        """The person's membership in the channel's server; CommandRefused if there is none."""
         if channel.server is None or member.server is channel.server:
             return member
         try:
             return self._world.member(member.id, channel.server)
         except KeyError:
-            raise CommandRefused(f"{member.name} is not in {channel.server.name}.") from None
+            raise CommandRefused(f"{member.name} isn't in {channel.server.name}.") from None
 
     def _require(self, member: Member, channel: Channel, *, to_act: bool = True) -> int:
         bits = self._world.permissions(member, channel)
         if channel.recipient not in (None, member.user) or (channel.server and not bits & VIEW_CHANNEL):
-            raise CommandRefused(f"{member.name} cannot see this channel.")
+            raise CommandRefused(f"{member.name} can't see this channel.")
         if to_act and channel.server and not bits & USE_APPLICATION_COMMANDS:
-            raise CommandRefused(f"{member.name} may not use commands here.")
+            raise CommandRefused(f"{member.name} isn't allowed to use commands here.")
         return bits
 
 
 def _filled(part: JsonObject, values: Mapping[str, object]) -> JsonObject:
-    """A modal's component with what the member typed."""
-    made = copy.deepcopy(part)
-    inner = [made["component"]] if "component" in made else made.get("components", [])
+    """A modal's component with the values that the member entered."""
+    filled = copy.deepcopy(part)
+    inner = [filled["component"]] if "component" in filled else filled.get("components", [])
     for each in inner:
         if each.get("type") == 4:
             each["value"] = str(values.get(each["custom_id"], each.get("value") or ""))
         elif "custom_id" in each:
             given = values.get(each["custom_id"])
             each["values"] = list(given) if isinstance(given, list | tuple) else []
-    return {key: made[key] for key in ("type", "id", "component", "components") if key in made}
+    return {key: filled[key] for key in ("type", "id", "component", "components") if key in filled}

@@ -1,4 +1,4 @@
-"""All messages: made, edited, deleted and read, always given out in the response form with fresh links."""
+"""Creates, edits, deletes and reads messages. Every read returns the message object with newly signed file links."""
 
 import copy
 from collections import deque
@@ -11,25 +11,26 @@ from sandbox.discord import components
 from sandbox.discord import content as rules
 from sandbox.discord.cdn import Attachment, Cdn, safe_name
 from sandbox.discord.content import COMPONENTS_V2, EPHEMERAL, LOADING, SUPPRESS_EMBEDS, Body
+from sandbox.discord.entities import Channel, User
 from sandbox.discord.errors import ApiError, JsonObject
 from sandbox.discord.events import Events, Snowflakes
 from sandbox.discord.gateway import DIRECT_MESSAGES, GUILD_MESSAGES, Gateway
 from sandbox.discord.switches import Switches
-from sandbox.discord.world import Channel, User, World
+from sandbox.discord.world import World
 
 ALL_MENTIONS, USER_MENTIONS = ("users", "roles", "everyone"), ("users",)
-ORDINARY, REPLY, COMMAND_RESPONSE = 0, 19, 20  # docs: Message, Message Types
+DEFAULT, REPLY, COMMAND_RESPONSE = 0, 19, 20  # docs: Message, Message Types
 
 
 @dataclass(eq=False, kw_only=True)
 class Message:
-    """One message. ``viewer`` is the user id of the only member who sees it, None for a public one."""
+    """A message. If it is ephemeral, ``viewer`` is the user id of the only member who sees it."""
 
     id: str
     channel: Channel
     author: User
     created_at: float
-    kind: int = ORDINARY
+    kind: int = DEFAULT
     content: str = ""
     embeds: list[JsonObject] = field(default_factory=list)
     components: list[JsonObject] = field(default_factory=list)
@@ -38,21 +39,21 @@ class Message:
     nonce: str | int | None = None
     edited_at: float | None = None
     mentions: rules.Mentions = field(default_factory=lambda: rules.Mentions(users=[], roles=[], everyone=False))
-    by_interaction: JsonObject | None = None  # the interaction_metadata
-    answers: str | None = None  # the id of the message in this channel that a reply refers to
+    by_interaction: JsonObject | None = None  # its interaction_metadata, if it responds to an interaction
+    answers: str | None = None  # the id of the message that this one replies to
     viewer: str | None = None
     deleted: bool = False
     old_edits: deque[float] = field(default_factory=deque)
-    versions: list[JsonObject] = field(default_factory=list)  # each form that the channel has shown
+    versions: list[JsonObject] = field(default_factory=list)  # every version that the channel has shown
 
     @property
     def loading(self) -> bool:
-        """Whether the channel shows "... is thinking" here."""
+        """Whether the channel shows this message as "... is thinking"."""
         return bool(self.flags & LOADING)
 
 
 class Messages:
-    """The store. Every change is published as an event and, where intents ask for it, over the gateway."""
+    """Stores messages, and publishes every change as an event and, to clients with the intent, over the gateway."""
 
     def __init__(
         self,
@@ -81,14 +82,14 @@ class Messages:
         body: Body,
         *,
         limit: int,
-        kind: int = ORDINARY,
+        kind: int = DEFAULT,
         by_interaction: JsonObject | None = None,
         answers: str | None = None,
         viewer: str | None = None,
         loading: bool = False,
         author: User | None = None,
     ) -> Message:
-        """Post as the bot, if not as somebody else. ApiError where Discord refuses the body."""
+        """Post a message, as the bot unless ``author`` is given; ApiError if Discord would refuse the body."""
         fields = body.fields()
         message = Message(
             id="0",
@@ -109,21 +110,21 @@ class Messages:
         self._by_channel.setdefault(channel.id, []).append(message)
         if not viewer:
             channel.last_message_id = message.id
-        self._tell("created", message)
+        self._announce("created", message)
         return message
 
     def edit(self, message: Message, body: Body, *, limit: int) -> Message:
-        """Change a message; what the body does not name stays. A loading message becomes an ordinary one."""
+        """Change the fields that the body names. A loading message becomes an ordinary one."""
         self._count_old_edit(message)
         first = message.loading
         self._apply(message, body, limit=limit)
         message.flags &= ~LOADING
         message.edited_at = None if first else self._clock.now()
-        self._tell("updated", message)
+        self._announce("updated", message)
         return message
 
     def delete(self, message: Message) -> None:
-        """Remove a message with its files."""
+        """Delete a message and its files."""
         message.deleted = True
         for attachment in message.attachments:
             self._cdn.remove(attachment)
@@ -134,18 +135,18 @@ class Messages:
         self._dispatch("MESSAGE_DELETE", message, payload)
 
     def get(self, message_id: str) -> Message:
-        """The message; 404/10008 where it does not exist or was deleted."""
+        """The message with this id; 404/10008 if it doesn't exist or was deleted."""
         message = self._by_id.get(message_id)
         if message is None or message.deleted:
             raise ApiError(404, 10008)
         return message
 
     def in_channel(self, channel: Channel, viewer: str | None = None) -> list[Message]:
-        """Public messages, oldest first; with ``viewer`` also those that only this user sees."""
+        """The public messages, oldest first; with ``viewer`` also the ephemeral ones for this user."""
         return [each for each in self._by_channel.get(channel.id, []) if each.viewer in (None, viewer)]
 
     def form(self, message: Message, *, with_nonce: bool = False) -> JsonObject:
-        """The message object in response form (docs: Message). The nonce is told only to whoever sent it."""
+        """The message object as the API returns it (docs: Message). Only the sender gets its nonce."""
         users = [user.to_json() for each in message.mentions.users if (user := self._world.user(each))]
         form: JsonObject = {
             "id": message.id,
@@ -178,7 +179,7 @@ class Messages:
         return form
 
     def _apply(self, message: Message, body: Body, *, limit: int) -> None:
-        """Check the body against the message as it will be, then change it: all or nothing."""
+        """Check the message as it would become, then change it; if a check fails, nothing changes."""
         fields = body.fields()
         flags = fields.get("flags")
         v2 = bool((message.flags | (flags if isinstance(flags, int) else 0)) & COMPONENTS_V2)
@@ -195,9 +196,9 @@ class Messages:
         texts = "\n".join([content, *_component_texts(shown)])
         if any(word.lower() in texts.lower() for word in self._switches.blocked_words):
             raise ApiError(400, 200000)
-        for gone in message.attachments:
-            if gone not in files.kept:
-                self._cdn.remove(gone)
+        for attachment in message.attachments:
+            if attachment not in files.kept:
+                self._cdn.remove(attachment)
         ephemeral = message.viewer is not None
         message.attachments = files.kept + [
             self._cdn.attach(upload, message.channel.id, description=text, ephemeral=ephemeral)
@@ -212,7 +213,7 @@ class Messages:
         message.mentions = rules.mentions(texts, fields.get("allowed_mentions"), default)
 
     def _count_old_edit(self, message: Message) -> None:
-        """Refuse (429/30046) many edits a minute of a message that is old."""
+        """Refuse (429/30046) to edit an old message more than a few times a minute."""
         now = self._clock.now()
         if now - message.created_at <= self._switches.old_message_s:
             return
@@ -222,7 +223,7 @@ class Messages:
             raise ApiError(429, 30046, retry_after=self._switches.old_edit_retry_after_s)
         message.old_edits.append(now)
 
-    def _tell(self, what: str, message: Message) -> None:
+    def _announce(self, what: str, message: Message) -> None:
         form = self.form(message, with_nonce=what == "created")
         message.versions.append(form)
         channel_id, viewer = message.channel.id, self._viewer(message)

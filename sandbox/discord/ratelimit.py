@@ -1,7 +1,7 @@
-"""Rate limit buckets as Discord's edge keeps them: a number of requests a window, told in headers.
+"""Rate limits as Discord applies them: a number of requests per window, reported in response headers.
 
-Docs: Rate Limits. A bucket belongs to a route and its major parameter; interaction and webhook routes do
-not count for the global limit.
+Docs: Rate Limits. Each combination of route and major parameter has a bucket of its own. Interaction and webhook
+routes don't count towards the global limit.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ MAJOR = ("channel_id", "guild_id", "webhook_token", "interaction_token")
 
 
 class Buckets:
-    """Counts requests. One window begins with its first request and ends after a fixed time."""
+    """Counts requests in fixed windows, each of which starts with its first request."""
 
     def __init__(self, *, clock: Clock, switches: Switches) -> None:
         self._clock = clock
@@ -22,7 +22,7 @@ class Buckets:
         self._windows: dict[tuple[str, str], tuple[float, int]] = {}  # (start, used)
 
     def take(self, bucket: str, route: str, params: Mapping[str, str]) -> tuple[dict[str, str], float | None]:
-        """Count one request: the headers of its reply, and the seconds to wait where the bucket was empty."""
+        """Count a request; return its reply's headers, and how long to wait if the bucket was exhausted (else None)."""
         major = next((params[name] for name in MAJOR if name in params), "")
         limit, remaining, reset_at = self._count(bucket, f"{route}:{major}")
         after_s = max(reset_at - self._clock.now(), 0.001)
@@ -36,7 +36,7 @@ class Buckets:
         return headers, after_s if remaining < 0 else None
 
     def take_global(self) -> float | None:
-        """Count one request with the bot token: the seconds to wait where the global limit is reached."""
+        """Count a request with the bot token; return the seconds to wait if the global limit is exceeded, else None."""
         _, remaining, reset_at = self._count("global", "")
         return max(reset_at - self._clock.now(), 0.001) if remaining < 0 else None
 

@@ -1,16 +1,16 @@
-"""The routes that a bot uses with its token: itself, its commands, channels and messages."""
+"""The routes that need the bot token: application, commands, servers, channels and messages."""
 
 from typing import Any
 
 from sandbox.clock import Clock
 from sandbox.discord.api import Call, Reply, Route
 from sandbox.discord.commands import Commands
+from sandbox.discord.entities import Channel, Server
 from sandbox.discord.errors import ApiError, JsonObject, invalid
 from sandbox.discord.events import Snowflakes
 from sandbox.discord.gateway import Gateway
-from sandbox.discord.messages import ORDINARY, REPLY, Message, Messages
-from sandbox.discord.switches import Switches
-from sandbox.discord.world import (
+from sandbox.discord.messages import DEFAULT, REPLY, Message, Messages
+from sandbox.discord.permissions import (
     ATTACH_FILES,
     EMBED_LINKS,
     MANAGE_MESSAGES,
@@ -18,16 +18,15 @@ from sandbox.discord.world import (
     SEND_MESSAGES,
     SEND_MESSAGES_IN_THREADS,
     VIEW_CHANNEL,
-    Channel,
-    Server,
-    World,
 )
+from sandbox.discord.switches import Switches
+from sandbox.discord.world import World
 
 HISTORY_MAX = 100
 
 
 class BotRoutes:
-    """Answers the routes; ``routes()`` lists them."""
+    """Handles these routes; ``routes()`` lists them."""
 
     def __init__(
         self,
@@ -47,10 +46,10 @@ class BotRoutes:
         self._messages = messages
         self._commands = commands
         self._gateway = gateway
-        self._nonces: dict[str, tuple[str, float]] = {}  # nonce -> (message id, when)
+        self._nonces: dict[str, tuple[str, float]] = {}  # nonce -> (message id, time)
 
     def routes(self) -> list[Route]:
-        """Literal paths stand before the templates that would match them too."""
+        """The routes. A literal path comes before the templates that would match it too."""
         table = [
             ("GET", "/users/@me", self._me),
             ("POST", "/users/@me/channels", self._open_direct),
@@ -166,7 +165,7 @@ class BotRoutes:
     def _open_direct(self, call: Call) -> Reply:
         user = self._world.user(str(call.body.fields().get("recipient_id")))
         if user is None or user.bot:
-            raise invalid(("recipient_id",), "BASE_TYPE_REQUIRED", "This is no user that can be written to")
+            raise invalid(("recipient_id",), "BASE_TYPE_REQUIRED", "This user can't receive direct messages")
         return Reply(payload=self._world.direct_channel(user, self._snowflakes.next()).to_json())
 
     def _channel(self, call: Call) -> Reply:
@@ -177,7 +176,7 @@ class BotRoutes:
         limit = self._limit(call.query)
         if channel.server and not bits & READ_MESSAGE_HISTORY:
             return Reply(payload=[])
-        messages = self._messages.in_channel(channel)[::-1]  # newest first, as the reply is
+        messages = self._messages.in_channel(channel)[::-1]  # newest first, like the reply
         given = {key: int(value) for key in ("around", "before", "after") if (value := _id(call.query, key))}
         if "around" in given:
             half = limit // 2
@@ -199,7 +198,7 @@ class BotRoutes:
     def _post(self, call: Call) -> Reply:
         channel, bits = self._visible(call)
         fields = call.body.fields()
-        self._may_write(channel, bits, fields, files=bool(call.body.files))
+        self._require_write_access(channel, bits, fields, files=bool(call.body.files))
         nonce = fields.get("nonce")
         if nonce is not None and fields.get("enforce_nonce"):
             known = self._nonces.get(str(nonce))
@@ -210,7 +209,7 @@ class BotRoutes:
             channel,
             call.body,
             limit=self._switches.upload_limit,
-            kind=REPLY if answers else ORDINARY,
+            kind=REPLY if answers else DEFAULT,
             answers=answers,
         )
         if nonce is not None:
@@ -218,7 +217,7 @@ class BotRoutes:
         return Reply(payload=self._messages.form(message, with_nonce=True))
 
     def _referred(self, channel: Channel, reference: object) -> str | None:
-        """The id of the message that a reply answers (docs: Message, Message Reference)."""
+        """The id of the message that a reply refers to (docs: Message, Message Reference)."""
         if not isinstance(reference, dict):
             return None
         wanted = str(reference.get("message_id"))
@@ -228,7 +227,7 @@ class BotRoutes:
             return None
         raise invalid(("message_reference",), "REPLIES_UNKNOWN_MESSAGE", "Unknown message")
 
-    def _may_write(self, channel: Channel, bits: int, fields: JsonObject, *, files: bool) -> None:
+    def _require_write_access(self, channel: Channel, bits: int, fields: JsonObject, *, files: bool) -> None:
         if channel.recipient:
             if self._switches.dm_closed:
                 raise ApiError(self._switches.dm_refusal_status, 50007)
@@ -269,14 +268,14 @@ class BotRoutes:
         return Reply(status=204)
 
     def _message(self, call: Call, channel: Channel) -> Message:
-        """The message of this channel; ephemeral ones do not exist here."""
+        """The message in this channel; 404/10008 if there is none, or if it is ephemeral."""
         message = self._messages.get(call.params["message_id"])
         if message.channel is not channel or message.viewer:
             raise ApiError(404, 10008)
         return message
 
     def _visible(self, call: Call) -> tuple[Channel, int]:
-        """The channel and the bot's permissions in it; 404/10003 or 403/50001."""
+        """The channel and the bot's permissions in it; 404/10003 if it doesn't exist, 403/50001 if it is hidden."""
         channel = next((each for each in self._world.channels() if each.id == call.params["channel_id"]), None)
         if channel is None:
             raise ApiError(404, 10003)

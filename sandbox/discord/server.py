@@ -1,4 +1,4 @@
-"""The sandbox as a whole: builds every part, listens, and is what tests and the demo hold in their hands."""
+"""The whole sandbox Discord: builds its parts, listens on a port, and is the interface for tests and the demo."""
 
 import asyncio
 import base64
@@ -17,6 +17,7 @@ from sandbox.discord.cdn import Cdn
 from sandbox.discord.commands import Commands
 from sandbox.discord.content import Body
 from sandbox.discord.control import Control
+from sandbox.discord.entities import Channel, Member, Overwrite
 from sandbox.discord.errors import JsonObject
 from sandbox.discord.events import Events, Snowflakes, Subscription
 from sandbox.discord.gateway import Gateway
@@ -26,17 +27,17 @@ from sandbox.discord.rest import BotRoutes
 from sandbox.discord.spec import Spec
 from sandbox.discord.switches import Fault, RecordedRequest, Switches
 from sandbox.discord.webhooks import InteractionRoutes
-from sandbox.discord.world import Channel, Member, Overwrite, World
+from sandbox.discord.world import World
 
-BODY_MAX_BYTES = 8 * 1024 * 1024  # of JSON; files are streamed
+BODY_MAX_BYTES = 8 * 1024 * 1024  # for JSON; files are streamed
 
 
 class DiscordSandbox:
     """A Discord on one local port: ``async with DiscordSandbox() as discord``.
 
-    ``port`` 0 takes a free one. With ``spec``, the path of Discord's OpenAPI description, every request and
-    reply is checked against it. ``seed`` decides tokens and ids of sessions. Times are the clock's, but for
-    heartbeats and the ``timeout`` arguments, which are real seconds.
+    ``port`` 0 picks a free one. With ``spec``, the path of Discord's OpenAPI description, every request and reply is
+    checked against it. ``seed`` determines tokens and session ids. All times are in seconds of ``clock``, except
+    heartbeats and ``timeout`` arguments, which are real seconds.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class DiscordSandbox:
         self.clock = clock or Clock()
         self.switches = switches or Switches()
         self.world = world or World()
-        self.url = self.api_url = self.gateway_url = ""  # known once it listens
+        self.url = self.api_url = self.gateway_url = ""  # set once it listens
         chance = random.Random(seed)
         name = base64.b64encode(self.world.bot.id.encode()).decode().rstrip("=")
         self.token = f"{name}.{chance.randbytes(5).hex()[:6]}.{chance.randbytes(19).hex()}"
@@ -165,12 +166,12 @@ class DiscordSandbox:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request below ``/api``, in the order of arrival."""
+        """Every request below ``/api``, in order of arrival."""
         return self._api.requests
 
     @property
     def violations(self) -> list[str]:
-        """Every breach of the API description in a request or a reply; only where ``spec`` was given."""
+        """Every request or reply that broke the API description; always empty without ``spec``."""
         return self._api.violations
 
     @property
@@ -179,7 +180,7 @@ class DiscordSandbox:
         return self._gateway.ready
 
     async def bot_ready(self, command: str = "veo", timeout: float = 20) -> None:
-        """Return when a client has identified and ``command`` is registered in any scope."""
+        """Wait until a client has identified and ``command`` is registered in any scope."""
 
         def ready() -> bool | None:
             known = any(each["name"] == command for each in self._commands.all())
@@ -193,31 +194,31 @@ class DiscordSandbox:
         return list(self._commands.all())
 
     def registered(self, command: str) -> JsonObject:
-        """The command as the bot registered it, in any scope. KeyError where there is none of that name."""
+        """The command as the bot registered it, in any scope; KeyError if there is none."""
         return {each["name"]: each for each in self._commands.all()}[command]
 
     async def invoke(
         self, member: Member, channel: Channel, command: str, options: Mapping[str, object]
     ) -> Interaction:
-        """Use ``command`` ("name" or "name group sub"); CommandRefused where Discord would not send it."""
+        """Use ``command`` ("name" or "name group sub"); CommandRefused if Discord would not send it."""
         return self._interactions.use_command(member, channel, command, options)
 
     def replay(self, interaction: Interaction) -> None:
-        """Tell the bot of an interaction again, as a session that was resumed may."""
+        """Send an interaction to the bot again, as can happen after a resume."""
         self._gateway.dispatch("INTERACTION_CREATE", interaction.payload, guild_id=interaction.channel.guild_id)
 
     async def autocomplete(
         self, member: Member, channel: Channel, command: str, options: Mapping[str, object], focused: str
     ) -> Interaction:
-        """Ask for suggestions for the option ``focused``; the answer is ``Interaction.choices``."""
+        """Ask for the choices of the option ``focused``; the response is in ``Interaction.choices``."""
         return self._interactions.use_command(member, channel, command, options, focused)
 
     async def press(self, member: Member, message_id: str, custom_id: str, values: Sequence[str] = ()) -> Interaction:
-        """Press a button, or choose ``values`` from a select; CommandRefused where the member could not."""
+        """Press a button, or choose ``values`` in a select menu; CommandRefused if the member can't."""
         return self._interactions.press(member, message_id, custom_id, values)
 
     def forge_press(self, member: Member, message_id: str, data: JsonObject) -> Interaction:
-        """Send a press with this data, whether or not the message has such a component."""
+        """Send a press with any data, even if the message has no such component."""
         return self._interactions.forge_press(member, message_id, data)
 
     @property
@@ -226,18 +227,18 @@ class DiscordSandbox:
         return self._interactions.tokens
 
     async def submit(self, interaction: Interaction, values: Mapping[str, object]) -> Interaction:
-        """Send the modal that ``interaction`` was answered with, its values by ``custom_id``."""
+        """Submit the modal that the bot opened in response to ``interaction``, with values by ``custom_id``."""
         return self._interactions.submit(interaction, values)
 
     def messages(self, channel: Channel, viewer: Member | None = None) -> list[dict[str, Any]]:
-        """What the channel shows, oldest first; with ``viewer`` also what only that member sees."""
+        """The messages of the channel, oldest first; with ``viewer`` also that member's ephemeral ones."""
         found = self._messages.in_channel(channel, viewer.id if viewer else None)
         return [self._messages.form(each) for each in found]
 
     async def wait_message(
         self, channel: Channel, predicate: Callable[[JsonObject], bool], timeout: float = 10
     ) -> dict[str, Any]:
-        """The first public message that satisfies ``predicate``, there already or to come."""
+        """Wait for a public message that satisfies ``predicate``; it may exist already."""
 
         def found() -> JsonObject | None:
             return next((each for each in self.messages(channel) if predicate(each)), None)
@@ -245,22 +246,22 @@ class DiscordSandbox:
         return await self._events.wait(found, timeout)
 
     def say(self, member: Member, channel: Channel, text: str) -> dict[str, Any]:
-        """Something that a member writes into the channel."""
-        said = self._messages.create(
+        """Post a message as a member."""
+        message = self._messages.create(
             channel, Body(json={"content": text}), limit=self.switches.upload_limit, author=member.user
         )
-        return self._messages.form(said)
+        return self._messages.form(message)
 
     def delete_message(self, message_id: str) -> None:
-        """Delete a message as a member would, ephemeral ones too. ApiError where it does not exist."""
+        """Delete a message as a member would, even an ephemeral one; ApiError if it doesn't exist."""
         self._messages.delete(self._messages.get(message_id))
 
     def direct_channel(self, member: Member) -> Channel:
-        """The conversation of the bot with ``member``."""
+        """The bot's direct-message channel with ``member``; the first call creates it."""
         return self.world.direct_channel(member.user, self._snowflakes.next())
 
     def set_permissions(self, channel: Channel, *, allow: int = 0, deny: int = 0) -> None:
-        """Set the channel's overwrite for the bot to exactly these bits, and tell the bot."""
+        """Set the channel's permission overwrite for the bot to exactly these bits, and send CHANNEL_UPDATE."""
         place = channel.parent or channel
         assert place.server
         bot = self.world.bot.id
@@ -269,7 +270,7 @@ class DiscordSandbox:
         self._events.publish("channel_updated", channel_id=place.id)
 
     def archive_thread(self, thread: Channel, *, archived: bool = True) -> None:
-        """Archive a thread, or open it again, and tell the bot."""
+        """Archive or unarchive a thread, and send THREAD_UPDATE."""
         assert thread.parent
         thread.archived = archived
         self._gateway.dispatch("THREAD_UPDATE", thread.to_json(), guild_id=thread.guild_id, intent=1)
@@ -291,9 +292,9 @@ class DiscordSandbox:
         html: bool = False,
         only_delay: bool = False,
     ) -> None:
-        """Plan a fault for the next ``times`` requests whose path below ``/api/v10`` matches as a whole.
+        """Plan a fault for the next ``times`` requests whose whole path below ``/api/v10`` matches.
 
-        The fields are those of ``Fault``. ``method`` may be ``"*"``; ``delay_s`` is of the sandbox's clock.
+        The arguments are the fields of ``Fault``. ``method`` can be ``"*"``; ``delay_s`` is in seconds of the clock.
         """
         self._api.faults.append(
             Fault(
@@ -313,16 +314,16 @@ class DiscordSandbox:
         )
 
     def send_event(self, event: str, data: JsonObject, *, guild_id: str | None = None) -> None:
-        """Send any gateway event with any content."""
+        """Send any gateway event with any data."""
         self._gateway.dispatch(event, data, guild_id=guild_id)
 
     def send_frame(self, payload: JsonObject) -> None:
-        """Send any gateway payload on every connection, outside of its session."""
+        """Send any gateway payload on every connection, outside its session."""
         self._gateway.send_frame(payload)
 
     @contextmanager
     def altered_events(self, alter: Callable[[JsonObject], JsonObject]) -> Iterator[None]:
-        """Apply ``alter`` to each gateway event that is sent during the block."""
+        """Apply ``alter`` to the data of every gateway event that is sent during the block."""
         self._gateway.alter = alter
         try:
             yield
@@ -330,7 +331,7 @@ class DiscordSandbox:
             self._gateway.alter = None
 
     async def drop_gateway(self, code: int | None = None) -> None:
-        """End every gateway connection with this close code, or without one as a failing network does."""
+        """End every gateway connection: with this close code, or with None as if the network had failed."""
         await self._gateway.drop(code)
 
     def reconnect_gateway(self) -> None:
@@ -343,9 +344,13 @@ class DiscordSandbox:
 
     @property
     def gateway_counts(self) -> tuple[int, int]:
-        """How often clients identified and resumed so far."""
+        """How many times clients have identified and resumed."""
         return self._gateway.identified, self._gateway.resumed
 
     def subscribe(self) -> Subscription:
-        """All events from now on, private ones too; an asynchronous iterator with ``close()``."""
+        """All events from now on, including private ones; an asynchronous iterator with ``close()``."""
         return self._events.subscribe()
+
+    async def wait_until(self, condition: Callable[[], bool], timeout: float = 10) -> None:
+        """Wait until ``condition`` holds, checking it now and after each event; TimeoutError after ``timeout``."""
+        await self._events.wait(lambda: True if condition() else None, timeout)

@@ -1,9 +1,9 @@
-"""Discord's own API description as judge: every request and every reply against its JSON schema.
+"""Checks every request and reply against the JSON schemas of Discord's own API description.
 
-It knows neither gateway payloads nor rules across fields; those are written by hand elsewhere. Three differences
-are allowed: in requests ``attachments[].id`` as a number (docs, Uploading Files) and the ids of
-``allowed_mentions`` and ``recipient_id`` as numbers (discord.py sends them so), and texts as the codes in an
-``errors`` tree (docs, Error Messages).
+The description covers neither gateway payloads nor rules across fields; other modules check those. Three differences
+are allowed. Requests may have numbers as ``attachments[].id`` (docs: Uploading Files), and as ids in
+``allowed_mentions`` and ``recipient_id`` (discord.py sends them). Codes in an ``errors`` tree may be texts (docs:
+Error Messages).
 """
 
 import json
@@ -33,7 +33,7 @@ LEAVES = {
 
 
 class Spec:
-    """The description in one file (OpenAPI 3.1). Validators are built when first needed, once each."""
+    """An API description in one file (OpenAPI 3.1). Each validator is built once, when it is first needed."""
 
     def __init__(self, path: Path) -> None:
         self._document: JsonObject = json.loads(path.read_text(encoding="utf-8"))
@@ -41,7 +41,7 @@ class Spec:
         self._registry: Registry[Any] | None = None
 
     def check_request(self, method: str, template: str, body: Any) -> JsonObject | None:
-        """The ``errors`` tree of a body that the description does not allow; None where it does."""
+        """The ``errors`` tree for a body that breaks the description; None if it doesn't."""
         path = ("paths", template, method.lower(), "requestBody", "content", "application/json", "schema")
         validator = self._validator(path)
         if validator is None:
@@ -57,7 +57,7 @@ class Spec:
         return problems.tree() if problems else None
 
     def check_reply(self, method: str, template: str, status: int, payload: Any) -> list[str]:
-        """What is wrong with a reply, in words; empty where the description allows it."""
+        """One sentence for each way in which a reply breaks the description."""
         responses = self._at(("paths", template, method.lower(), "responses"))
         if responses is None:
             return [f"{method} {template} is not in the description"]
@@ -90,7 +90,7 @@ class Spec:
         return self._validators[path]
 
     def _build(self, path: tuple[str, ...]) -> "Draft202012Validator":
-        # A development dependency, so it is imported only where a description is given.
+        # A development dependency, so it is only imported if a description is given.
         from jsonschema import Draft202012Validator  # noqa: PLC0415 - see above
         from referencing import Registry  # noqa: PLC0415 - see above
         from referencing.jsonschema import DRAFT202012  # noqa: PLC0415 - see above
@@ -103,7 +103,7 @@ class Spec:
 
 
 def _deepest(error: "ValidationError") -> "ValidationError":
-    """The error that says most: of the alternatives the one that was meant, and there the deepest."""
+    """The most specific error: within the alternative that was probably meant, the deepest one."""
     while error.context:
         branches: dict[Any, list[ValidationError]] = {}
         for each in error.context:
@@ -114,7 +114,7 @@ def _deepest(error: "ValidationError") -> "ValidationError":
 
 
 def _is_foreign(error: "ValidationError") -> bool:
-    """Whether an alternative fails as a whole: another kind of value, or another component's ``type``."""
+    """Whether an error rules out an alternative: the value's kind or the component's ``type`` is another one."""
     return list(error.path) == ["type"] or (error.validator == "type" and not error.path)
 
 

@@ -1,4 +1,4 @@
-"""What can be turned on a sandbox while it runs, and what it records: limits, windows, faults, requests."""
+"""The settings that can be changed while the sandbox runs, planned faults, and recorded requests."""
 
 import re
 from dataclasses import dataclass, field
@@ -20,54 +20,54 @@ def _buckets() -> dict[str, tuple[int, float]]:
 
 @dataclass
 class Switches:
-    """Settings that may change at any time. Sizes are bytes, times are seconds of the sandbox's clock.
+    """Settings that can change at any time. Sizes are in bytes, times in seconds of the sandbox's clock.
 
-    ``upload_limit`` holds for channel posts; ``interaction_upload_limit`` for files through an interaction
-    token (None: the same); ``announced_upload_limit`` is the number that an interaction carries (None: the
-    true one). ``buckets`` are (requests, window) per route; ``global`` counts all routes with the bot token.
-    Discord publishes none of these numbers (docs: Rate Limits), so they are only plausible.
+    ``upload_limit`` applies to channel posts, ``interaction_upload_limit`` to files sent with an interaction token
+    (None: the same limit). ``announced_upload_limit`` is the limit that interactions report (None: the real one).
+    ``buckets`` are the rate limits, (requests, window), by kind of route; ``global`` counts all routes with the bot
+    token. Discord doesn't publish its numbers (docs: Rate Limits), so these are plausible guesses.
     """
 
     upload_limit: int = 10 * MIB
     interaction_upload_limit: int | None = None
     announced_upload_limit: int | None = None
     request_limit: int | None = None
-    too_large_as_html: bool = False  # the edge answers 413 itself, without JSON
+    too_large_as_html: bool = False  # a 413 is an HTML page of the edge, without JSON
     token_life_s: float = 900
-    early_dead_tokens: bool = False  # every interaction token answers 404/10015 although it is young
+    early_dead_tokens: bool = False  # every interaction token gets 404/10015 although it hasn't expired
     acknowledge_within_s: float = 3
     nonce_window_s: float = 300  # "the past few minutes" in the docs
     cdn_life_s: float = 86_400
-    old_message_s: float = 3600  # from this age on, edits are counted (30046)
-    old_message_edits: int = 5  # a minute; the real number is deliberately not published
-    old_edit_retry_after_s: float | None = 5.0  # None: the 429 tells no time, as some real ones
+    old_message_s: float = 3600  # edits of a message older than this are limited (30046)
+    old_message_edits: int = 5  # per minute; Discord doesn't publish the real number
+    old_edit_retry_after_s: float | None = 5.0  # None: the 429 doesn't say how long to wait, like some real ones
     with_via: bool = True
     latency_s: float = 0  # added to every reply
     buckets: dict[str, tuple[int, float]] = field(default_factory=_buckets)
-    user_install_only: bool = False  # members installed the application, servers did not
+    user_install_only: bool = False  # the members installed the application, not the servers
     dm_closed: bool = False
     dm_refusal_status: int = 403
     blocked_words: list[str] = field(default_factory=list)  # AutoMod
     command_creates_per_day: int = 200
-    heartbeat_interval_s: float = 41.25  # real time, since the client's heart beats in it
-    heartbeat_grace: float = 1.5  # intervals without a heartbeat until close 4009
-    gateway_silent: bool = False  # no heartbeat is acknowledged, no event is sent
-    gateway_away: bool = False  # no connection is taken, as in an outage of the gateway alone
+    heartbeat_interval_s: float = 41.25  # in real time, which is what the client measures its heartbeats in
+    heartbeat_grace: float = 1.5  # close with 4009 after this many intervals without a heartbeat
+    gateway_silent: bool = False  # heartbeats aren't acknowledged and events aren't sent
+    gateway_away: bool = False  # connections are refused, as in an outage of the gateway alone
     gateway_delay_s: float = 0
     gateway_duplicates: bool = False  # each event is sent twice, with two sequence numbers
-    servers_away: bool = False  # after READY no server is told of, as while Discord has trouble with all of them
+    servers_away: bool = False  # no GUILD_CREATE after READY, as when all servers are unavailable
     resume_window_s: float = 180
     privileged_intents: bool = False
 
     def update(self, values: JsonObject) -> None:
-        """Set switches by name; ValueError names the one that is unknown or of the wrong type."""
+        """Set switches by name; ValueError if one is unknown or has a wrong type."""
         for name, value in values.items():
             if name not in self.__dataclass_fields__:
-                raise ValueError(f"there is no switch {name!r}")
+                raise ValueError(f"There is no switch {name!r}.")
             if name == "buckets":
                 value = _read_buckets(value, self.buckets)  # noqa: PLW2901 - the checked form of the same value
             elif not _fits(value, str(self.__dataclass_fields__[name].type)):
-                raise ValueError(f"{name} does not take {value!r}")
+                raise ValueError(f"The switch {name} can't be set to {value!r}: wrong type.")
             setattr(self, name, value)
 
 
@@ -85,17 +85,17 @@ def _fits(value: object, kind: str) -> bool:
 
 def _read_buckets(value: object, known: dict[str, tuple[int, float]]) -> dict[str, tuple[int, float]]:
     if not isinstance(value, dict) or not value.keys() <= known.keys():
-        raise ValueError(f"buckets are {', '.join(known)}")
+        raise ValueError(f"The switch buckets takes an object with any of these keys: {', '.join(known)}.")
     try:
         read = {name: (int(limit), float(window_s)) for name, (limit, window_s) in value.items()}
     except (TypeError, ValueError) as problem:
-        raise ValueError("a bucket is [requests, seconds]") from problem
+        raise ValueError("Each bucket must be [requests, seconds].") from problem
     return known | read
 
 
 @dataclass(kw_only=True)
 class RecordedRequest:
-    """One request as it came in. ``status`` is None while it runs, 0 when the connection was cut."""
+    """A request that was received. ``status`` is None while it is running, 0 if its connection was cut."""
 
     method: str
     path: str  # below the API's prefix, without the query
@@ -107,32 +107,32 @@ class RecordedRequest:
     reply: Any = None
 
     def to_json(self) -> JsonObject:
-        """The form that the control plane shows."""
+        """The record as the control plane returns it."""
         return dict(self.__dict__)
 
 
 @dataclass(kw_only=True)
 class Fault:
-    """What happens to the next ``times`` requests that match, instead of a reply or before it."""
+    """A fault for the next ``times`` matching requests."""
 
     method: str  # or "*"
-    path_pattern: str  # a regular expression for the whole path below the API's prefix
+    path_pattern: str  # a regular expression; it must match the whole path below /api/v10
     status: int = 500
     times: int = 1
     code: int = 0
-    cut: Literal["before", "after"] | None = None  # the connection ends before or after the effect
-    effect: bool = False  # the request takes effect, and only its reply is replaced
+    cut: Literal["before", "after"] | None = None  # cut the connection before or after the request takes effect
+    effect: bool = False  # the request takes effect; only its reply is replaced
     via: bool = True
     retry_after: float | None = None
     delay_s: float = 0
-    html: bool = False  # the reply is an HTML page, as from the network's edge
-    only_delay: bool = False  # after the delay the request goes on as if there were no fault
+    html: bool = False  # the reply is an HTML page, like one from the edge
+    only_delay: bool = False  # only delay the request, then handle it as usual
 
     def __post_init__(self) -> None:
         re.compile(self.path_pattern)
 
     def matches(self, method: str, path: str) -> bool:
-        """Whether this fault is meant for the request, and not used up."""
+        """Whether this fault applies to the request and isn't used up."""
         return (
             self.times > 0
             and self.method.upper() in ("*", method)

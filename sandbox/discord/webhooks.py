@@ -1,6 +1,7 @@
-"""The routes of an interaction: its first answer, and everything through its token. No bot token is asked.
+"""The routes that respond to interactions: the callback, and the webhook that belongs to the interaction's token.
 
-Docs: Receiving and Responding. The lifetime of the token is checked before anything else.
+They don't need the bot token (docs: Receiving and Responding). An expired interaction token is refused before
+anything else is checked.
 """
 
 from sandbox.clock import Clock
@@ -8,9 +9,9 @@ from sandbox.discord.api import Call, Reply, Route
 from sandbox.discord.content import EPHEMERAL, Body
 from sandbox.discord.errors import ApiError, JsonObject, Problems, invalid
 from sandbox.discord.interactions import AUTOCOMPLETE, COMMAND, COMPONENT, MODAL_SUBMIT, Interaction, Interactions
-from sandbox.discord.messages import COMMAND_RESPONSE, ORDINARY, Message, Messages
+from sandbox.discord.messages import COMMAND_RESPONSE, DEFAULT, Message, Messages
+from sandbox.discord.permissions import USE_EXTERNAL_APPS
 from sandbox.discord.switches import Switches
-from sandbox.discord.world import USE_EXTERNAL_APPS
 
 MESSAGE, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9
 ALLOWED = {
@@ -24,7 +25,7 @@ TRUE = ("1", "true", "True")
 
 
 class InteractionRoutes:
-    """Answers the routes; ``routes()`` lists them."""
+    """Handles these routes; ``routes()`` lists them."""
 
     def __init__(
         self, *, clock: Clock, switches: Switches, messages: Messages, interactions: Interactions, application_id: str
@@ -36,7 +37,7 @@ class InteractionRoutes:
         self._application_id = application_id
 
     def routes(self) -> list[Route]:
-        """Literal paths stand before the templates that would match them too."""
+        """The routes. A literal path comes before the templates that would match it too."""
         hook = "/webhooks/{webhook_id}/{webhook_token}"
         table = [
             ("POST", "/interactions/{interaction_id}/{interaction_token}/callback", self._callback),
@@ -73,7 +74,7 @@ class InteractionRoutes:
         if kind not in allowed:
             raise invalid(("type",), "BASE_TYPE_CHOICES", f"Value must be one of {tuple(allowed)}.")
         try:
-            self._first_answer(interaction, kind, call.body.inner("data"))
+            self._respond(interaction, kind, call.body.inner("data"))
         except ApiError as error:
             if "errors" in error.body:
                 error.body["errors"] = {"data": error.body["errors"]}
@@ -83,7 +84,7 @@ class InteractionRoutes:
             return Reply(status=204)
         return Reply(payload=self._callback_reply(interaction, kind))
 
-    def _first_answer(self, interaction: Interaction, kind: int, data: Body) -> None:
+    def _respond(self, interaction: Interaction, kind: int, data: Body) -> None:
         source = interaction.source
         match kind:
             case 4 | 5:
@@ -107,7 +108,7 @@ class InteractionRoutes:
     def _create_original(self, interaction: Interaction, data: Body, *, loading: bool) -> None:
         flags = data.fields().get("flags") or 0
         if loading and (flags & ~EPHEMERAL if isinstance(flags, int) else True):
-            raise invalid(("flags",), "BITFIELD_INVALID", "A deferral takes the flag EPHEMERAL only")
+            raise invalid(("flags",), "BITFIELD_INVALID", "A deferred response can only have the flag EPHEMERAL")
         bits = int((interaction.payload.get("member") or {"permissions": "0"})["permissions"])
         hidden = interaction.by_user_install and interaction.channel.server and not bits & USE_EXTERNAL_APPS
         interaction.ephemeral = bool(hidden or (isinstance(flags, int) and flags & EPHEMERAL))
@@ -115,7 +116,7 @@ class InteractionRoutes:
             interaction.channel,
             data,
             limit=self._limit,
-            kind=COMMAND_RESPONSE if interaction.kind == COMMAND else ORDINARY,
+            kind=COMMAND_RESPONSE if interaction.kind == COMMAND else DEFAULT,
             by_interaction=self._interactions.metadata(interaction),
             viewer=interaction.member.id if interaction.ephemeral else None,
             loading=loading,
@@ -135,8 +136,8 @@ class InteractionRoutes:
             reply["resource"] = {"type": kind, "message": self._messages.form(message)}
         return reply
 
-    def _alive(self, call: Call) -> Interaction:
-        """The acknowledged interaction whose token this is: 404/10015, or 401/50027 after its life."""
+    def _by_token(self, call: Call) -> Interaction:
+        """The acknowledged interaction with this token; 404/10015 if there is none, 401/50027 if it has expired."""
         found = self._interactions.by_token(call.params["webhook_token"])
         if found is None or call.params["webhook_id"] != self._application_id:
             raise ApiError(404, 10015)
@@ -159,11 +160,11 @@ class InteractionRoutes:
         return message
 
     def _follow_up(self, call: Call) -> Reply:
-        interaction = self._alive(call)
+        interaction = self._by_token(call)
         fields = call.body.fields()
         refused = [key for key in ("username", "avatar_url", "thread_name") if fields.get(key)]
         if refused or "thread_id" in call.query:
-            raise invalid((*refused, "thread_id")[:1], "BASE_TYPE_CHOICES", "Not for the webhook of an interaction")
+            raise invalid((*refused, "thread_id")[:1], "BASE_TYPE_CHOICES", "An interaction's webhook can't set this")
         original = interaction.original
         if interaction.callback_type == DEFER and original and original.loading and not original.deleted:
             return self._form(self._messages.edit(original, call.body, limit=self._limit))
@@ -182,14 +183,14 @@ class InteractionRoutes:
         return self._form(message)
 
     def _read(self, call: Call) -> Reply:
-        return self._form(self._message(call, self._alive(call)))
+        return self._form(self._message(call, self._by_token(call)))
 
     def _edit(self, call: Call) -> Reply:
-        message = self._message(call, self._alive(call))
+        message = self._message(call, self._by_token(call))
         return self._form(self._messages.edit(message, call.body, limit=self._limit))
 
     def _delete(self, call: Call) -> Reply:
-        self._messages.delete(self._message(call, self._alive(call)))
+        self._messages.delete(self._message(call, self._by_token(call)))
         return Reply(status=204)
 
     def _form(self, message: Message) -> Reply:
@@ -197,7 +198,7 @@ class InteractionRoutes:
 
 
 def _choices(data: JsonObject) -> list[JsonObject]:
-    """The suggestions of an autocomplete: at most 25 (docs: Interactions, Autocomplete)."""
+    """Check and return the choices of an autocomplete response: 25 at most (docs: Interactions, Autocomplete)."""
     choices = data.get("choices")
     if not isinstance(choices, list) or len(choices) > 25:
         raise invalid(("choices",), "BASE_TYPE_BAD_LENGTH", "Must be between 0 and 25 in length.")
@@ -211,7 +212,7 @@ def _choices(data: JsonObject) -> list[JsonObject]:
 
 
 def _modal(data: JsonObject) -> JsonObject:
-    """A modal: title 45, custom_id 100, one to five parts (docs: Receiving and Responding, Modal)."""
+    """Check and return a modal: limits of title, custom_id and components (docs: Receiving and Responding, Modal)."""
     problems = Problems()
     for key, longest in (("title", 45), ("custom_id", 100)):
         value = data.get(key)

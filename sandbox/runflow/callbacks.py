@@ -1,4 +1,4 @@
-"""The callback side of Runflow: signs what a run has become, sends it, tries again, keeps the records."""
+"""Runflow's callbacks: signs them, sends them when runs end, retries, and records every delivery."""
 
 import asyncio
 import hashlib
@@ -16,21 +16,21 @@ from sandbox.clock import Clock
 from sandbox.runflow.run import Ids, SandboxRun
 from sandbox.runflow.switches import Switches
 
-RETRY_WAITS_S = (1.0, 2.0)  # docs.runflow.io /models/google/veo3.1; the last one goes on for more attempts
+RETRY_WAITS_S = (1.0, 2.0)  # docs.runflow.io /models/google/veo3.1; the last one repeats for further attempts
 RESPONSE_KEPT_CHARS = 1000
 
 
 def sign(secret: str, body: bytes) -> str:
     """``Runflow-Signature`` (docs.runflow.io /guides/verify-callback-signatures).
 
-    HMAC-SHA256 over the raw body as bare lowercase hex; the key is the whole secret, ``whsec_`` included.
+    HMAC-SHA256 of the raw body in lowercase hex, without a prefix. The key is the whole secret, including ``whsec_``.
     """
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
 @dataclass(kw_only=True)
 class Secret:
-    """One signing secret of the organisation."""
+    """A signing secret of the organization."""
 
     id: str
     plain: str
@@ -40,7 +40,7 @@ class Secret:
 
 @dataclass(kw_only=True)
 class Delivery:
-    """One delivery of a callback with all its attempts, as ``GET /v1/runs/{id}/callback`` lists it."""
+    """A delivery of a callback with all its attempts, as listed by ``GET /v1/runs/{id}/callback``."""
 
     id: str
     run: SandboxRun
@@ -57,7 +57,7 @@ class Delivery:
     attempts: list[dict[str, object]] = field(default_factory=list)
 
     def record(self) -> dict[str, object]:
-        """The delivery record of the API reference."""
+        """The delivery object of the API reference."""
         return {
             "id": self.id,
             "run_id": self.run.id,
@@ -82,14 +82,14 @@ class Delivery:
 
 @dataclass
 class _Job:
-    """A task of the courier's: for which run it works, and when it has something to do next."""
+    """What a task of the courier works on, and when it continues."""
 
     run: SandboxRun
     due_at: float = -math.inf
 
 
 class Courier:
-    """Sends callbacks when runs end. ``switches`` tells what holds for a run now, ``url`` signs its output."""
+    """Sends callbacks when runs end. ``switches`` returns a run's switches, ``url`` a presigned URL of its clip."""
 
     def __init__(
         self,
@@ -115,11 +115,11 @@ class Courier:
             self.add_secret("first", secret)
 
     async def open(self) -> None:
-        """Make ready to send."""
+        """Open the HTTP session."""
         self._session = aiohttp.ClientSession()
 
     async def close(self) -> None:
-        """Drop everything that is still to be sent."""
+        """Cancel all deliveries."""
         tasks = list(self._jobs)
         for task in tasks:
             task.cancel()
@@ -128,14 +128,14 @@ class Courier:
             await self._session.close()
 
     def add_secret(self, label: str | None, plain: str) -> Secret:
-        """A further signing secret, which signs from now on."""
+        """Add a signing secret; it signs all callbacks from now on."""
         self._secrets.append(
             Secret(id=self._ids.next(), plain=plain, label=label, created_at=_stamp(self._clock.now()))
         )
         return self._secrets[-1]
 
     def watch(self, run: SandboxRun) -> None:
-        """Call back when the run ends, once; called again when its end has moved."""
+        """Send the run's callback once, when it ends. Call this again if its end has moved."""
         if run.callback_url is None or run.id in self._announced:
             return
         earlier = self._waiting.pop(run.id, None)
@@ -144,8 +144,8 @@ class Courier:
         self._waiting[run.id] = self._start(run, lambda job: self._wait(run, job))
 
     def redeliver(self, run: SandboxRun) -> Delivery | None:
-        """Send the callback again (docs.runflow.io /concepts/callbacks); None while one is being sent."""
-        assert run.callback_url is not None, "there is nowhere to send to"
+        """Send the callback again (docs.runflow.io /concepts/callbacks); None if it is still being delivered."""
+        assert run.callback_url is not None, "the run has no callback URL"
         earlier = self.deliveries.get(run.id, [])
         if any(delivery.completed_at is None for delivery in earlier):
             return None
@@ -158,8 +158,8 @@ class Courier:
         return delivery
 
     async def idle(self, run: SandboxRun | None = None) -> None:
-        """Until nothing (of this run) is being sent or due; what waits for a later moment does not count."""
-        while any(  # noqa: ASYNC110 - what is due depends on the clock, which sets no event
+        """Wait until no callback (of this run) is due or being sent; those scheduled for later don't count."""
+        while any(  # noqa: ASYNC110 - what is due depends on the clock, which has no event
             job.due_at <= self._clock.now() and (run is None or job.run is run) for job in self._jobs.values()
         ):
             await asyncio.sleep(0.002)
@@ -241,7 +241,7 @@ class Courier:
 
     async def _attempt(self, delivery: Delivery, switches: Switches) -> int | None:
         assert self._session is not None, "the courier is not open"
-        body, headers = _dressed(delivery, switches)
+        body, headers = _body_and_headers(delivery, switches)
         began, status, text, error = time.monotonic(), None, None, None
         try:
             async with self._session.post(
@@ -270,8 +270,8 @@ class Courier:
         return status
 
 
-def _dressed(delivery: Delivery, switches: Switches) -> tuple[bytes, Mapping[str, str]]:
-    """The bytes that really leave, and their headers, with the signature made as the switch wants it."""
+def _body_and_headers(delivery: Delivery, switches: Switches) -> tuple[bytes, Mapping[str, str]]:
+    """The body and headers to send, with the kind of signature that the switch selects."""
     body = delivery.body
     headers = {"Content-Type": "application/json", "Runflow-Request-Id": delivery.run.request_id}
     if delivery.secret is None or switches.callback_signature == "missing":

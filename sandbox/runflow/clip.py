@@ -1,8 +1,8 @@
-"""The clips: a real H.264 and AAC film of the prompt's own words, drawn on the fly.
+"""Draws the clips: real H.264 and AAC videos that show the text of the prompt.
 
-The picture is drawn once; each frame only moves a soft light and the progress line over its three YUV planes,
-which is what makes eight seconds cost a fraction of one. Where PyAV or Pillow is missing, one committed clip
-stands in for all: 8 s, 16:9, with sound.
+The picture is drawn once. Each frame only moves a soft light and a progress bar over its three YUV planes, so eight
+seconds of video take a fraction of a second. Without PyAV or Pillow, every run gets the same committed clip: 8 s,
+16:9, with sound.
 """
 
 import bisect
@@ -22,7 +22,7 @@ from pathlib import Path
 try:
     import av
     from PIL import Image, ImageDraw, ImageFilter, ImageFont
-except ImportError:  # optional: no wheels on some platforms, and not part of the run-time image
+except ImportError:  # optional: no wheels on some platforms, and not in the production image
     CAN_DRAW = False
 else:
     CAN_DRAW = True
@@ -49,7 +49,7 @@ PROMPT_SHOWN_CHARS = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSpec:
-    """What a clip shows. ``caption`` is the small line below; ``seed`` decides how the light moves."""
+    """The content of a clip. ``caption`` is the small text at the bottom; ``seed`` decides how the light moves."""
 
     prompt: str
     caption: str
@@ -60,10 +60,10 @@ class ClipSpec:
 
 
 def clip(spec: ClipSpec | None) -> bytes:
-    """An MP4 with its index in front; the stored one for None, or where drawing is not possible.
+    """An MP4 with its index in front: the stored clip for None or if drawing isn't possible.
 
-    Drawn at 1280x720 (720x1280) whatever was ordered, to be quick: the announced size of a 1080p or 4k run is
-    larger than its picture. Takes a part of a second of computing: not for an event loop.
+    To be quick, it always has 1280x720 pixels (720x1280), so a 1080p or 4k run reports a larger size than its clip
+    has. It takes a fraction of a second of CPU time, so don't call this in an event loop.
     """
     if spec is None or not CAN_DRAW:
         return STORED.read_bytes()
@@ -77,16 +77,16 @@ def clip(spec: ClipSpec | None) -> bytes:
             sound = container.add_stream("aac", rate=SAMPLES_PER_S, layout="mono") if spec.audio else None
             if sound is not None:
                 sound.bit_rate = AUDIO_BITS_PER_S
-            _film(spec, container, video, _picture(spec, width, height))
+            _encode_video(spec, container, video, _picture(spec, width, height))
             if sound is not None:
-                _hum(spec, container, sound)
+                _encode_sound(spec, container, sound)
         return path.read_bytes()
 
 
-def _film(
+def _encode_video(
     spec: ClipSpec, container: "av.container.OutputContainer", stream: "av.VideoStream", picture: "Image.Image"
 ) -> None:
-    """Encode every frame: the still picture, a light that wanders over it, the progress line."""
+    """Encode every frame: the still picture, a light that moves over it, and the progress bar."""
     width, height = picture.size
     still = [
         Image.frombuffer("L", (plane.line_size, plane.height), bytes(plane), "raw", "L", 0, 1)
@@ -115,10 +115,10 @@ def _film(
     container.mux(stream.encode(None))
 
 
-def _hum(spec: ClipSpec, container: "av.container.OutputContainer", stream: "av.AudioStream") -> None:
-    """Encode a soft chord as long as the film, swelling in and out."""
+def _encode_sound(spec: ClipSpec, container: "av.container.OutputContainer", stream: "av.AudioStream") -> None:
+    """Encode a soft chord as long as the video, fading in and out."""
     root = 110 + 11 * (_digest(spec.prompt)[0] % 12)
-    # Whole numbers of Hz, so that one second repeats without a seam.
+    # Whole numbers of Hz, so that one second loops without a click.
     parts = ((root, 0.10), (root * 3 // 2, 0.06), (root * 2, 0.05), (root * 5 // 2, 0.03))
     turn = 2 * math.pi / SAMPLES_PER_S
     second = array("f", [sum(a * math.sin(turn * f * n) for f, a in parts) for n in range(SAMPLES_PER_S)])
@@ -140,7 +140,7 @@ def _hum(spec: ClipSpec, container: "av.container.OutputContainer", stream: "av.
 
 
 def _picture(spec: ClipSpec, width: int, height: int) -> "Image.Image":
-    """The still: a calm gradient out of the prompt's hash, the prompt, the caption, the progress line's bed."""
+    """The still picture: a gradient derived from the prompt, the prompt, the caption, and an empty progress bar."""
     picture = _gradient(spec.prompt, width, height)
     small = _font(22)
     font, text = _fitted(spec.prompt, width - 2 * MARGIN, height - 2 * MARGIN - 110)
@@ -169,13 +169,13 @@ def _gradient(prompt: str, width: int, height: int) -> "Image.Image":
 
 
 def _light() -> "Image.Image":
-    """How strongly the wandering light covers what lies below: most in the middle, nothing at the rim."""
+    """The opacity of the moving light: highest in the middle, zero at the edge."""
     radial = Image.radial_gradient("L").resize((LIGHT_SIZE, LIGHT_SIZE))
     return radial.point([max(0, round(70 * (1 - value / 180) ** 2)) if value < 180 else 0 for value in range(256)])
 
 
 def _fitted(prompt: str, width: int, height: int) -> "tuple[ImageFont.FreeTypeFont, str]":
-    """The largest size in which the wrapped prompt fits, and its lines; cut short where even the least is too large."""
+    """The largest font in which the wrapped prompt fits, and its lines; cut off if even the smallest is too large."""
     text = _drawable(prompt)
     for size in TEXT_SIZES:
         font = _font(size)
@@ -193,7 +193,7 @@ def _font(size: int) -> "ImageFont.FreeTypeFont":
 
 
 def _wrapped(text: str, length: Callable[[str], float], width: int) -> list[str]:
-    """Lines no longer than ``width`` pixels; a word that is longer by itself is broken."""
+    """Wrap text to lines of at most ``width`` pixels; a longer word is broken."""
     lines, line = [], ""
     for word in text.split():
         if line and length(f"{line} {word}") > width:
@@ -208,13 +208,13 @@ def _wrapped(text: str, length: Callable[[str], float], width: int) -> list[str]
 
 
 def _drawable(prompt: str) -> str:
-    """The prompt without what the built-in font has no shape for."""
+    """The prompt without the characters that the built-in font can't draw."""
     font = _font(24)
     unknown = bytes(font.getmask("\uffff"))
     shown = prompt[:PROMPT_SHOWN_CHARS].encode(errors="ignore").decode()
     missing = {mark for mark in set(shown) if not mark.isspace() and bytes(font.getmask(mark)) == unknown}
     kept = "".join(mark for mark in shown if mark not in missing)
-    return " ".join(kept.split()) or "(a prompt in letters that this font does not have)"
+    return " ".join(kept.split()) or "(this font can't draw the prompt)"
 
 
 def _digest(text: str) -> bytes:

@@ -1,12 +1,12 @@
-"""The control plane under ``/control/``, for people and programs that use the sandbox over HTTP alone.
+"""The control plane under ``/control/``, for people and programs that use the sandbox over HTTP.
 
 ===========================================  ==============================================================
 ``GET`` / ``PATCH /control/switches``        the global switches; PATCH changes the ones it names
-``POST /control/next-run``                   switches for the next run alone
-``POST /control/clock`` ``{"advance_s": n}`` moves the time forward
-``GET /control/received``                    every request so far; ``?client_ref=`` counts its POSTs instead
-``GET /control/runs``                        every run with what it was charged
-``POST /control/runs/{id}/finish``           ends a run now, with the switches of the body
+``POST /control/next-run``                   switches for the next run only
+``POST /control/clock`` ``{"advance_s": n}`` moves the clock forward
+``GET /control/received``                    every request; with ``?client_ref=``, the number of its POSTs
+``GET /control/runs``                        every run with its charge
+``POST /control/runs/{id}/finish``           ends a run now, with the switches in the body
 ===========================================  ==============================================================
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def control_routes(sandbox: "RunflowSandbox") -> list[web.RouteDef]:
-    """The routes that steer this sandbox; they need no key, and answer 400 with a sentence to nonsense."""
+    """The routes that control this sandbox. They need no key; an invalid request gets 400 with a sentence."""
 
     async def switches(request: web.Request) -> web.Response:
         return web.json_response(listed(sandbox.switches))
@@ -42,7 +42,7 @@ def control_routes(sandbox: "RunflowSandbox") -> list[web.RouteDef]:
     async def clock(request: web.Request) -> web.Response:
         seconds = (await _object(request)).get("advance_s")
         if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
-            raise web.HTTPBadRequest(text="advance_s should be a number of seconds, not below 0")
+            raise web.HTTPBadRequest(text="advance_s must be a number of seconds, 0 or more")
         sandbox.clock.advance(seconds)
         return web.json_response({"now": sandbox.clock.now()})
 
@@ -68,7 +68,7 @@ def control_routes(sandbox: "RunflowSandbox") -> list[web.RouteDef]:
     async def finish(request: web.Request) -> web.Response:
         run_id = request.match_info["id"]
         if run_id not in sandbox.runs:
-            raise web.HTTPNotFound(text="There is no such run")
+            raise web.HTTPNotFound(text="There's no run with this id")
         await sandbox.finish(run_id, **await _changes(request))
         return web.json_response({"id": run_id, "status": sandbox.runs[run_id].status})
 
@@ -98,5 +98,5 @@ async def _object(request: web.Request) -> Mapping[str, object]:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise web.HTTPBadRequest(text="The body should be a JSON object")
+        raise web.HTTPBadRequest(text="The body must be a JSON object")
     return body

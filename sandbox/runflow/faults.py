@@ -1,4 +1,4 @@
-"""Replies that are none: refusals in every dress, connections that break, and whose turn it is to suffer them."""
+"""Error replies in every format, broken connections, and the counter that limits how often a fault happens."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ CODES: Mapping[int, str] = MappingProxyType(
 
 
 class Refusal(Exception):
-    """A request is answered with an error."""
+    """Raised to answer a request with an error."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Refusal(Exception):
         self.error_type = error_type
 
     def response(self, switches: Switches) -> web.Response:
-        """The reply in the form that the switches ask for (docs.runflow.io /concepts/errors)."""
+        """The error reply in the format that the switches select (docs.runflow.io /concepts/errors)."""
         headers = self._rate_headers(switches) if self.status == 429 else {}
         form = switches.error_body
         if form == "empty":
@@ -90,7 +90,7 @@ class Refusal(Exception):
 
 
 class Break(Exception):
-    """A request gets no proper answer: its connection or its reply is broken in the way ``kind`` says."""
+    """Raised to break a request's connection or reply; ``kind`` says how."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -99,34 +99,34 @@ class Break(Exception):
     async def answer(
         self, request: web.Request, record: object, *, status: int, closing: asyncio.Event
     ) -> web.Response:
-        """Break it; ``record`` and ``status`` are what the true answer would have been."""
+        """Break the reply that would have had this ``record`` and ``status``."""
         text = json.dumps(record)
         if self.kind == "truncated":
             return web.Response(status=status, text=text[: len(text) // 2], content_type="application/json")
         if self.kind == "no-body":
             return web.Response(status=status, content_type="application/json")
         if self.kind == "timeout":
-            await closing.wait()  # or until the client gives up, which cancels this
+            await closing.wait()  # a client that gives up cancels this earlier
         cut(request)
-        return web.Response(status=500)  # goes nowhere
+        return web.Response(status=500)  # never arrives
 
 
-class Turns:
-    """Counts who has suffered what: the first ``times`` of each kind and key do."""
+class FaultCounter:
+    """Counts faults, so that only the first ``times`` requests of each kind and key are affected."""
 
     def __init__(self) -> None:
-        self._taken: Counter[tuple[str, str | None]] = Counter()
+        self._counts: Counter[tuple[str, str | None]] = Counter()
 
     def take(self, kind: str, key: str | None, times: int) -> bool:
-        """Whether this one is still among the first ``times``; it counts if so."""
-        if self._taken[kind, key] >= times:
+        """Whether to apply the fault: True for the first ``times`` calls with this kind and key."""
+        if self._counts[kind, key] >= times:
             return False
-        self._taken[kind, key] += 1
+        self._counts[kind, key] += 1
         return True
 
 
 def cut(request: web.Request) -> None:
-    """Reset the connection: what was not yet sent is lost."""
+    """Reset the connection; data that wasn't sent yet is lost."""
     transport = request.transport
     if transport is None:
         return

@@ -1,4 +1,4 @@
-"""The file host: presigned addresses that expire, and the clips behind them, with every way to go wrong."""
+"""The file host: serves the clips under presigned URLs that expire, and applies the faults of URLs and downloads."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ from aiohttp import web
 
 from sandbox.clock import Clock
 from sandbox.runflow.clip import ClipSpec, clip
-from sandbox.runflow.faults import Turns
+from sandbox.runflow.faults import FaultCounter
 from sandbox.runflow.run import SandboxRun
 from sandbox.runflow.switches import Switches
 
@@ -35,7 +35,7 @@ REFUSALS: Mapping[str, tuple[int, str]] = MappingProxyType(
 
 
 class FileHost:
-    """Signs addresses of clips and serves them. ``switches`` tells what holds for a run now."""
+    """Signs the URLs of clips and serves them. ``switches`` returns the switches that apply to a run now."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class FileHost:
         self._key = hashlib.sha256(b"files %d" % seed).digest()
         self._count = itertools.count(1)
         self._refused: set[str] = set()
-        self._turns = Turns()
+        self._fault_counter = FaultCounter()
         self._clips: OrderedDict[str, asyncio.Task[bytes]] = OrderedDict()
 
     def url(self, run: SandboxRun) -> str:
-        """An address for the run's clip, good for ``url_ttl_s``; each call gives a different one."""
+        """A presigned URL of the run's clip, valid for ``url_ttl_s``; every call returns a different one."""
         switches = self._switches(run)
         expires = int(self._clock.now() + switches.url_ttl_s)
         query = {"expires": str(expires), "n": str(next(self._count))}
@@ -70,13 +70,13 @@ class FileHost:
         return f"{base.get(switches.url_place, self._base_url())}{path}?{urlencode(query)}"
 
     async def close(self) -> None:
-        """Wait for the clips that are being drawn."""
+        """Wait until no clip is being drawn."""
         await asyncio.gather(*self._clips.values(), return_exceptions=True)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """``GET`` and ``HEAD`` of ``/files/{id}/0.mp4``."""
+        """Handle ``GET`` and ``HEAD`` of ``/files/{id}/0.mp4``."""
         if "Authorization" in request.headers:
-            return web.Response(status=400, text="Only one auth mechanism allowed: the address is signed already")
+            return web.Response(status=400, text="Only one auth mechanism allowed: the URL is already signed")
         query = dict(request.query)
         signature = query.pop("signature", "")
         run = self._runs.get(request.match_info["id"])
@@ -105,7 +105,7 @@ class FileHost:
         if not switches.url_fault:
             return None
         fresh = signature not in self._refused
-        if fresh and not self._turns.take("url", run.id, switches.url_fault_times):
+        if fresh and not self._fault_counter.take("url", run.id, switches.url_fault_times):
             return None
         self._refused.add(signature)
         return REFUSALS[switches.url_fault]
@@ -114,13 +114,13 @@ class FileHost:
         if request.method == "HEAD" and switches.no_head:
             return web.Response(status=405, headers={"Allow": "GET"})
         fault = switches.download if request.method == "GET" else "whole"
-        if fault != "whole" and not self._turns.take("download", run.id, switches.download_fault_times):
+        if fault != "whole" and not self._fault_counter.take("download", run.id, switches.download_fault_times):
             fault = "whole"
         if fault == "html":
             return web.Response(text="<!doctype html><title>Sign in</title>", content_type="text/html")
         if fault == "zero":
             return web.Response(body=b"", content_type="video/mp4")
-        content = Padded(as_film(await self._clip(run, switches), switches.film), switches.file_bytes)
+        content = Padded(as_format(await self._clip(run, switches), switches.film), switches.file_bytes)
         part = None if switches.no_range else _range(request.headers.get("Range", ""), content.size)
         headers = {"Content-Type": MEDIA_TYPES.get(switches.film, "video/mp4")} | (
             {} if switches.no_range else {"Accept-Ranges": "bytes"}
@@ -160,29 +160,29 @@ class FileHost:
         return await asyncio.shield(task)
 
 
-def as_film(content: bytes, film: str) -> bytes:
-    """An MP4 as what calls itself another sort of film, or is a little more than one; its picture is not converted."""
+def as_format(content: bytes, film: str) -> bytes:
+    """Make an MP4 look like another format, or append to it. The video itself isn't converted."""
     if film == "mov":
         return content[:8] + b"qt  " + content[12:]  # QuickTime File Format, The File Type Atom
     if film == "hevc":
         return content.replace(b"avc1", b"hvc1")  # ISO/IEC 14496-15, 8.4.1
     if film == "tail":
         return content + b"\n"
-    if film in ("webm", "mkv"):  # RFC 8794 and 9559: the header with its DocType, a segment, a void
+    if film in ("webm", "mkv"):  # RFC 8794 and 9559: a header with its DocType, a segment, a void element
         doc_type = {"webm": b"webm", "mkv": b"matroska"}[film]
         head = b"\x42\x82" + bytes([0x80 | len(doc_type)]) + doc_type
-        body = b"\xec" + _long(len(content)) + content
-        return b"\x1a\x45\xdf\xa3" + _long(len(head)) + head + b"\x18\x53\x80\x67" + _long(len(body)) + body
+        body = b"\xec" + _ebml_size(len(content)) + content
+        return b"\x1a\x45\xdf\xa3" + _ebml_size(len(head)) + head + b"\x18\x53\x80\x67" + _ebml_size(len(body)) + body
     return content
 
 
-def _long(number: int) -> bytes:
-    """A number as EBML has it, in eight bytes."""
+def _ebml_size(number: int) -> bytes:
+    """A number in EBML's encoding, eight bytes long."""
     return (0x0100000000000000 | number).to_bytes(8, "big")
 
 
 class Padded:
-    """A file's bytes followed by a ``free`` box of zeros up to a size, which exists only while it is read."""
+    """A file's bytes, padded to a size by a ``free`` box of zeros. The zeros are generated while reading."""
 
     def __init__(self, content: bytes, size: int) -> None:
         padding = max(0, size - len(content))
@@ -192,7 +192,7 @@ class Padded:
         self.size = len(content) + padding
 
     def chunks(self, part: range) -> Iterator[bytes]:
-        """The bytes of ``part``, piece by piece."""
+        """The bytes of ``part``, in chunks."""
         for begin in range(part.start, part.stop, CHUNK_BYTES):
             end = min(begin + CHUNK_BYTES, part.stop)
             piece = self._head[begin:end]
@@ -215,7 +215,7 @@ def _spec(run: SandboxRun, seed: int) -> ClipSpec:
 
 
 def _range(header: str, size: int) -> range | None:
-    """The one range asked for (RFC 9110, section 14), empty past the end; None: the whole file."""
+    """The requested byte range (RFC 9110, section 14), empty past the end; None for the whole file."""
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())
     if match is None or match.group(0) == "bytes=-":
         return None

@@ -1,7 +1,7 @@
-"""``GET /v1/runs``: the filter, the order, the pages.
+"""``GET /v1/runs``: filters, sorting and pages.
 
-Two grammars are documented or seen in clients, and both are understood: ``status_code:succeeded AND
-created_at>2026-04-01`` (docs.runflow.io /concepts/requests) and ``client_ref.EQ:'token'``.
+Two filter grammars are supported. One is documented: ``status_code:succeeded AND created_at>2026-04-01``
+(docs.runflow.io /concepts/requests). Clients use the other one: ``client_ref.EQ:'token'``.
 """
 
 import operator
@@ -39,7 +39,7 @@ Test = Callable[[SandboxRun], bool]
 def page(
     runs: Sequence[SandboxRun], query: Mapping[str, str], switches: Switches
 ) -> tuple[list[SandboxRun], dict[str, str | None]]:
-    """The runs of one page, newest first unless ``sort_by`` says otherwise, and its cursors by their names."""
+    """The runs of one page, newest first unless ``sort_by`` says otherwise, and the page's cursors by name."""
     limit = query.get("limit", str(LIMIT_DEFAULT))
     if not limit.isdecimal() or not 1 <= int(limit) <= LIMIT_MAX:
         raise Refusal(422, f"limit should be 1 to {LIMIT_MAX}")
@@ -47,7 +47,7 @@ def page(
     if order not in ("created_at", "-created_at", "created_at:asc", "created_at:desc"):
         raise Refusal(422, "sort_by should be created_at or -created_at")
     wanted = _filter(query.get("q", ""), switches)
-    # Ids rise with the time of creation, also within a millisecond.
+    # Ids increase in order of creation, even within a millisecond.
     newest_first = order.startswith("-") or order.endswith(":desc")
     found = sorted((run for run in runs if wanted(run)), key=lambda run: run.id, reverse=newest_first)
     begin, end = _window(found, query, int(limit), newest_first=newest_first)
@@ -65,7 +65,7 @@ def page(
 def _window(
     found: Sequence[SandboxRun], query: Mapping[str, str], limit: int, *, newest_first: bool
 ) -> tuple[int, int]:
-    """Where the page begins and ends: after the cursor's run, or before it with ``from_prev``."""
+    """Where the page starts and ends: after the cursor's run, or with ``from_prev`` before it."""
     cursor = query.get("pq", "")
     if not cursor:
         return 0, limit
@@ -77,7 +77,7 @@ def _window(
 
 
 def _filter(text: str, switches: Switches) -> Test:
-    """AND binds tighter than OR, NOT tightest; there are no parentheses."""
+    """Parse a filter. NOT binds tighter than AND, and AND tighter than OR; there are no parentheses."""
     if not text or switches.list_filter == "ignored":
         return lambda run: True
     alternatives: list[list[Test]] = [[]]
@@ -86,7 +86,7 @@ def _filter(text: str, switches: Switches) -> Test:
     while joint is not None:
         match = CONDITION.match(text, position)
         if match is None:
-            raise Refusal(switches.list_filter_status, f"q is not understood from character {position + 1} on")
+            raise Refusal(switches.list_filter_status, f"q: syntax error at character {position + 1}")
         alternatives[-1].append(_condition(match, switches))
         position, joint = match.end(), match["joint"]
         if joint == "OR":
@@ -112,5 +112,5 @@ def _moment(value: str, switches: Switches) -> float:
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
-        raise Refusal(switches.list_filter_status, f"q: {value!r} is no date") from None
+        raise Refusal(switches.list_filter_status, f"q: {value!r} is not a date") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

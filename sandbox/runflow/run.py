@@ -1,6 +1,6 @@
-"""One run: its timeline, its price and how it looks in a record and in a callback.
+"""A run: its timeline, its price, and its form in the API and in callbacks.
 
-Everything about a run follows from its switches and the clock, so that no state can lag behind the time.
+Its state is computed from its switches and the clock, so it can never be out of date.
 """
 
 import json
@@ -20,8 +20,8 @@ MODEL = "google/veo3.1"
 STATUSES = ("queued", "dispatching", "running", "succeeded", "failed", "canceled", "partial_succeeded")
 SIZES = MappingProxyType({"720p": (1280, 720), "1080p": (1920, 1080), "4k": (3840, 2160)})
 
-# USD per output second, (silent, with audio). docs.runflow.io /models/google/veo3.1 publishes the first silent
-# price; the others are those of fal.ai/models/fal-ai/veo3.1, whose base price is the same.
+# USD per second of video: (without sound, with sound). docs.runflow.io /models/google/veo3.1 has the first one; the
+# others are from fal.ai/models/fal-ai/veo3.1, which has the same base price.
 PRICES = MappingProxyType(
     {
         "720p": (Decimal("0.20"), Decimal("0.40")),
@@ -30,8 +30,8 @@ PRICES = MappingProxyType(
     }
 )
 
-# end -> failure_code, failure_stage_code, failure_message. Only INPUT_VALIDATION_FAILED and the two stages are
-# documented (docs.runflow.io /concepts/errors); the policy text is how Vertex AI words a blocked prompt.
+# end -> (failure_code, failure_stage_code, failure_message). Only INPUT_VALIDATION_FAILED and the two stages are
+# documented (docs.runflow.io /concepts/errors). The policy text is Vertex AI's message for a blocked prompt.
 FAILURES = MappingProxyType(
     {
         "failed": ("PROVIDER_ERROR", "dispatch", "The provider could not make this video."),
@@ -63,7 +63,7 @@ EVENTS = MappingProxyType(
 
 @dataclass(kw_only=True, eq=False)
 class SandboxRun:
-    """A run as the sandbox knows it. ``switches`` holds its outcome and may be changed until it ends."""
+    """A run. Its ``switches`` determine its outcome, and can be changed until it ends."""
 
     id: str
     request_id: str
@@ -73,7 +73,7 @@ class SandboxRun:
     callback_url: str | None
     switches: Switches
     overrides: Mapping[str, object]
-    """What its prompt's markers and the control plane set for it alone."""
+    """The switches that the prompt's markers and the control plane set for this run only."""
     clock: Clock = field(repr=False)
     queue_s: float
     run_s: float
@@ -88,22 +88,22 @@ class SandboxRun:
 
     @property
     def posts(self) -> int:
-        """How many POSTs have carried this run's ``client_ref``, whatever became of them."""
+        """How many POSTs had this run's ``client_ref``, including those that failed."""
         return self.post_counts[self.client_ref]
 
     @property
     def ended(self) -> bool:
-        """Whether its end has come."""
+        """Whether it has ended."""
         return self.clock.now() >= self.ends_at
 
     @property
     def status(self) -> str:
-        """The status as a record spells it, now."""
-        return self._end_status(self.switches.record_cancelled) if self.ended else self._status_on_the_way()
+        """The current status, as spelled in the API."""
+        return self._end_status(self.switches.record_cancelled) if self.ended else self._status_before_end()
 
     @property
     def cost(self) -> str | None:
-        """The cost as a record shows it now: decimal text, USD."""
+        """The cost that the API currently reports: USD as decimal text, or None."""
         if not self.ended:
             return None
         if not self.succeeded:
@@ -112,14 +112,14 @@ class SandboxRun:
 
     @property
     def charged(self) -> Decimal:
-        """What this run has taken from the balance so far, USD, whether shown or not."""
+        """The USD that this run has taken from the balance, whether or not the API reports them yet."""
         if not self.ended:
             return Decimal(0)
         return Decimal(self.full_cost if self.succeeded else self.switches.failed_cost or 0)
 
     @property
     def full_cost(self) -> str:
-        """What a success of this run costs, USD."""
+        """The cost in USD if this run succeeds."""
         if self.switches.cost is not None:
             return self.switches.cost
         silent, with_audio = PRICES[str(self.option("resolution"))]
@@ -128,33 +128,33 @@ class SandboxRun:
 
     @property
     def duration_s(self) -> int:
-        """How long the clip is."""
+        """The length of the clip."""
         return int(str(self.option("duration")).removesuffix("s"))
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height as announced."""
+        """The width and height that the API reports."""
         width, height = SIZES[str(self.option("resolution"))]
         return (width, height) if self.option("aspect_ratio") == "16:9" else (height, width)
 
     @property
     def succeeded(self) -> bool:
-        """Whether its end is, or will be, one that is billed: succeeded, also without a usable output."""
+        """Whether it ends, or will end, in success and is billed, even without a usable output."""
         return self.switches.end in ("succeeded", "partial_succeeded", "empty", "missing")
 
     def option(self, name: str) -> object:
-        """An input field, or its default where it was not sent or makes no sense."""
+        """An input field, or its default if it wasn't sent or is invalid."""
         value = self.input.get(name, DEFAULTS.get(name))
         return DEFAULTS.get(name) if self.switches.end == "invalid" else value
 
     def end_now(self) -> None:
-        """Let the end come at this moment."""
+        """End the run at this moment."""
         if self.switches.end == "never":
             self.switches.end = "succeeded"
         self.ends_at = min(self.ends_at, self.clock.now())
 
-    def stop(self) -> bool:
-        """Cancel it as an administrator does; False when it had ended. Work that had begun is billed."""
+    def cancel(self) -> bool:
+        """Cancel the run; False if it has already ended. A run that has started is billed."""
         if self.ended:
             return False
         if self.clock.now() >= self.created_at + self.queue_s:
@@ -164,7 +164,7 @@ class SandboxRun:
         return True
 
     def record(self, url: str, *, as_queued: bool = False) -> dict[str, object]:
-        """The run object of the API reference, with ``url`` as its output's address."""
+        """The run object of the API reference, with ``url`` as the URL of its output."""
         ended = self.ended and not as_queued
         code, stage, message = self._failure() if ended else (None, None, None)
         started = not as_queued and self.clock.now() >= self.created_at + self.queue_s
@@ -197,7 +197,7 @@ class SandboxRun:
         }
 
     def callback(self, url: str, spelling: Switches) -> dict[str, object]:
-        """The callback's fields (docs.runflow.io /models/google/veo3.1, /concepts/callbacks)."""
+        """The callback's payload (docs.runflow.io /models/google/veo3.1, /concepts/callbacks)."""
         status = self._end_status(spelling.callback_cancelled)
         output: object = self.output(url)
         if status in ("failed", "errored") and spelling.callback_failure_output == "envelope":
@@ -216,7 +216,7 @@ class SandboxRun:
         }
 
     def stale_callback(self) -> dict[str, object]:
-        """What a callback with an older state would look like; the docs promise no order."""
+        """The payload of a callback with an older status; the docs don't promise any order."""
         return {
             "event": "run.running",
             "run_id": self.id,
@@ -229,7 +229,7 @@ class SandboxRun:
         }
 
     def output(self, url: str) -> dict[str, object] | None:
-        """The normalised output (docs.runflow.io /models/google/veo3.1), or None where nothing was made."""
+        """The normalized output (docs.runflow.io /models/google/veo3.1), or None if the run doesn't succeed."""
         if not self.succeeded:
             return None
         width, height = self.size
@@ -244,7 +244,7 @@ class SandboxRun:
             del output["outputs"]
         return output
 
-    def _status_on_the_way(self) -> str:
+    def _status_before_end(self) -> str:
         switches, age = self.switches, self.clock.now() - self.created_at
         running = switches.odd_status or "running"
         steps = [(self.queue_s, "dispatching"), (self.queue_s + self.run_s * 0.1, running)]
@@ -270,7 +270,7 @@ class SandboxRun:
 
 
 class Ids:
-    """UUIDs of version 7 that rise with each one made, repeatable for one seed and one time."""
+    """Generates increasing UUIDs of version 7; the same seed and times give the same UUIDs."""
 
     def __init__(self, clock: Clock, seed: int) -> None:
         self._clock = clock

@@ -1,6 +1,6 @@
-"""What a POST for a run may contain: the input schema of ``google/veo3.1`` and the fields around it.
+"""Checks the body of a POST for a run: the input schema of ``google/veo3.1`` and the fields around it.
 
-Strict where the documentation names a type: ``4`` is not ``"4"`` and ``"true"`` is not ``true``.
+Documented types are checked strictly: ``4`` is not accepted as ``"4"``, nor ``"true"`` as ``true``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ CLIENT_REF_MAX_CHARS = 255
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a body: where, in which words, of which kind."""
+    """One error in a body: its path, its message and its kind."""
 
     path: tuple[str, ...]
     message: str
@@ -42,7 +42,7 @@ class Problem:
 
 
 def body_problems(body: Mapping[str, object]) -> list[Problem]:
-    """What is wrong around the input (docs.runflow.io /models/google/veo3.1); such a POST makes no run."""
+    """The errors outside the input (docs.runflow.io /models/google/veo3.1). Such a POST creates no run."""
     found = [Problem((key,), "Extra inputs are not permitted", "extra_forbidden") for key in body.keys() - BODY_FIELDS]
     if not isinstance(body.get("input"), dict):
         found.append(Problem(("input",), "Input should be an object", "type_error"))
@@ -60,7 +60,7 @@ def body_problems(body: Mapping[str, object]) -> list[Problem]:
 
 
 def input_problems(given: Mapping[str, object], *, strict_veo: bool, refuse_unknown: bool) -> list[Problem]:
-    """What is wrong with the model's own fields; ``strict_veo``: 1080p and 4k need 8 s."""
+    """The errors in the model's input. With ``strict_veo``, 1080p and 4k require 8 s."""
     found = list(_value_problems(given))
     if refuse_unknown:
         found += [

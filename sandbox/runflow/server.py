@@ -1,13 +1,12 @@
-"""The sandbox itself: one HTTP server with the API under ``/v1``, the files and the control plane.
+"""The whole sandbox Runflow: an HTTP server with the API under ``/v1``, the file host and the control plane.
 
-What a run is stands in ``run.py``, what may be sent in ``schema.py``, what can go wrong in ``switches.py``.
+``run.py`` describes a run, ``schema.py`` what a request may contain, ``switches.py`` what can go wrong.
 """
 
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from decimal import Decimal
 from types import TracebackType
 from typing import Self
@@ -17,43 +16,23 @@ from aiohttp import web
 from sandbox.clock import Clock
 from sandbox.runflow.callbacks import Courier
 from sandbox.runflow.control import control_routes
-from sandbox.runflow.faults import Break, Refusal, Turns
+from sandbox.runflow.faults import Break, FaultCounter, Refusal
 from sandbox.runflow.files import FileHost
+from sandbox.runflow.front import CREATE_PATH, CREATED, INTENDED_REPLY, SWITCHES, Front, Received, client_ref_of
 from sandbox.runflow.listing import page
-from sandbox.runflow.run import MODEL, STATUSES, Ids, SandboxRun
+from sandbox.runflow.run import STATUSES, Ids, SandboxRun
 from sandbox.runflow.schema import Problem, body_problems, input_problems
 from sandbox.runflow.switches import Switches, changed, marked
 
 BODY_MAX_BYTES = 1_000_000
-DRIP_PIECES = 10
 SHUTDOWN_S = 0.2
-CREATE_PATH = f"/v1/models/{MODEL}/runs"
-WITHOUT_KEY = frozenset({"/v1/health", "/v1/readiness"})
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-SWITCHES = web.RequestKey("switches", Switches)
-TRUE_ANSWER = web.RequestKey("true_answer", object)
-CREATED = web.RequestKey("created", SandboxRun)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Received:
-    """One request that reached the sandbox; an Authorization header is kept as ``***``."""
-
-    at: float
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: object
-    """The JSON, or None where there was none."""
 
 
 class RunflowSandbox:
-    """The emulator, listening while its ``async with`` lasts. Port 0 takes a free one.
+    """A Runflow on a local port: ``async with RunflowSandbox() as runflow``. Port 0 picks a free one.
 
-    ``queue_s`` and ``run_s`` are seconds of ``clock``; ``callback_secret`` None sends callbacks unsigned.
-    Ids, clips and signatures repeat for the same ``seed``, time and requests.
+    A run is queued for ``queue_s`` and runs for ``run_s``, in seconds of ``clock``. Without ``callback_secret``,
+    callbacks are unsigned. The same ``seed``, time and requests give the same ids, clips and signatures.
     """
 
     def __init__(
@@ -68,7 +47,7 @@ class RunflowSandbox:
         queue_s: float = 0.0,
         run_s: float = 0.0,
         seed: int = 0,
-        callback_secret: str | None = "whsec_sandbox",  # noqa: S107 - a secret for the sandbox only
+        callback_secret: str | None = "whsec_sandbox",  # noqa: S107 - valid in the sandbox only
         balance_cents: int = 100_000_000,
     ) -> None:
         self.clock = clock or Clock()
@@ -76,18 +55,16 @@ class RunflowSandbox:
         self.runs: dict[str, SandboxRun] = {}
         """By id, in order of creation."""
         self.received: list[Received] = []
-        """Every request but those to the control plane, in order of arrival."""
+        """Every request in order of arrival, except those to the control plane."""
         self._host, self._port = host, port
-        self._keys = {api_key, admin_key}
-        self._admin_key = admin_key
         self._queue_s, self._run_s = queue_s, run_s
         self._balance_cents = balance_cents
         self._spent_usd = Decimal(0)
         self._unbilled: list[SandboxRun] = []
         self._plans: list[Mapping[str, object]] = []
-        self._planned: dict[str, Mapping[str, object]] = {}
+        self._plans_by_ref: dict[str, Mapping[str, object]] = {}
         self._post_counts: Counter[str | None] = Counter()
-        self._turns = Turns()
+        self._fault_counter = FaultCounter()
         self._ids = Ids(self.clock, seed)
         self._closing = asyncio.Event()
         self._files = FileHost(
@@ -101,10 +78,20 @@ class RunflowSandbox:
         self.courier = Courier(
             self.clock, self._ids, secret=callback_secret, switches=self.switches_of, url=self._files.url
         )
+        self._front = Front(
+            clock=self.clock,
+            switches=lambda: self.switches,
+            api_key=api_key,
+            admin_key=admin_key,
+            received=self.received,
+            post_counts=self._post_counts,
+            watch=self.courier.watch,
+            closing=self._closing,
+        )
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
-        app = web.Application(middlewares=[self._front], client_max_size=BODY_MAX_BYTES)
+        app = web.Application(middlewares=[self._front.middleware], client_max_size=BODY_MAX_BYTES)
         app.add_routes(self._routes())
         app.add_routes(control_routes(self))
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S)
@@ -120,40 +107,41 @@ class RunflowSandbox:
         assert self._runner is not None
         self._closing.set()
         await self._runner.cleanup()
-        await self.courier.close()  # afterwards: a request that ends may still have a callback to send
+        await self.courier.close()  # last, because a request that ends may still send a callback
         await self._files.close()
 
     @property
     def url(self) -> str:
-        """The base address, without a slash at the end."""
+        """The base URL, without a trailing slash."""
         return f"http://{self._host}:{self._port}"
 
     @property
     def balance_usd(self) -> Decimal:
-        """What is left after all that was charged; it may fall below zero, since nothing is reserved."""
+        """The account's balance after all charges. It can become negative, because runs don't reserve money."""
         ended = [run for run in self._unbilled if run.ended]
         self._unbilled = [run for run in self._unbilled if not run.ended]
         self._spent_usd += sum((run.charged for run in ended), Decimal(0))
         return Decimal(self._balance_cents) / 100 - self._spent_usd
 
     def posts(self, client_ref: str) -> int:
-        """How many POSTs for a run carried this ``client_ref``, whatever became of them."""
+        """How many POSTs for a run had this ``client_ref``, including those that failed."""
         return self._post_counts[client_ref]
 
     def next_run(self, **changes: object) -> None:
-        """Set switches for the next ``client_ref`` that was never seen before, over the global ones.
+        """Set switches for the next new ``client_ref``; they override the global ones.
 
-        Called several times, it speaks for as many. Markers in the prompt win. ValueError: no such switch.
+        Each call applies to one more ``client_ref``. Markers in the prompt override both. ValueError for an unknown
+        switch.
         """
         changed(self.switches, changes)
         self._plans.append(changes)
 
     def switches_of(self, run: SandboxRun) -> Switches:
-        """What holds for this run now: the global switches under its own."""
+        """The switches that apply to this run now: the global ones, overridden by its own."""
         return changed(self.switches, run.overrides) if run.overrides else self.switches
 
     async def finish(self, run_id: str, **outcome: object) -> None:
-        """End this run now, with these switches for its outcome, and wait for its callback to be sent."""
+        """End this run now with these switches for its outcome, and wait until its callback was sent."""
         run = self.runs[run_id]
         if not run.ended:
             run.switches = changed(run.switches, outcome)
@@ -162,13 +150,13 @@ class RunflowSandbox:
         await self.courier.idle(run)
 
     async def finish_all(self) -> None:
-        """End every run that has not ended, and wait until no callback is being sent."""
+        """End every run that is still open, and wait until no callback is being sent."""
         for run in list(self.runs.values()):
             await self.finish(run.id)
         await self.idle()
 
     async def idle(self) -> None:
-        """Until no callback is being sent or due; one that waits for a later moment does not count."""
+        """Wait until no callback is due or being sent; callbacks that are scheduled for later don't count."""
         await self.courier.idle()
 
     def _routes(self) -> list[web.RouteDef]:
@@ -188,144 +176,51 @@ class RunflowSandbox:
             web.get("/files/{id}/0.mp4", self._files.serve),
         ]
 
-    # The front: what happens to every request.
-
-    @web.middleware
-    async def _front(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith("/control/"):
-            return await handler(request)
-        request[SWITCHES] = self.switches
-        try:
-            if request.path.startswith("/v1/"):
-                return await self._send(request, await self._answer(request, handler))
-            await self._note(request)
-            return await handler(request)
-        except ConnectionError:
-            return web.Response()  # goes nowhere: the connection is gone
-        finally:
-            if CREATED in request:
-                self.courier.watch(request[CREATED])
-
-    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            await self._note(request)
-            self._authenticate(request)
-            return await handler(request)
-        except Refusal as refusal:
-            return refusal.response(request[SWITCHES])
-        except Break as fault:
-            if fault.kind.isdecimal():
-                return Refusal(int(fault.kind), "The service has a bad moment").response(request[SWITCHES])
-            return await fault.answer(
-                request,
-                request.get(TRUE_ANSWER, {}),
-                status=201 if request.method == "POST" else 200,
-                closing=self._closing,
-            )
-        except web.HTTPException as problem:
-            return Refusal(problem.status, problem.reason).response(request[SWITCHES])
-
-    async def _send(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-        """Send the whole reply before returning, so that a callback can follow it and not overtake it."""
-        switches = request[SWITCHES]
-        await self.clock.sleep_until(self.clock.now() + switches.reply_delay_s)
-        if switches.drip_s and isinstance(response, web.Response) and isinstance(response.body, bytes):
-            response = await self._drip(request, response, response.body)
-        await response.prepare(request)
-        await response.write_eof()
-        return response
-
-    async def _drip(self, request: web.Request, whole: web.Response, body: bytes) -> web.StreamResponse:
-        response = web.StreamResponse(status=whole.status, headers={"Content-Type": "application/json"})
-        response.content_length = len(body)
-        await response.prepare(request)
-        size = max(1, len(body) // DRIP_PIECES)
-        for begin in range(0, len(body), size):
-            await response.write(body[begin : begin + size])
-            await self.clock.sleep_until(self.clock.now() + request[SWITCHES].drip_s / DRIP_PIECES)
-        return response
-
-    async def _note(self, request: web.Request) -> None:
-        headers = dict(request.headers)
-        if "Authorization" in headers:
-            headers["Authorization"] = "***"
-        body: object = None
-        try:
-            body = json.loads(await request.read() or b"null")
-        except ValueError:
-            pass  # noted without a body, and refused where one is needed
-        finally:
-            self.received.append(
-                Received(
-                    at=self.clock.now(),
-                    method=request.method,
-                    path=request.path,
-                    query=dict(request.query),
-                    headers=headers,
-                    body=body,
-                )
-            )
-        if request.method == "POST" and request.path == CREATE_PATH:
-            self._post_counts[_reference(body)] += 1
-
-    def _authenticate(self, request: web.Request) -> None:
-        if request.path in WITHOUT_KEY:
-            return
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or key not in self._keys or self.switches.auth == "401":
-            raise Refusal(401, "The API key is missing or not valid")
-        if self.switches.auth == "403":
-            raise Refusal(403, "The API key lacks the scope for this")
-        if request.path.startswith("/v1/admin/") and key != self._admin_key:
-            raise Refusal(403, "This needs an administration key")
-
-    # The routes.
-
     async def _create(self, request: web.Request) -> web.Response:
         body = await _json_object(request)
         given = body.get("input")
-        reference = _reference(body)
+        reference = client_ref_of(body)
         prompt = given.get("prompt") if isinstance(given, dict) else None
-        overrides = {**self._plan(reference), **marked(prompt)}
+        overrides = {**self._planned_switches(reference), **marked(prompt)}
         switches = request[SWITCHES] = changed(self.switches, overrides)
-        self._refuse(switches, reference)
-        if switches.before and self._turns.take("before", reference, switches.post_fault_times):
+        self._check_account(switches, reference)
+        if switches.before and self._fault_counter.take("before", reference, switches.post_fault_times):
             raise Break(switches.before)
-        late = self._check(body, switches)
+        late_failure = self._check_body(body, switches)
         assert isinstance(given, dict)
         run = self._new_run(body, given, switches, overrides)
-        if late:
-            run.switches.end, run.failure_message = "invalid", late
+        if late_failure:
+            run.switches.end, run.failure_message = "invalid", late_failure
         self.runs[run.id] = request[CREATED] = run
         self._unbilled.append(run)
-        record = request[TRUE_ANSWER] = run.record(self._files.url(run), as_queued=True)
+        record = request[INTENDED_REPLY] = run.record(self._files.url(run), as_queued=True)
         if switches.callback_early:
             await self.finish(run.id)
-        if switches.after and self._turns.take("after", reference, switches.post_fault_times):
-            self.courier.watch(run)  # the run goes on, however long the client waits for its answer
+        if switches.after and self._fault_counter.take("after", reference, switches.post_fault_times):
+            self.courier.watch(run)  # the run goes on while the client waits for its reply
             raise Break(switches.after)
         return web.json_response(record, status=201)
 
-    def _plan(self, reference: str | None) -> Mapping[str, object]:
-        if reference is not None and reference in self._planned:
-            return self._planned[reference]
+    def _planned_switches(self, reference: str | None) -> Mapping[str, object]:
+        if reference is not None and reference in self._plans_by_ref:
+            return self._plans_by_ref[reference]
         plan = self._plans.pop(0) if self._plans else {}
         if reference is not None:
-            self._planned[reference] = plan
+            self._plans_by_ref[reference] = plan
         return plan
 
-    def _refuse(self, switches: Switches, reference: str | None) -> None:
-        """Refuse a POST that makes no run, in the order of a gateway: rate, key, credit."""
-        if self._turns.take("post 429", reference, switches.post_429):
+    def _check_account(self, switches: Switches, reference: str | None) -> None:
+        """Refuse a POST for its rate, key or credit, in this order, as an API gateway does."""
+        if self._fault_counter.take("post 429", reference, switches.post_429):
             raise Refusal(429, "Too many requests")
         if switches.auth:
-            raise Refusal(int(switches.auth), "The API key may not do this")
+            raise Refusal(int(switches.auth), "The API key isn't allowed to do this")
         after = switches.no_credit_after
         if self.balance_usd <= 0 or (after is not None and len(self.runs) >= after):
-            raise Refusal(402, "There is not enough credit")
+            raise Refusal(402, "Insufficient credit")
 
-    def _check(self, body: Mapping[str, object], switches: Switches) -> str:
-        """Refuse a bad body; what is to make the run fail later instead is returned as text."""
+    def _check_body(self, body: Mapping[str, object], switches: Switches) -> str:
+        """Refuse an invalid body, or return the message with which its run fails later; empty if it is valid."""
         problems = body_problems(body)
         given = body.get("input")
         values: list[Problem] = []
@@ -355,7 +250,7 @@ class RunflowSandbox:
             id=self._ids.next(),
             request_id=self._ids.next(),
             input=given,
-            client_ref=_reference(body),
+            client_ref=client_ref_of(body),
             metadata=metadata if isinstance(metadata, dict) else None,
             callback_url=url if isinstance(url, str) else None,
             switches=switches,
@@ -370,16 +265,16 @@ class RunflowSandbox:
     async def _read(self, request: web.Request) -> web.Response:
         run = self._find(request)
         switches = request[SWITCHES] = self.switches_of(run)
-        record = request[TRUE_ANSWER] = run.record(self._files.url(run))
-        if self._turns.take("read 429", run.id, switches.read_429):
+        record = request[INTENDED_REPLY] = run.record(self._files.url(run))
+        if self._fault_counter.take("read 429", run.id, switches.read_429):
             raise Refusal(429, "Too many requests")
-        if switches.read and self._turns.take("read", run.id, switches.read_fault_times):
+        if switches.read and self._fault_counter.take("read", run.id, switches.read_fault_times):
             raise Break(switches.read)
         return web.json_response(record)
 
     async def _list(self, request: web.Request) -> web.Response:
         switches, now = self.switches, self.clock.now()
-        if switches.list_fault and self._turns.take("list", None, switches.list_fault_times):
+        if switches.list_fault and self._fault_counter.take("list", None, switches.list_fault_times):
             raise Break(switches.list_fault)
         seen = [run for run in self.runs.values() if now >= run.created_at + self.switches_of(run).list_lag_s]
         shown, cursors = page(seen, request.query, switches)
@@ -400,13 +295,15 @@ class RunflowSandbox:
         run = self._find(request)
         delivery = self.courier.redeliver(run) if run.ended and run.callback_url is not None else None
         if delivery is None:
-            raise Refusal(422, "The run has not ended, has no address or is being delivered", error_type="conflict")
+            raise Refusal(
+                422, "The run hasn't ended, has no callback URL, or is being delivered", error_type="conflict"
+            )
         return web.json_response(delivery.record(), status=201)
 
     async def _add_secret(self, request: web.Request) -> web.Response:
         label = (await _json_object(request)).get("label")
         if not isinstance(label, str) or len(label) > 255:
-            raise Refusal(422, "label should be a text of at most 255 characters")
+            raise Refusal(422, "label should be a string of at most 255 characters")
         secret = self.courier.add_secret(label, "whsec_" + self._ids.next().replace("-", ""))
         return web.json_response(
             {
@@ -428,10 +325,10 @@ class RunflowSandbox:
         reason = (await _json_object(request)).get("reason")
         if reason is not None and not (isinstance(reason, str) and 3 <= len(reason) <= 500):
             raise Refusal(422, "reason should have 3 to 500 characters")
-        stopped = run.stop()
-        if stopped:
+        cancelled = run.cancel()
+        if cancelled:
             self.courier.watch(run)
-        return web.json_response(run.record(self._files.url(run)), status=201 if stopped else 200)
+        return web.json_response(run.record(self._files.url(run)), status=201 if cancelled else 200)
 
     async def _me(self, request: web.Request) -> web.Response:
         return web.json_response(
@@ -452,13 +349,8 @@ class RunflowSandbox:
     def _find(self, request: web.Request) -> SandboxRun:
         run = self.runs.get(request.match_info["id"])
         if run is None:
-            raise Refusal(404, "There is no such run", code="RUN_NOT_FOUND")
+            raise Refusal(404, "Run not found", code="RUN_NOT_FOUND")
         return run
-
-
-def _reference(body: object) -> str | None:
-    reference = body.get("client_ref") if isinstance(body, dict) else None
-    return reference if isinstance(reference, str) else None
 
 
 async def _json_object(request: web.Request) -> dict[str, object]:

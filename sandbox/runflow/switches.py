@@ -1,8 +1,8 @@
-"""What the sandbox should do differently: one field a switch, the normal behaviour first.
+"""The switches that change how the sandbox behaves. The default of each is the normal behavior.
 
-The first group is read once, when a run is created; all others whenever they matter, so that a test can break
-the network under a run that is already there. A marker in the prompt, such as ``a red fox [nsfw]``, sets
-switches for its own run and wins over the global ones.
+The first group is read once, when a run is created. All others are read whenever they matter, so a test can break the
+network for a run that already exists. A marker in the prompt, such as ``a red fox [nsfw]``, sets switches for its own
+run and overrides the global ones.
 """
 
 import math
@@ -21,32 +21,32 @@ Fault = Literal["", "408", "409", "500", "502", "503", "504", "reset", "timeout"
 
 @dataclass(kw_only=True, slots=True)
 class Switches:
-    """Every switch with its normal value. Durations are seconds of the sandbox's clock unless said otherwise."""
+    """Every switch with its default. Durations are in seconds of the sandbox's clock unless noted otherwise."""
 
-    # The outcome: read once, at the POST.
+    # Outcome. These are read once, when the run is created.
     end: End = "succeeded"
-    """``policy``, ``provider``, ``invalid``: failed with such a text; ``empty``, ``missing``: no ``outputs``."""
+    """``policy``, ``provider``, ``invalid``: failed with such a message. ``empty``, ``missing``: no ``outputs``."""
     nsfw: bool | None = False
     queue_s: float | None = None
-    """None: the sandbox's own."""
+    """None: the value of the sandbox."""
     run_s: float | None = None
     states: Literal["all", "skip", "back"] = "all"
-    """``skip``: from queued to the end; ``back``: from running to queued and again."""
+    """``skip``: from queued straight to the end. ``back``: from running to queued and to running again."""
     odd_status: str = ""
-    """Shown in place of ``running``."""
+    """A status that replaces ``running``."""
     cost: str | None = None
-    """Decimal text; None: by the price table."""
+    """USD as decimal text. None: from the price table."""
     cost_after_s: float = 0.0
-    """How long after a success ``cost`` stays null; infinity: for ever. The money is gone all the same."""
+    """How long ``cost`` stays null after a success; infinity: forever. The balance is charged at once anyway."""
     failed_cost: str | None = None
-    """What a failed or cancelled run costs; null and nothing normally."""
+    """The cost of a failed or canceled run. None: it is null, and nothing is charged."""
     bad_value: Literal["refused", "late"] = "refused"
-    """``late``: a wrong value makes a run that fails with INPUT_VALIDATION_FAILED."""
+    """``late``: an invalid value creates a run that fails with INPUT_VALIDATION_FAILED."""
     strict_veo: bool = False
-    """1080p and 4k need 8 s."""
+    """Whether 1080p and 4k require 8 s."""
     unknown_input: Literal["ignored", "refused"] = "ignored"
 
-    # Spellings.
+    # Spelling.
     record_cancelled: Literal["canceled", "cancelled"] = "canceled"
     callback_cancelled: Literal["cancelled", "canceled"] = "cancelled"
     record_keys: Literal["code", "plain"] = "code"
@@ -58,47 +58,47 @@ class Switches:
     # Callbacks.
     callback_lost: bool = False
     callback_early: bool = False
-    """The run ends and is called back before its POST is answered."""
+    """The run ends, and its callback is sent, before its POST is answered."""
     callback_delay_s: float = 0.0
     callback_duplicates: int = 0
     callback_concurrent: bool = False
-    """Duplicates are sent at the same time instead of one after the other."""
+    """Duplicates are sent at the same time, not one after the other."""
     callback_stale: bool = False
-    """After the true callback one with an older state."""
+    """A callback with an older status follows the real one."""
     callback_signature: Literal["correct", "missing", "wrong", "upper", "second", "altered"] = "correct"
-    """``second``: by the secret before the newest; ``altered``: the body is changed after signing."""
+    """``second``: signed with the second newest secret. ``altered``: the body is changed after signing."""
     callback_event: str = ""
     callback_run_id: str = ""
     callback_failure_output: Literal["null", "envelope"] = "null"
     callback_retry_on: Literal["5xx", "non-2xx", "nothing"] = "5xx"
-    """Network errors are retried with both of the first."""
+    """With ``5xx`` and ``non-2xx``, network errors are retried too."""
     callback_attempts: int = 3
     callback_timeout_s: float = 5.0
     """Real seconds."""
     redelivery: Literal["same", "rebuilt"] = "same"
 
-    # Replies. "Times" counts by client_ref for a POST and by run for a read; no client_ref counts as one.
+    # Replies. Faults of POSTs are counted per client_ref (all POSTs without one count together), of reads per run.
     reply_delay_s: float = 0.0
     drip_s: float = 0.0
-    """The time over which a reply's body is fed."""
+    """The time over which a reply's body is sent in pieces."""
     auth: Literal["", "401", "403"] = ""
     no_credit_after: int | None = None
-    """402 once so many runs exist."""
+    """Answer 402 once this many runs exist."""
     post_429: int = 0
-    """So many POSTs with the same client_ref are refused first."""
+    """How many POSTs with the same client_ref get 429 before one is accepted."""
     read_429: int = 0
     retry_after: str = ""
-    """The header on a 429; normally there is none."""
+    """The header Retry-After of a 429; empty: no such header."""
     rate_headers: bool = False
     before: Fault = ""
-    """What becomes of a POST, its run not created."""
+    """A fault of a POST that doesn't create its run."""
     after: Fault = ""
-    """What becomes of a POST's reply, its run created."""
+    """A fault of a POST that has created its run."""
     post_fault_times: int = 1
     read: Fault = ""
     read_fault_times: int = 1
     refuse_field: str = ""
-    """422 for this field, whatever its value."""
+    """Answer 422 for this field, whatever its value."""
     balance: Literal["normal", "403", "404", "shape"] = "normal"
 
     # The list.
@@ -106,23 +106,23 @@ class Switches:
     list_fault: Fault = ""
     list_fault_times: int = 1_000_000
     list_filter: Literal["both", "eq", "plain", "none", "ignored"] = "both"
-    """Which of ``client_ref.EQ:'x'`` and ``client_ref:x`` is understood; ``ignored``: every run is listed."""
+    """Supported grammars: ``eq`` is ``client_ref.EQ:'x'``, ``plain`` is ``client_ref:x``. ``ignored``: no filtering."""
     list_filter_status: Literal[422, 400] = 422
 
     # The file.
     url_ttl_s: float = 86_400.0
     url_fault: Literal["", "expired", "403", "404", "410"] = ""
     url_fault_times: int = 1
-    """How many different URLs are refused before one works; a refused one stays refused."""
+    """How many different URLs fail before one works. A URL that failed once keeps failing."""
     url_place: Literal["own", "private", "plain", "redirect", "redirect-private"] = "own"
     file_bytes: int = 0
-    """At least so large, by a ``free`` box that leaves it playable."""
+    """The minimum size of the file. It is padded with a ``free`` box, so it stays playable."""
     clip: Literal["drawn", "stored"] = "drawn"
-    """``stored``: the same committed clip for every run, which costs no time."""
+    """``stored``: the same committed clip for every run, which takes no time."""
     film: Literal["mp4", "webm", "mkv", "mov", "hevc", "tail"] = "mp4"
-    """What the clip calls itself, its picture being the same; ``tail``: an MP4 with a newline behind its last box."""
+    """The format that the file claims to have. ``tail``: an MP4 with a newline after its last box."""
     download: Literal["whole", "truncated", "short", "stall", "html", "zero"] = "whole"
-    """``truncated``: less than Content-Length says; ``short``: half, without Content-Length."""
+    """``truncated``: less data than Content-Length says. ``short``: half of the file, without Content-Length."""
     download_fault_times: int = 1_000_000
     no_range: bool = False
     no_head: bool = False
@@ -204,11 +204,11 @@ MARKERS: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "zero": {"download": "zero"},
     }
 )
-"""Marker in the prompt -> the switches that it sets; unknown words in brackets are part of the prompt."""
+"""Marker in the prompt -> the switches that it sets. Other words in brackets have no effect."""
 
 
 def marked(prompt: object) -> dict[str, object]:
-    """The switches that the markers of a prompt set; of two that disagree the later wins."""
+    """The switches that the markers of a prompt set; later markers override earlier ones."""
     changes: dict[str, object] = {}
     for name in re.findall(r"\[([a-z0-9-]+)\]", prompt if isinstance(prompt, str) else ""):
         changes |= MARKERS.get(name, {})
@@ -216,13 +216,13 @@ def marked(prompt: object) -> dict[str, object]:
 
 
 def changed(switches: Switches, changes: Mapping[str, object]) -> Switches:
-    """A copy with the changes; ValueError names what is no switch or no value of it."""
+    """A copy with the changes; ValueError for an unknown switch or an invalid value."""
     hints = get_type_hints(Switches)
     for name, value in changes.items():
         if name not in hints:
-            raise ValueError(f"there is no switch {name!r}; there are {', '.join(sorted(hints))}")
+            raise ValueError(f"There's no switch {name!r}. The switches are: {', '.join(sorted(hints))}.")
         if not _fits(value, hints[name]):
-            raise ValueError(f"{value!r} is no value of the switch {name}: {hints[name]}")
+            raise ValueError(f"The switch {name} can't be {value!r}; expected {hints[name]}.")
     return replace(switches, **dict[str, Any](changes))
 
 

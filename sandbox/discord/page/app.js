@@ -1,4 +1,4 @@
-/* The page: who looks, at which channel, and what happens there. Everything else is in the modules beside it. */
+/* The page itself: which member looks at which channel, and what they see. Its parts are in the modules beside it. */
 
 import { Refused, Stream, call } from "./control.js";
 import { Composer } from "./composer.js";
@@ -8,7 +8,7 @@ import { tick } from "./markdown.js";
 import { messageItem, noteItem, replaceItem, spoken } from "./messages.js";
 import { World } from "./world.js";
 
-const COMMAND = 2; // types of interactions
+const COMMAND = 2; // interaction types
 const COMPONENT = 3;
 const AT_END_PX = 80;
 const byId = (id) => document.getElementById(id);
@@ -17,9 +17,9 @@ class App {
   constructor() {
     this.world = new World();
     this.viewer = null; // user id
-    this.channel = null; // of the world
+    this.channel = null; // an entry of world.channels
     this.unread = new Set();
-    this.names = new Map(); // interaction id -> command; Discord's messages do not say it
+    this.names = new Map(); // interaction id -> command name, which Discord's messages don't contain
     this.away = false;
     this.atEnd = true;
     this.composer = new Composer(byId("composer"), {
@@ -34,7 +34,7 @@ class App {
     return this.world.sees(this.viewer, this.channel);
   }
 
-  /** Load the state, take member and channel from the address, and follow the events. */
+  /** Load the state, read member and channel from the page's address, and subscribe to events. */
   async start() {
     try {
       this.world.load(await call("GET", "state"));
@@ -56,13 +56,13 @@ class App {
   follow() {
     this.stream?.close();
     this.stream = new Stream(this.viewer, {
-      event: (event) => this.happened(event),
+      event: (event) => this.handleEvent(event),
       opened: () => this.refresh(),
       lost: () => this.setAway(true),
     });
   }
 
-  /** Read everything anew: what happened while the stream was not there is not told again. */
+  /** Reload everything: the stream doesn't repeat events that were missed while it was disconnected. */
   async refresh() {
     try {
       this.world.load(await call("GET", "state"));
@@ -82,23 +82,23 @@ class App {
       this.channel = this.world.channels.get(this.channel.id) ?? this.channel;
       this.drawFrame();
     } catch (problem) {
-      if (!(problem instanceof Refused)) throw problem; // the end of the stream tells it as well
+      if (!(problem instanceof Refused)) throw problem; // the stream ends too, and shows the banner
     }
   }
 
-  /** Show the channel as it is. What happens while the list is on its way is held, and told after it. */
+  /** Load and show the channel's messages. Events that arrive meanwhile are held and applied afterwards. */
   async loadMessages() {
     const held = (this.held = []);
     try {
       const found = this.allowed ? await call("GET", `channels/${this.channel.id}/messages?viewer=${this.viewer}`) : [];
-      if (this.held !== held) return; // another channel or member was chosen meanwhile
+      if (this.held !== held) return; // another channel or member was selected meanwhile
       byId("messages").replaceChildren(...found.map((message) => this.item(message)));
     } finally {
       if (this.held === held) this.held = null;
     }
-    for (const event of held) this.happened(event);
+    for (const event of held) this.handleEvent(event);
     this.atEnd = true;
-    this.settle();
+    this.updateIntro();
   }
 
   async open(channel) {
@@ -113,25 +113,25 @@ class App {
 
   become(id) {
     this.viewer = id;
-    this.held = []; // so that a list on its way for the other member is not shown
+    this.held = []; // discard a list that is still loading for the previous member
     this.unread.clear();
     byId("messages").replaceChildren();
     this.drawFrame();
-    this.follow(); // its opening loads the messages
+    this.follow(); // opening the stream loads the messages
   }
 
-  // What happens
+  // Events of the sandbox
 
-  happened(event) {
+  handleEvent(event) {
     const { type } = event;
     if (this.held && type.startsWith("message_")) this.held.push(event);
     else if (type === "message_created" || type === "message_updated") this.show(event.message, type === "message_created");
     else if (type === "message_deleted") this.find(event.message_id)?.remove();
-    else if (type === "interaction_acknowledged" && event.interaction.modal) this.note("The bot opened a form, which this page cannot show.");
+    else if (type === "interaction_acknowledged" && event.interaction.modal) this.note("The bot opened a form. This page can't show forms.");
     else if (type === "interaction_expired") this.expired(event.interaction);
     else if (type === "interaction_created") this.names.set(event.interaction.id, event.interaction.name);
     else if (/^(gateway_|commands_|channel_)/.test(type)) this.reloadState();
-    this.settle();
+    this.updateIntro();
   }
 
   show(message, created) {
@@ -139,7 +139,7 @@ class App {
     if (message.channel_id !== this.channel.id) {
       if (created) this.unread.add(message.channel_id);
       if (this.world.channels.has(message.channel_id)) this.drawPlaces();
-      else this.reloadState(); // the bot opened a conversation
+      else this.reloadState(); // the bot opened a direct message
       return;
     }
     const old = this.find(message.id);
@@ -150,14 +150,14 @@ class App {
   }
 
   expired({ kind }) {
-    const told = { [COMMAND]: "The application did not respond", [COMPONENT]: "This interaction failed" }[kind];
-    if (told) this.note(`The bot did not answer in time: on Discord you would read “${told}”.`);
+    const error = { [COMMAND]: "The application did not respond", [COMPONENT]: "This interaction failed" }[kind];
+    if (error) this.note(`The bot didn't answer in time. On Discord you'd see “${error}”.`);
   }
 
   note(text) {
-    byId("messages").append(noteItem(text, () => this.settle()));
+    byId("messages").append(noteItem(text, () => this.updateIntro()));
     byId("announcer").textContent = text;
-    this.settle();
+    this.updateIntro();
   }
 
   async send(command, options) {
@@ -175,7 +175,7 @@ class App {
     this.composer.focus();
   }
 
-  // What is drawn
+  // Drawing
 
   item(message) {
     return messageItem(message, {
@@ -204,7 +204,7 @@ class App {
     this.drawBanner();
     byId("help").replaceChildren(this.helpFor(), el("button", { type: "button", class: "button secondary", onclick: () => byId("help").close() }, "Close"));
     this.composer.enable();
-    this.settle();
+    this.updateIntro();
   }
 
   nameOf(channel) {
@@ -246,29 +246,29 @@ class App {
       radio.checked = person.id === this.viewer;
       return el("label", { class: "member" }, radio, avatar(person), el("span", {}, el("b", {}, person.name), el("small", {}, dot, rank.text)));
     });
-    byId("members").replaceChildren(el("legend", {}, "You are"), ...rows);
+    byId("members").replaceChildren(el("legend", {}, "Chat as"), ...rows);
     if (focused) byId("members").querySelector("input:checked").focus();
   }
 
-  /** What stands in an empty channel, or instead of one that this member cannot see. */
-  settle() {
+  /** Show the help in an empty channel, or a notice in one that this member can't see; keep the end in view. */
+  updateIntro() {
     if (!this.world.ready || !this.viewer) return;
     const empty = !byId("messages").children.length;
-    const intro = !this.allowed ? this.closedDoor() : empty ? this.helpFor() : null;
-    // Drawn anew only when it changes, so that an unfolded list stays unfolded.
-    const key = !this.allowed ? `door ${this.viewer} ${this.channel.id}` : empty ? `help ${this.commands.map(({ path }) => path)}` : "";
+    const intro = !this.allowed ? this.noAccessPanel() : empty ? this.helpFor() : null;
+    // Redrawn only when it changes, so that an open list stays open.
+    const key = !this.allowed ? `no access ${this.viewer} ${this.channel.id}` : empty ? `help ${this.commands.map(({ path }) => path)}` : "";
     if (byId("intro").dataset.shown !== key) byId("intro").replaceChildren(...(intro ? [intro] : []));
     byId("intro").dataset.shown = key;
     if (this.atEnd) byId("scroll").scrollTop = byId("scroll").scrollHeight;
   }
 
-  closedDoor() {
+  noAccessPanel() {
     const { name } = this.world.people.get(this.viewer);
     const inside = this.world.members().filter((person) => this.world.sees(person.id, this.channel));
     const place = this.channel.server ? this.channel.server.name : "this conversation";
-    return el("section", { class: "help" }, el("h2", {}, `${name} is not in ${place}`),
-      el("p", {}, "So there is nothing to see here, as on Discord. Look as somebody who is, or choose another channel."),
-      el("p", { class: "chips" }, inside.map((person) => el("button", { type: "button", class: "button secondary", onclick: () => this.become(person.id) }, `Become ${person.name}`))));
+    return el("section", { class: "help" }, el("h2", {}, `${name} isn't in ${place}`),
+      el("p", {}, "Just like on Discord, they can't see what's here. Switch to a member who can, or open another channel."),
+      el("p", { class: "chips" }, inside.map((person) => el("button", { type: "button", class: "button secondary", onclick: () => this.become(person.id) }, `Switch to ${person.name}`))));
   }
 
   get commands() {
@@ -288,20 +288,20 @@ class App {
   }
 
   drawBanner() {
-    const text = this.away ? "The sandbox is away. The page comes back by itself when it does."
-      : this.world.ready && !this.world.connected ? "The bot is not connected, so commands get no answer." : "";
+    const text = this.away ? "The sandbox isn't running. This page reconnects by itself once it's back."
+      : this.world.ready && !this.world.connected ? "The bot isn't connected, so commands won't get an answer." : "";
     if (byId("banner").textContent !== text) byId("banner").textContent = text;
     byId("banner").hidden = !text;
   }
 
-  // What the person does outside of composer and messages
+  // Input outside of composer and messages
 
   listen() {
     document.addEventListener("keydown", (event) => this.key(event));
     byId("scroll").addEventListener("scroll", ({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
       this.atEnd = scrollHeight - scrollTop - clientHeight < AT_END_PX;
     });
-    // Videos and fonts change heights after the fact; whoever was at the end stays there.
+    // Videos and fonts change heights when they load. A reader at the end of the channel stays at the end.
     const watch = new ResizeObserver(() => this.atEnd && byId("scroll").scrollTo(0, byId("scroll").scrollHeight));
     for (const id of ["messages", "scroll"]) watch.observe(byId(id));
     const menu = (open) => {
@@ -333,13 +333,13 @@ class App {
   }
 }
 
-/** Channels by position, each followed by its threads. */
+/** The channels by position, each followed by its threads. */
 function inOrder(channels) {
   const tops = channels.filter((channel) => !channel.parent_id).sort((one, other) => one.position - other.position);
   return tops.flatMap((top) => [top, ...channels.filter((channel) => channel.parent_id === top.id)]);
 }
 
-/** The system's colours until the person chooses others, which are remembered. */
+/** Follow the system's light or dark mode until the reader picks one; the choice is remembered. */
 function chooseTheme() {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (localStorage.theme ? localStorage.theme === "dark" : system.matches);

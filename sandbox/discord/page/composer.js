@@ -1,40 +1,40 @@
-/* The composer: a line in which `/` finds a command, then one field for each of its options. */
+/* The message field: `/` opens the list of commands, and the selected command gets a field for each option. */
 
 import { el } from "./dom.js";
 import { Listbox } from "./listbox.js";
 import { Field, parseLine } from "./options.js";
 
-const ONLY_COMMANDS = "Here only commands work. Type / to see them.";
+const ONLY_COMMANDS = "Only commands work here. Type / to see them.";
 const COMMANDS_SHOWN_MAX = 25;
 
 export class Composer {
   /**
-   * `place()` is {world, channel, viewer} or null where nothing can be typed; `send(command, options)` and
-   * `suggest(command, options, focused)` ask the sandbox and throw Refused.
+   * `place()` returns {world, channel, viewer}, or null if the viewer can't write here. `send(command, options)`
+   * and `suggest(command, options, focused)` call the sandbox and throw Refused.
    */
   constructor(root, { place, send, suggest }) {
     this.root = root;
     this.place = place;
-    this.ask = send;
+    this.send = send;
     this.suggest = suggest;
     this.reset();
   }
 
-  /** An empty line; `said` stands below it. */
-  reset(said = "") {
+  /** Show an empty line again. */
+  reset() {
     this.command = null;
     this.fields = new Map();
-    this.input = el("textarea", { id: "line", rows: 1, "aria-label": "Message", "aria-describedby": "said", placeholder: "Type / to use a command" });
-    this.said = el("p", { id: "said", class: "hint", role: "status" }, said);
+    this.input = el("textarea", { id: "line", rows: 1, "aria-label": "Message", "aria-describedby": "line-hint", placeholder: "Type / to use a command" });
+    this.hint = el("p", { id: "line-hint", class: "hint", role: "status" });
     this.list = new Listbox(this.input, "Commands");
     this.input.addEventListener("input", () => this.typing());
     this.input.addEventListener("keydown", (event) => this.lineKey(event));
     this.input.addEventListener("blur", () => this.list.show([]));
-    this.root.replaceChildren(el("div", { class: "line" }, this.list.element, this.input, this.said));
+    this.root.replaceChildren(el("div", { class: "line" }, this.list.element, this.input, this.hint));
     this.enable();
   }
 
-  /** Follow the channel: what was begun stays where its command exists there too. */
+  /** Adapt to the current channel: a command that is being filled in stays open if it exists there too. */
   enable() {
     const place = this.place();
     if (this.command && !this.known(place, this.command.path)) this.reset();
@@ -51,7 +51,7 @@ export class Composer {
     (this.command ? first : this.input).focus();
   }
 
-  /** Write a line as if it had been typed; a whole command opens its fields. */
+  /** Insert a line as if it had been typed; a complete command opens its fields. */
   fill(line) {
     this.reset();
     const found = this.parse(line);
@@ -74,16 +74,16 @@ export class Composer {
     const text = this.input.value;
     const found = this.parse(text);
     const place = this.place();
-    this.said.textContent = "";
+    this.hint.textContent = "";
     if (!text.startsWith("/") || !place) {
       this.list.show([]);
-      if (text) this.said.textContent = ONLY_COMMANDS;
+      if (text) this.hint.textContent = ONLY_COMMANDS;
       return;
     }
     if (found?.given) {
       this.list.show([]);
       const names = found.command.options.map((option) => `${option.name}:`).join(" ");
-      this.said.textContent = `Enter sends, Tab opens the fields. ${names}`;
+      this.hint.textContent = `Press Enter to send, or Tab to fill in the fields: ${names}`;
       return;
     }
     const wanted = text.slice(1).trim().toLowerCase();
@@ -92,12 +92,12 @@ export class Composer {
     const others = commands.filter((each) => !starting.includes(each) && each.path.includes(wanted));
     const shown = [...starting, ...others].slice(0, COMMANDS_SHOWN_MAX);
     this.list.show(shown.map((command) => ({ text: `/${command.path}`, detail: command.description, choose: () => this.open(command) })));
-    if (!shown.length) this.said.textContent = commands.length ? `There is no command ${text.trim()} here.` : "No bot has registered commands yet.";
+    if (!shown.length) this.hint.textContent = commands.length ? `There's no command ${text.trim()} here.` : "No bot has registered commands yet.";
   }
 
   lineKey(event) {
     const found = this.parse(this.input.value);
-    // A command that is typed out and needs nothing more is sent at once, like a line with values.
+    // A command that is typed in full and has no required option is sent at once, like a line with values.
     const whole = found && event.key === "Enter" && !found.command.options.some((option) => option.required);
     if (event.isComposing || (!(whole && this.list.chosen?.text === `/${found.command.path}`) && this.list.key(event))) return;
     if (event.key === "Tab" && !event.shiftKey && found) {
@@ -111,23 +111,23 @@ export class Composer {
       if (found) {
         this.open(found.command, found.texts);
         this.submit();
-      } else if (this.input.value) this.said.textContent = this.said.textContent || ONLY_COMMANDS;
+      } else if (this.input.value) this.hint.textContent = this.hint.textContent || ONLY_COMMANDS;
     }
   }
 
-  /** Show a command's fields: the required ones, and those that `texts` has values for. */
+  /** Show a command's fields: the required options, and those that `texts` has values for. */
   open(command, texts = new Map()) {
     this.command = command;
     this.fields = new Map();
-    this.shelf = el("div", { class: "options" });
+    this.fieldList = el("div", { class: "options" });
     this.chips = el("div", { class: "chips", role: "group", "aria-label": "Options to add" });
     this.fault = el("p", { class: "fault", role: "alert" });
-    const close = el("button", { type: "button", class: "icon small", "aria-label": "Leave the command", onclick: () => this.leave() }, "×");
+    const close = el("button", { type: "button", class: "icon small", "aria-label": "Cancel this command", onclick: () => this.cancel() }, "×");
     const form = el("form", { class: "command", "aria-label": `/${command.path}`, novalidate: true, onkeydown: (event) => this.formKey(event) },
       el("div", { class: "command-head" }, el("b", {}, `/${command.path}`), el("span", {}, command.description), close),
-      this.shelf, this.chips, this.fault,
+      this.fieldList, this.chips, this.fault,
       el("div", { class: "command-foot" },
-        el("span", { class: "hint" }, "Enter sends · Shift+Enter new line · Esc leaves"),
+        el("span", { class: "hint" }, "Enter to send · Shift+Enter for a new line · Esc to cancel"),
         el("button", { class: "button primary" }, "Send")));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -138,12 +138,12 @@ export class Composer {
       if (option.required || texts.has(option.name)) this.add(option);
       if (texts.has(option.name)) this.fields.get(option.name).fill(texts.get(option.name));
     }
-    this.offer();
+    this.updateChips();
     for (const area of form.querySelectorAll("textarea")) grow(area);
     this.focus();
   }
 
-  /** Add the field of an option, in the order in which the bot registered them. */
+  /** Add an option's field; fields keep the order in which the bot registered the options. */
   add(option) {
     const field = new Field(option, {
       ...this.place(),
@@ -156,24 +156,24 @@ export class Composer {
     });
     this.fields.set(option.name, field);
     const order = this.command.options.filter(({ name }) => this.fields.has(name));
-    this.shelf.replaceChildren(...order.map(({ name }) => this.fields.get(name).element));
+    this.fieldList.replaceChildren(...order.map(({ name }) => this.fields.get(name).element));
     return field;
   }
 
   remove(option) {
     this.fields.get(option.name).element.remove();
     this.fields.delete(option.name);
-    this.offer();
+    this.updateChips();
     this.focus();
   }
 
-  /** Keep the chips to the options that have no field yet. */
-  offer() {
+  /** Show a chip for each option that has no field yet. */
+  updateChips() {
     const left = this.command.options.filter((option) => !this.fields.has(option.name));
     this.chips.replaceChildren(...left.map((option) => {
       const add = () => {
         const field = this.add(option);
-        this.offer();
+        this.updateChips();
         field.input.focus();
       };
       return el("button", { type: "button", class: "chip", title: option.description, onclick: add }, `+ ${option.name}`);
@@ -185,14 +185,14 @@ export class Composer {
     if (field?.list?.key(event) || event.isComposing) return;
     if (event.key === "Escape") {
       event.preventDefault();
-      this.leave();
+      this.cancel();
     } else if (event.key === "Enter" && !event.shiftKey && field) {
       event.preventDefault();
       this.submit();
     }
   }
 
-  leave() {
+  cancel() {
     this.reset();
     this.focus();
   }
@@ -204,16 +204,16 @@ export class Composer {
 
   async submit() {
     const form = this.root.firstChild;
-    const here = () => form === this.root.firstChild; // not left while the answer was on its way
+    const open = () => form === this.root.firstChild; // not canceled while the reply was pending
     if (this.sending === form) return;
     this.sending = form;
     this.fault.textContent = "";
     for (const field of this.fields.values()) field.fail("");
     try {
-      await this.ask(this.command.path, this.values());
-      if (here()) this.leave();
+      await this.send(this.command.path, this.values());
+      if (open()) this.cancel();
     } catch (refused) {
-      if (!here()) return;
+      if (!open()) return;
       const field = this.fields.get(refused.option);
       if (field) field.fail(refused.message);
       else this.fault.textContent = refused.message;
@@ -224,7 +224,7 @@ export class Composer {
   }
 }
 
-/** As high as its text, within the style's limit. */
+/** Make a text area as high as its text, up to the maximum of the style sheet. */
 function grow(area) {
   if (area.tagName !== "TEXTAREA") return;
   area.style.height = "auto";

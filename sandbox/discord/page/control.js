@@ -1,9 +1,9 @@
-/* The sandbox's control plane and its stream of events. */
+/* The client of the sandbox's control plane and of its event stream. */
 
 const BASE = "/sandbox/api/";
 const RETRY_MS = 1000;
 
-/** Why something was not done, in one sentence; `option` names the field at fault, if one is. */
+/** The sandbox refused a request. The message says why; `option` names the command option at fault, if any. */
 export class Refused extends Error {
   constructor(sentence, option) {
     super(sentence);
@@ -11,7 +11,7 @@ export class Refused extends Error {
   }
 }
 
-/** The JSON answer; Refused otherwise. */
+/** Call the control plane and return the JSON reply; throws Refused for an error or no reply. */
 export async function call(method, path, body) {
   const request = { method };
   if (body) Object.assign(request, { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
@@ -21,13 +21,16 @@ export async function call(method, path, body) {
     reply = await fetch(BASE + path, request);
     data = await reply.json();
   } catch {
-    throw new Refused("The sandbox does not answer. Is it still running?");
+    throw new Refused("The sandbox isn't answering. Check that it's still running.");
   }
-  if (!reply.ok) throw new Refused(data.message ?? `The sandbox answered ${reply.status}.`, data.option);
+  if (!reply.ok) throw new Refused(data.message ?? `The sandbox answered with HTTP status ${reply.status}.`, data.option);
   return data;
 }
 
-/** The events that one viewer may see, for ever: `opened` after each connection, `lost` after each end of one. */
+/**
+ * Receives the events that one viewer may see, and reconnects by itself: calls `opened` after each connection
+ * and `lost` after each disconnection.
+ */
 export class Stream {
   constructor(viewer, { event, opened, lost }) {
     this.viewer = viewer;
@@ -40,7 +43,7 @@ export class Stream {
     this.source.onopen = () => this.handlers.opened();
     this.source.onmessage = (message) => this.handlers.event(JSON.parse(message.data));
     this.source.onerror = () => {
-      // Browsers repeat in their own rhythm after a break and never after a refusal: one rhythm for both.
+      // Browsers retry at their own pace after a lost connection and never after an HTTP error. We retry both alike.
       this.source.close();
       this.handlers.lost();
       this.timer = setTimeout(() => this.connect(), RETRY_MS);

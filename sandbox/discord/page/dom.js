@@ -1,6 +1,6 @@
-/* Building elements. Text only ever becomes text nodes: nothing on this page parses markup. */
+/* Builds elements. Text always becomes a text node: nothing on this page parses HTML. */
 
-/** An element with attributes (`on…` listens, `--…` is a style property) and children; null ones are left out. */
+/** An element with attributes (`on…` adds a listener, `--…` a CSS property) and children; null values are skipped. */
 export function el(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes ?? {})) {
@@ -16,7 +16,7 @@ export function el(tag, attributes, ...children) {
 /** A number 0xRRGGBB as a CSS colour. */
 export const colour = (number) => `#${number.toString(16).padStart(6, "0")}`;
 
-/** Initials on the person's colour; names beside it say who it is. */
+/** The person's initials on their color. Decorative: the name is always beside it. */
 export function avatar(person) {
   const rgb = person.colour ?? 0x64748b;
   const light = (0.299 * (rgb >> 16) + 0.587 * ((rgb >> 8) & 255) + 0.114 * (rgb & 255)) / 255;

@@ -1,9 +1,9 @@
-/* A list of suggestions that a text field drives: arrow keys choose, Enter and Tab take, Escape closes. */
+/* A list of suggestions for a text field: arrow keys move, Enter and Tab accept, Escape closes. */
 
 import { el } from "./dom.js";
 
 export class Listbox {
-  /** `field` becomes a combobox (WAI-ARIA Authoring Practices); place `element` beside it. */
+  /** Turn `field` into a combobox (WAI-ARIA Authoring Practices); the caller places `element` beside it. */
   constructor(field, label) {
     this.field = field;
     this.id = `${field.id}-list`;
@@ -22,7 +22,7 @@ export class Listbox {
     return this.items[this.active];
   }
 
-  /** Offer `items`: {text, detail, choose}. The first is active; none closes the list. */
+  /** Show `items`, each {text, detail, choose}; the first is active. An empty array closes the list. */
   show(items) {
     this.items = items;
     this.active = 0;
@@ -36,7 +36,7 @@ export class Listbox {
     this.mark();
   }
 
-  /** Whether the key meant the list. */
+  /** Handle a key of the field; true if the list used it. */
   key(event) {
     if (!this.open || event.isComposing) return false;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];

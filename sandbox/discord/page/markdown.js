@@ -1,4 +1,4 @@
-/* The markdown that chat clients render, turned into nodes. Unknown or unfinished marks stay the text they are. */
+/* Renders the markdown of chat clients as nodes. Unknown or incomplete markup stays plain text. */
 
 import { el } from "./dom.js";
 
@@ -41,7 +41,7 @@ const DATES = {
 const SPANS = [["year", 31_557_600], ["month", 2_629_800], ["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 1]];
 const RELATIVE = new Intl.RelativeTimeFormat("en");
 
-/** Nodes for `text`. `context` is {world, viewer}; each address that clients would unfold is pushed to `links`. */
+/** Nodes for `text`. `context` is {world, viewer}; URLs that clients would preview are added to `links`. */
 export function render(text, context, links = []) {
   const nodes = [];
   let from = 0;
@@ -53,7 +53,7 @@ export function render(text, context, links = []) {
   return [...nodes, ...blocks(text.slice(from), context, links)];
 }
 
-/** Lines of the same kind together; everything else is a paragraph that keeps its line breaks. */
+/** Group lines of the same kind; all other lines form paragraphs that keep their line breaks. */
 function blocks(text, context, links) {
   const groups = [];
   for (const line of text.replace(/\n$/, "").split("\n")) {
@@ -102,7 +102,7 @@ function token(found, context, links) {
   return within("em", found.star ?? found.italic);
 }
 
-/** A link out of the page; what is no web address stays text. */
+/** A link that opens in a new tab; anything but an http(s) URL stays text. */
 export function link(url, content, name) {
   if (!/^https?:\/\//i.test(url) || !URL.canParse(url)) return el("span", { class: name }, content);
   return el("a", { class: name, href: url, target: "_blank", rel: "noopener noreferrer" }, content);
@@ -112,7 +112,7 @@ function mention(text, mine = false) {
   return el("span", { class: mine ? "mention mine" : "mention" }, text);
 }
 
-/** A moment in one of the styles of `<t:…>`; `R` counts on with `tick`. */
+/** A time in one of the styles of `<t:…>`; `tick` keeps style `R` up to date. */
 export function moment(unix, style, now) {
   const date = new Date(unix * 1000);
   const full = date.toLocaleString("en", DATES.F);
@@ -120,7 +120,7 @@ export function moment(unix, style, now) {
   return el("time", { datetime: date.toISOString(), title: full, "data-relative": style === "R" && unix }, text);
 }
 
-/** Bring every relative time below `root` up to date. */
+/** Update every relative time below `root`. */
 export function tick(root, now) {
   for (const element of root.querySelectorAll("time[data-relative]")) {
     const text = relative(Number(element.dataset.relative) - now);
@@ -129,7 +129,7 @@ export function tick(root, now) {
 }
 
 function relative(seconds) {
-  // Nearly a whole unit counts as one, so that 59.9 minutes read as an hour.
+  // Almost a whole unit counts as one: 59.9 minutes are shown as an hour.
   const [unit, size] = SPANS.find(([, each]) => Math.abs(seconds) >= 0.98 * each) ?? ["second", 1];
   return RELATIVE.format(Math.round(seconds / size), unit);
 }

@@ -1,4 +1,4 @@
-/* A message as a list item: content, embeds, components, files, and what only its viewer is told. */
+/* Draws a message as a list item: content, embeds, components, files, and the note on ephemeral messages. */
 
 import { avatar, bytes, colour, el } from "./dom.js";
 import { link, moment, render } from "./markdown.js";
@@ -11,8 +11,8 @@ const BUTTON_STYLES = ["", "primary", "secondary", "success", "danger", "seconda
 const VIDEO = /\.(mp4|m4v|mov|webm)$/i;
 
 /**
- * The item for a message in response form. `context` is {world, viewer, commandName, press, dismiss}:
- * `commandName(id)` names the command of an interaction, the last two act on the message.
+ * The list item for a message as the API returns it. `context` is {world, viewer, commandName, press, dismiss}:
+ * `commandName(id)` is the command of an interaction; `press` and `dismiss` act on the message.
  */
 export function messageItem(message, context) {
   const author = context.world.people.get(message.author.id) ?? { name: message.author.username };
@@ -36,31 +36,31 @@ export function messageItem(message, context) {
   return el("li", { class: classes, "data-id": message.id }, origin(message, context), avatar(author), body);
 }
 
-/** A remark of the page itself that stands among the messages, such as that the bot did not answer. */
+/** A note of the page itself, shown between the messages: for example, that the bot didn't answer. */
 export function noteItem(text, dismiss) {
   const item = el("li", { class: "message ephemeral note" });
-  const gone = () => {
+  const remove = () => {
     item.remove();
     dismiss();
   };
-  item.append(avatar({ name: "!", colour: 0xb4532a }), el("div", { class: "body" }, el("p", {}, text), onlyYou(gone)));
+  item.append(avatar({ name: "!", colour: 0xb4532a }), el("div", { class: "body" }, el("p", {}, text), onlyYou(remove)));
   return item;
 }
 
-/** Put `fresh` in the place of `old` without stopping its videos or losing the keyboard's place. */
+/** Replace `old` with `fresh` without stopping its videos or losing the keyboard focus. */
 export function replaceItem(old, fresh) {
   const focused = old.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   for (const video of old.querySelectorAll("video")) {
     const same = [...fresh.querySelectorAll("video")].find((each) => each.dataset.file === video.dataset.file);
     const playing = !video.paused;
     same?.replaceWith(video);
-    if (same && playing) queueMicrotask(() => video.play().catch(() => {})); // a move pauses; refused is no harm
+    if (same && playing) queueMicrotask(() => video.play().catch(() => {})); // moving a video pauses it; it doesn't matter if the browser refuses to resume
   }
   old.replaceWith(fresh);
   if (focused) [...fresh.querySelectorAll("[data-key]")].find((each) => each.dataset.key === focused)?.focus();
 }
 
-/** What a screen reader is told of a new message. */
+/** The text that a screen reader announces for a new message. */
 export function spoken(item) {
   const name = item.querySelector(".name")?.textContent ?? "";
   return `${name}: ${item.querySelector(".body > :not(header)")?.textContent ?? ""}`.slice(0, 300);
@@ -95,13 +95,13 @@ function content(message, context) {
   const links = [];
   const text = message.content ? render(message.content, context, links) : [];
   const quiet = message.flags & SUPPRESS_EMBEDS;
-  const films = quiet ? [] : [...new Set(links)].filter((url) => VIDEO.test(pathOf(url)));
+  const videoLinks = quiet ? [] : [...new Set(links)].filter((url) => VIDEO.test(pathOf(url)));
   const embedded = message.embeds.map((embed) => embed.image?.url);
-  const shown = message.attachments.filter((each) => !embedded.includes(each.url)); // a picture of an embed stands there alone
-  const files = message.flags & COMPONENTS_V2 ? [] : shown; // V2 shows files only where referenced
+  const shown = message.attachments.filter((each) => !embedded.includes(each.url)); // an embed's image isn't repeated below it
+  const files = message.flags & COMPONENTS_V2 ? [] : shown; // components V2 show only the files they refer to
   return [
     text.length ? el("div", { class: "text" }, text) : null,
-    films.map((url) => video({ url })),
+    videoLinks.map((url) => video({ url })),
     files.map(file),
     quiet ? [] : message.embeds.map((embed) => embedCard(embed, context)),
     message.components.map((each) => component(each, message, context)),
@@ -126,7 +126,7 @@ function picture({ url, width, height, description }) {
 
 const pathOf = (url) => (URL.canParse(url) ? new URL(url).pathname : "");
 
-/** A player in place; where it cannot be played, the link alone. */
+/** A player with a link below it; if the browser can't play the video, a note and the link. */
 function video({ url, width, height, filename, size, description }) {
   const path = pathOf(url);
   const name = filename ?? path.split("/").at(-1);
@@ -139,7 +139,7 @@ function video({ url, width, height, filename, size, description }) {
   player.addEventListener("loadedmetadata", () => {
     if (player.videoWidth) player.style.setProperty("--ratio", player.videoWidth / player.videoHeight);
   });
-  player.addEventListener("error", () => player.replaceWith(el("p", { class: "fault" }, "This video cannot be played here.")));
+  player.addEventListener("error", () => player.replaceWith(el("p", { class: "fault" }, "This video can't be played here. Use its link instead.")));
   return box;
 }
 
@@ -162,7 +162,7 @@ function embedCard(embed, context) {
   );
 }
 
-/** One component (Discord docs, Components Reference); of selects the one with texts. */
+/** One component (Discord docs, Components Reference); of the selects only the string select. */
 function component(part, message, context) {
   const inner = () => part.components.map((each) => component(each, message, context));
   switch (part.type) {
@@ -190,7 +190,7 @@ function component(part, message, context) {
     case 17:
       return el("div", { class: "embed container", "--bar": part.accent_color === null ? null : colour(part.accent_color) }, inner());
     default:
-      return el("p", { class: "fault" }, "This page does not show this kind of component.");
+      return el("p", { class: "fault" }, "This page can't show this kind of component.");
   }
 }
 
@@ -214,7 +214,7 @@ function select(part, message, context) {
   return el("select", { "aria-label": part.placeholder ?? "Choose", "data-key": part.custom_id, multiple: many, disabled: part.disabled, onchange: choose }, options);
 }
 
-/** Do something for a control once at a time; its row says why not, if not. */
+/** Run a control's action, one at a time; a refusal is shown in the control's row. */
 async function act(control, work) {
   const fault = control.closest(".row")?.querySelector(".fault");
   if (control.ariaBusy === "true") return;

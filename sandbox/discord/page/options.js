@@ -1,4 +1,4 @@
-/* What a command's options take: from text to a typed value, and a form field for each. */
+/* A command's options: parses a command line, and gives each option a form field with a typed value. */
 
 import { el } from "./dom.js";
 import { Listbox } from "./listbox.js";
@@ -7,8 +7,8 @@ export const TYPE = { string: 3, integer: 4, boolean: 5, user: 6, channel: 7, ro
 const SUGGEST_AFTER_MS = 150;
 
 /**
- * A command line such as `/veo prompt:a red fox duration:4s` read by the options of `commands`.
- * Null where it starts with no command; text before the first name belongs to the first option.
+ * Parse a command line such as `/veo prompt:a red fox duration:4s` by the options of `commands`.
+ * Null if it starts with no known command. Text before the first option name belongs to the first option.
  */
 export function parseLine(line, commands) {
   const text = line.replace(/^\//, "");
@@ -27,7 +27,7 @@ export function parseLine(line, commands) {
   return { command, texts, given: Boolean(rest.trim()) };
 }
 
-/** One option as a form field. `suggest(option, text)` answers the choices of an autocomplete. */
+/** One option as a form field. `suggest(option, text)` returns the choices of an autocomplete option. */
 export class Field {
   constructor(option, { world, channel, suggest, removed }) {
     this.option = option;
@@ -45,7 +45,7 @@ export class Field {
       el("p", { class: "hint", id: `${this.id}-hint` }, option.description, hint ? ` (${hint})` : null), this.fault);
   }
 
-  /** The range in words. */
+  /** The allowed range in words. */
   get hint() {
     const { min_value: low, max_value: high, max_length: longest } = this.option;
     if (low !== undefined && high !== undefined) return `${low} to ${high}`;
@@ -57,7 +57,7 @@ export class Field {
   control(world, channel) {
     const { option } = this;
     const look = { id: this.id, name: option.name, required: option.required, "aria-describedby": `${this.id}-hint ${this.id}-fault` };
-    const choices = option.choices?.map((each) => [each.name, each.value]) ?? objects(option.type, world, channel);
+    const choices = option.choices?.map((each) => [each.name, each.value]) ?? mentionChoices(option.type, world, channel);
     if (option.type === TYPE.boolean) choices.push(["True", true], ["False", false]);
     if (choices.length) {
       this.choices = choices;
@@ -70,7 +70,7 @@ export class Field {
     return el("textarea", { ...look, rows: 1, maxlength: option.max_length });
   }
 
-  /** The typed value; undefined where the field is empty. Text of no such type stays text, for the sandbox to refuse. */
+  /** The typed value; undefined for an empty field. Text that doesn't fit the type is sent as text and refused. */
   get value() {
     const text = this.input.value;
     if (this.choices) return this.input.selectedIndex < 0 ? this.refused : this.choices[this.input.selectedIndex][1];
@@ -80,16 +80,16 @@ export class Field {
     return text === "" ? undefined : text;
   }
 
-  /** Fill in what was typed as text, which for a choice is its name or value. */
+  /** Fill in typed text; for a choice it is the choice's name or value. */
   fill(text) {
     if (this.choices) {
       const same = (each) => String(each).toLowerCase().replace(/^[@#]/, "") === text.toLowerCase().replace(/^[@#]/, "");
       this.input.selectedIndex = this.choices.findIndex((choice) => choice.some(same));
-      this.refused = text; // sent as it is where nothing fits, so that it is not silently something else
+      this.refused = text; // sent unchanged if no choice fits, so that it is refused and not replaced silently
     } else this.input.value = text;
   }
 
-  /** Say beside the field what is wrong with it; the empty sentence takes that back. */
+  /** Show what is wrong with the field beside it; an empty sentence clears it. */
   fail(sentence) {
     this.fault.textContent = sentence;
     this.input.setAttribute("aria-invalid", String(Boolean(sentence)));
@@ -100,7 +100,7 @@ export class Field {
     const ask = async () => {
       const text = this.input.value;
       const choices = await this.suggest(this.option, text).catch(() => null);
-      if (this.input.value !== text || !this.input.isConnected) return; // typed on meanwhile
+      if (this.input.value !== text || !this.input.isConnected) return; // the text changed meanwhile
       list.show((choices ?? []).map((choice) => ({ text: choice.name, choose: () => this.choose(choice) })));
     };
     this.input.addEventListener("input", () => {
@@ -119,8 +119,8 @@ export class Field {
   }
 }
 
-/** What an option that takes a person, place or role can be, as [name, id]. */
-function objects(type, world, channel) {
+/** The choices of a user, channel or role option, as [name, id]. */
+function mentionChoices(type, world, channel) {
   const people = [...world.people.values()].map((person) => [`@${person.name}`, person.id]);
   const places = [...world.channels.values()].filter((each) => each.server && each.server === channel.server);
   const roles = (channel.server?.roles ?? []).map((role) => [role.name, role.id]);

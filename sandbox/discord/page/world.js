@@ -1,4 +1,4 @@
-/* The sandbox's state as the page needs it: who is who, where things are, what can be called, what time it is. */
+/* The sandbox's state for the page: people, channels, available commands and the sandbox's time. */
 
 const SUB_COMMAND = 1;
 const SUB_GROUP = 2;
@@ -8,12 +8,12 @@ const ADMINISTRATOR = 8n;
 export class World {
   constructor() {
     this.ready = false;
-    this.aheadS = 0; // the sandbox's clock can be moved forward; this is how far
+    this.aheadS = 0; // how far the sandbox's clock is ahead of this computer's; it can be moved forward
     this.people = new Map();
     this.channels = new Map();
   }
 
-  /** Take in the answer of `state`. */
+  /** Read the reply of `GET state`. */
   load(state) {
     this.ready = true;
     this.state = state;
@@ -35,12 +35,12 @@ export class World {
     return Date.now() / 1000 + this.aheadS;
   }
 
-  /** A message cannot be from the future: one that is shows that the clock was moved. */
+  /** Catch up with the sandbox's clock: a message from the future means that it was moved forward. */
   noteTime(iso) {
     this.aheadS = Math.max(this.aheadS, Date.parse(iso) / 1000 - Date.now() / 1000);
   }
 
-  /** The people who can sit at this page. */
+  /** The people who can be selected under “Chat as”. */
   members() {
     return [...this.people.values()].filter((person) => !person.bot);
   }
@@ -49,18 +49,18 @@ export class World {
     return server?.members.find((member) => member.id === id);
   }
 
-  /** What the role of this id is called; undefined where there is none. */
+  /** The name of the role with this id, or undefined. */
   roleName(id) {
     return this.state.servers.flatMap((server) => server.roles).find((role) => role.id === id)?.name;
   }
 
-  /** Whether this member could open the channel. */
+  /** Whether this member can see the channel. */
   sees(id, channel) {
     if (!channel.server) return channel.recipients?.some((user) => user.id === id);
     return Boolean(this.memberIn(channel.server, id)?.channels.includes(channel.id));
   }
 
-  /** What a member is in a server, such as `Owner · Editors`. */
+  /** A member's roles in a server, such as `Owner · Editors`, and their color. */
   rank(server, member) {
     const roles = member.roles.map((id) => server.roles.find((role) => role.id === id)).filter(Boolean);
     const names = roles.map((role) => role.name);
@@ -68,17 +68,17 @@ export class World {
     return { text: names.join(" · ") || "Member", colour: roles.find((role) => role.color)?.color };
   }
 
-  /** Whether a command is shown to this member: by its default permissions, or given by the server's admins. */
+  /** Whether this member sees a command: because of its default permissions, or because an admin allowed it. */
   shows(command, server, id) {
     const needed = command.default_member_permissions;
     if (!server || needed === null || needed === undefined || server.owner_id === id) return true;
-    const worn = [server.id, ...(this.memberIn(server, id)?.roles ?? [])];
-    if (server.command_permissions[command.name]?.some((given) => given === id || worn.includes(given))) return true;
-    const bits = server.roles.filter((role) => worn.includes(role.id)).reduce((all, role) => all | BigInt(role.permissions), 0n);
+    const roles = [server.id, ...(this.memberIn(server, id)?.roles ?? [])];
+    if (server.command_permissions[command.name]?.some((given) => given === id || roles.includes(given))) return true;
+    const bits = server.roles.filter((role) => roles.includes(role.id)).reduce((all, role) => all | BigInt(role.permissions), 0n);
     return Boolean(bits & ADMINISTRATOR) || (needed !== "0" && (bits & BigInt(needed)) === BigInt(needed));
   }
 
-  /** Every command that `viewer` can call in the channel, sub-commands under their whole path; a server's own first. */
+  /** The commands that `viewer` can use in the channel, subcommands by their full path; server commands win. */
   commands(channel, viewer) {
     const found = new Map();
     for (const command of this.state.commands) {
