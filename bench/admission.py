@@ -21,20 +21,19 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from statistics import median
 from zoneinfo import ZoneInfo
 
-from sqlite_utils import Database
-
 from bot.domain.limits import Level, Plan, Policy, Rule, RuleKind, Rules, check_access
 from bot.domain.models import VeoRequest
 from bot.domain.records import Act, Change, NewRun, Wish
 from storage import SqliteStore, check_books, open_store
-from storage.sqlite.store import _admit
-from storage.sqlite.writer import immediate
+from storage.dialect import Transaction, among
+from storage.sqlite.transaction import immediate
+from storage.verbs.admissions import admit
 
 RUNS = 20_000  # that the database holds already, half of them in each month
 MEMBERS = 500
@@ -116,27 +115,27 @@ async def fill(store: SqliteStore) -> None:
         change = Change(put=(rule,))
         await store.decide(act, partial(_changed, change))
 
-    def runs(db: Database) -> None:
+    def runs(tx: Transaction) -> None:
         for number in range(RUNS):
-            _admit(db, *ask(ONE if number < RUNS // 2 else FIVE))
+            admit(tx, *ask(ONE if number < RUNS // 2 else FIVE))
         for sql in OVER.split(";"):
-            db.execute(sql)
+            tx.execute(sql)
 
-    await store._writer.write(runs)
-    await store._writer.write(add_baselines)
+    await store.writer.write(runs)
+    await store.writer.write(add_baselines)
 
 
 # The baselines
 
 SMALL = """
-CREATE TABLE small_budget (scope TEXT NOT NULL, period_key TEXT NOT NULL, limit_u INTEGER NOT NULL,
-                           held_u INTEGER NOT NULL, PRIMARY KEY (scope, period_key));
+CREATE TABLE small_budget (scope TEXT NOT NULL, period_key TEXT NOT NULL, held_u INTEGER NOT NULL,
+                           PRIMARY KEY (scope, period_key));
 CREATE TABLE small_ledger_entry (entry_id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, scope TEXT NOT NULL,
                                  period_key TEXT NOT NULL, kind TEXT NOT NULL, amount_u INTEGER NOT NULL,
                                  at REAL NOT NULL);
 CREATE TABLE small_run (run_id TEXT PRIMARY KEY, member TEXT NOT NULL, price_u INTEGER NOT NULL, state TEXT NOT NULL,
                         created_at REAL NOT NULL);
-INSERT INTO small_budget SELECT scope, period_key, 1000000000000, held_u FROM budget;
+INSERT INTO small_budget SELECT scope, period_key, held_u FROM budget;
 INSERT INTO small_ledger_entry SELECT entry_id, run_id, scope, period_key, kind, amount_u, at FROM ledger_entry;
 INSERT INTO small_run SELECT run_id, member, price_u, state, created_at FROM run
 """
@@ -154,20 +153,18 @@ BARE_ROWS = {
 }
 
 
-def add_baselines(db: Database) -> None:
+def add_baselines(tx: Transaction) -> None:
     """Tables of the baselines' own, with as many rows as ours have."""
     for sql in SMALL.split(";"):
-        db.execute(sql)
+        tx.execute(sql)
     ours = ("budget", "run", "ledger_entry")
-    made = db.execute(
-        "SELECT sql FROM sqlite_master WHERE type IN ('table', 'index') AND tbl_name IN (?, ?, ?) AND sql IS NOT NULL "
-        "ORDER BY type DESC",
-        ours,
-    ).fetchall()
-    for (sql,) in made:
-        db.execute(re.sub(r"\b(budget|run|ledger_entry)\b|(?<=INDEX )", r"bare_\1", sql))
+    marks, names = among(ours)
+    of_ours = f"tbl_name IN ({marks}) AND type IN ('table', 'index') AND sql IS NOT NULL"
+    made = tx.execute(f"SELECT sql FROM sqlite_master WHERE {of_ours} ORDER BY type DESC", names)  # noqa: S608
+    for (sql,) in made.fetchall():
+        tx.execute(re.sub(r"\b(budget|run|ledger_entry)\b|(?<=INDEX )", r"bare_\1", sql))
     for name in ours:
-        db.execute(f"INSERT INTO bare_{name} SELECT * FROM {name}")  # noqa: S608 - our own tables
+        tx.execute(f"INSERT INTO bare_{name} SELECT * FROM {name}")  # noqa: S608 - our own tables
 
 
 class Baseline:
@@ -176,7 +173,7 @@ class Baseline:
     def __init__(self, prefix: str, rows: dict[str, tuple[str, ...]]) -> None:
         self.held = (
             f"UPDATE {prefix}_budget SET held_u = held_u + :price_u "  # noqa: S608 - our own tables
-            "WHERE scope = :member_scope AND period_key = :member_period AND held_u + :price_u <= limit_u"
+            "WHERE scope = :member_scope AND period_key = :member_period AND held_u + :price_u <= :limit_u"
         )
         self.inserts = [
             f"INSERT INTO {prefix}_{name} ({', '.join(row)}) VALUES ({', '.join(f':{each}' for each in row)})"  # noqa: S608
@@ -185,27 +182,20 @@ class Baseline:
 
     def rows(self, new: NewRun) -> list[dict[str, object]]:
         scope = {"member_scope": f"member:{new.wish.member}", "member_period": "2026-10", "price_u": new.price_u}
+        scope["limit_u"] = POLICY.member_limit_u
         run = vars(new.wish) | vars(new) | scope | dict.fromkeys(("created_at", "state_at", "due_at"), new.now)
         run |= {"state": "reserved", "roles": json.dumps(new.wish.roles), "request": json.dumps(vars(new.wish.request))}
         entry = {"run_id": new.run_id, "scope": scope["member_scope"], "period_key": "2026-10", "kind": "hold"}
         return [scope, run, entry | {"amount_u": new.price_u, "at": new.now, "actor": "bot", "reason": "admitted"}]
 
-    def reserve(self, db: sqlite3.Connection, rows: list[dict[str, object]]) -> None:
+    def reserve(self, tx: Transaction, rows: list[dict[str, object]]) -> None:
         scope, run, entry = rows
-        db.execute("BEGIN IMMEDIATE")
-        assert db.execute(self.held, scope).rowcount == 1
-        db.execute(self.inserts[0], run)
-        db.execute(self.inserts[1], entry)
-        db.execute("COMMIT")
+        assert tx.execute(self.held, scope).rowcount == 1
+        tx.execute(self.inserts[0], run)
+        tx.execute(self.inserts[1], entry)
 
 
 # The measurements
-
-
-def took_us(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return (time.perf_counter() - started) * 1e6
 
 
 async def transactions(store: SqliteStore) -> dict[str, float]:
@@ -213,20 +203,24 @@ async def transactions(store: SqliteStore) -> dict[str, float]:
     small, bare = Baseline("small", SMALL_ROWS), Baseline("bare", BARE_ROWS)
     found: dict[str, list[float]] = {"small": [], "bare": [], "one": [], "five": []}
 
-    def admit(db: Database, asked: Asked) -> None:
-        with immediate(db):
-            _admit(db, *asked)
+    def in_turn(connection: sqlite3.Connection, name: str, works: Iterable[Callable[[Transaction], object]]) -> None:
+        for work in works:
+            began = time.perf_counter()
+            with immediate(connection) as tx:
+                work(tx)
+            found[name].append((time.perf_counter() - began) * 1e6)
 
-    def turns(db: Database) -> None:
+    def turns(_: Transaction) -> None:
+        connection = store.writer.connection
         for name, base in (("small", small), ("bare", bare)):
-            for rows in [base.rows(ask(ONE)[0]) for _ in range(EACH)]:
-                found[name].append(took_us(lambda: base.reserve(db.conn, rows)))  # noqa: B023 - called at once
+            each = [base.rows(ask(ONE)[0]) for _ in range(EACH)]
+            in_turn(connection, name, [partial(base.reserve, rows=rows) for rows in each])
         for name, now in (("one", ONE), ("five", FIVE)):
-            for asked in [ask(now) for _ in range(EACH)]:
-                found[name].append(took_us(lambda: admit(db, asked)))  # noqa: B023 - called at once
+            asked = [ask(now) for _ in range(EACH)]
+            in_turn(connection, name, [partial(admit, new=new, plan=plan) for new, plan in asked])
 
     for _ in range(ROUNDS):
-        await store._writer.read(turns)
+        await store.writer.read(turns)
     return {name: median(times) for name, times in found.items()}
 
 

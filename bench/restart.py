@@ -30,7 +30,7 @@ async def start(path: Path) -> tuple[float, float, float]:
     claimed = await store.claim_due(EPOCH + 1.0, lease_until=EPOCH + 91.0, limit=32, total_max=99)
     took_s = time.perf_counter() - began
     assert claimed
-    connection = store._writer.db.conn
+    connection = store.writer.connection
     figures = []
     for sql in ("SELECT min(due_at) FROM run WHERE due_at IS NOT NULL", "SELECT 1"):
         began = time.perf_counter()

@@ -1,37 +1,39 @@
-"""veo-bot: `/veo` in Discord becomes a Google Veo 3.1 video from Runflow, inside a spend quota.
+"""veo-bot: `/veo` in Discord becomes a Google Veo 3.1 video from Runflow, inside a spending limit.
 
 The way of one `/veo`, from the click to the posted video:
 
-1. `cogs.veo.Veo.veo` acknowledges the interaction, turns its options into a `Wish`, and has `cogs.servers.Servers`
-   say whether the bot is switched on there.
-2. `bot.services.admission.Admission.ask` prices it. `storage.sqlite.store.SqliteStore.admit` reads the rules, has
-   `bot.domain.limits.Policy` make the levels of them, holds the price on each (`storage.verbs.books.hold`) and writes
-   the run, in one transaction. A dear wish becomes a question first, and one over a limit may become a request to the
-   admins: their buttons stand in `cogs.buttons`, and `cogs.presses` takes the answers back to `Admission`.
-3. The loop of `bot.services.engine` finds the run due and has `bot.services.steps.Steps` take it one step further each
-   time: `_submit` commits the intent and has `bot.runflow.client.Runflow.submit` send the order, and `_look_up` finds
-   out what one without a clear answer bought (`bot.domain.lookup` says what an empty answer means); `_observe` reads
-   the run's record until it has an end, woken by its own pauses or by a callback through `bot.web.public`; `_settle`
-   resolves the holds by what Runflow billed; `bot.services.delivery.Deliverer` streams the clip to disk and has
-   `cogs.front.DiscordFront.post` post it.
-4. After each step the row says what is next, so any process can go on where the last one stopped.
+ 1. `cogs.veo.Veo.veo` acknowledges the interaction, checks the place, and makes a `Wish` of its options.
+ 2. `bot.services.admission.Admission.ask` prices it; an expensive one becomes a question (`bot.views.wishes`) first.
+ 3. `storage.verbs.admissions.admit` lets `bot.domain.limits.Policy` make the levels, puts the price on hold on each of
+    them (`storage.verbs.books.hold`) and writes the run, all in one transaction.
+ 4. `bot.services.engine.Engine` finds the run due, and `bot.services.steps.Steps` takes it one step further each time.
+ 5. The step commits the intent, then `bot.runflow.client.Runflow.submit` sends the order.
+ 6. If no clear answer came, `bot.services.search.Search` finds out what was bought (`bot.domain.lookup` decides).
+ 7. A callback (`bot.web.public`) or the next poll makes the run due; the step reads its record until it has an end.
+ 8. `storage.verbs.runs.settle` turns the holds into charges by what Runflow billed.
+ 9. `bot.services.delivery.Deliverer` streams the clip to disk and commits the intent to post.
+10. `cogs.front.DiscordFront.post` posts `bot.views.runs.notice` with the clip, in the words of `bot.texts`.
+
+After each step the row says what is next, so any process can go on where the last one stopped.
 
 Where things are:
 
     __main__     the command line
-    app          builds every part from the settings; the one place that knows all of them
-    web          what the public may ask for (callbacks, links to clips), and the operator (health, figures)
+    app          builds every part from the settings; the only module that knows all of them
+    web          what the public can ask for (callbacks, links to clips), and the operator (health, metrics)
     runflow      speaks Runflow
-    telemetry    what the log looks like, without secrets; the metrics
-    media        clips on disk and the links to them
-    clock        what time it is, and how much of it surely passed
-    services     use cases: admission, administration, the engine that moves runs, their delivery
-    ports        what these ask of the world
-    domain       pure decisions: runs, money, limits, look-ups, reports
-    settings     every setting; settings_docs prints them as documentation
-    environment  reads their values from the environment and `.env`; nothing else does
-    errors       every error with the sentence that its reader sees
-    log          how the program tells what it does: events with fields
+    texts        every sentence for people, in their language
+    media        clips on disk and signed links to them
+    telemetry    what the log and the metrics look like
+    clock        what time it is, and how much of it has surely passed
+    services     use cases: admission, administration, the engine, delivery
+    ports        what the services ask of the outside, as Protocols
+    views        what is shown, as data
+    domain       pure decisions: runs, models, prices, limits, periods, look-ups, reports
+    settings     every setting; `settings_docs` prints them, `environment` reads them
+    errors       every error, as a code with its figures
+    log          events with fields
+    facts        what sentences are made of
 
 Beside it stand `cogs` (the Discord front), `storage` (the database) and `sandbox` (a Discord and a Runflow that
 need no token). Imports point down this list only; `make test` checks it.

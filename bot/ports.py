@@ -6,11 +6,11 @@ where the type checker proves that the parts fit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from bot.domain.limits import Level, Plan, Rules, Spender, Standing
+from bot.domain.limits import Level, Over, Plan, Rules, Spender, Standing
 from bot.domain.records import (
     Accepted,
     Act,
@@ -327,29 +327,63 @@ class Clips(Protocol):
         ...
 
 
-NONCE_S = 120.0  # "the past few minutes" in which a front sees the repeat of a post itself (Discord, Create Message)
-
-
 class Front(Protocol):
-    """Where members are: takes wishes, shows progress, posts the end."""
+    """Where members are: shows progress, posts the ends of runs, and puts questions before admins.
+
+    A post is made in three steps, so that a process may die between any two of them: `prepare` gives its handle, the
+    caller commits that it is about to post with this handle, and `post` posts. A post of which nobody knows whether it
+    happened is looked for by `find`, or repeated with the same handle.
+    """
+
+    @property
+    def repeat_s(self) -> float:
+        """So long after a post the front sees by its handle that another one is its repeat; 0: it never does."""
+        ...
 
     async def show_progress(self, run: Run, standings: list[Standing]) -> None:
         """Update what the member alone sees, as far as that is still possible. Raises nothing."""
         ...
 
-    async def find(self, run: Run) -> str | None:
-        """The message that an earlier, unclear try to post the run's notice made.
+    async def prepare(self, run: Run, clip: Path | Link | None) -> str:
+        """The handle of a post of the run's notice, which the run keeps as `post_handle`; nobody sees anything of it.
 
+        Raises as `post` does; then nothing was posted.
+        """
+        ...
+
+    async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
+        """Post the run's notice, with its clip where there is one; the message's name.
+
+        It goes to the run's channel, or to its member alone where the run is `direct`. None for a run that has a
+        video says that the clip cannot be had. The same handle again within `repeat_s` makes no second message, also
+        where the clip is another one by then. It has no words of the member's where the run is `plain`.
+        Raises TooLarge, PlaceGone, PlaceClosed, PostRefused, PostFailed.
+        """
+        ...
+
+    async def find(self, run: Run) -> str | None:
+        """The message that an earlier, unclear try to post the run's notice with `run.post_handle` made.
+
+        The handle is None where the version before this one tried, which kept none.
         Raises PlaceGone, PlaceClosed, HistoryClosed, PostFailed.
         """
         ...
 
-    async def post(self, run: Run, clip: Path | Link | None) -> str:
-        """Post the run's notice, with its clip where there is one; the message's name.
+    async def posted_clip(self, run: Run) -> tuple[str, str] | None:
+        """Where to see the posted clip in its message, and a fresh address of the clip; None where it is gone."""
+        ...
 
-        It goes to the run's channel, or to its member alone where the run is `direct`. None for a run that has a
-        video says that the clip cannot be had. The same notice again within `NONCE_S` makes no second message.
-        It has no words of the member's where the run is `plain`.
-        Raises TooLarge, PlaceGone, PlaceClosed, PostRefused, PostFailed.
+    async def put_request(self, desk: str, offer: Offer, over: Sequence[Over]) -> str:
+        """Put a member's request before the admins at that desk, once within some minutes; the message's name.
+
+        `over`: the limits that it would pass. Raises PostFailed.
         """
+        ...
+
+    async def show_replaced(self, offer: Offer) -> None:
+        """Show that a request was replaced by a later one, as far as that is still possible. Raises nothing."""
+        ...
+
+    async def tell_denied(self, offer: Offer) -> None:
+        """Tell a member in the channel of the wish, with no word of money, that an admin said no. Raises nothing."""
         ...

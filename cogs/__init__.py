@@ -1,7 +1,8 @@
 """The Discord front: the only code that imports discord.
 
-`client` logs in and keeps the registered commands as they should be; `veo`, `account` and `admin` read wishes and acts
-and call the core; `buttons` are what is shown to press and `presses` what a press does; `delivery` puts progress and
-finished videos where members see them; `words` is every sentence that they read, `chart` the picture of a report.
-Nothing here decides about money.
+`client` logs in and keeps the registered commands up to date, `gateway` keeps it connected. `veo`, `account` and
+`admin` are the commands, `presses` answers the buttons. `context` reads who asks, where and in which language;
+`servers` decides whether the bot is on there, and who its owner is. `front` posts messages, `render` shows views in
+Discord, `ids` turns Discord's ids into names and back, `chart` draws the report's picture. Nothing here decides about
+money.
 """

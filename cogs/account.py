@@ -133,7 +133,7 @@ class Account(commands.Cog):
 
     async def _show(self, interaction: discord.Interaction, run: Run) -> None:
         """Post the message that is still there, freshly signed; else the clip anew, as a file or as a link."""
-        words = self._speaker.of(str(interaction.guild_locale))  # everybody reads it
+        words = self._speaker.place(interaction)  # everybody reads it
         head = words.say(dotted(Quote(run.request.prompt, PROMPT_CHARS), options_text(run.request)))
         if posted := await self._front.posted_clip(run):
             jump, address = posted

@@ -18,6 +18,7 @@ log = get_logger("veo.discord")
 
 TOKEN_LIFE_S = 900.0  # Discord docs, Receiving and Responding
 ALREADY_ACKNOWLEDGED = 40060
+LOCALE_CHARS_MAX = 35  # the longest that has to be kept whole (RFC 5646, 4.4.1)
 NEEDED = ("view_channel", "send_messages", "attach_files", "embed_links", "read_message_history")
 
 
@@ -29,7 +30,11 @@ class Speaker:
 
     def reader(self, interaction: discord.Interaction) -> Words:
         """For the caller alone."""
-        return self.of(str(interaction.locale))
+        return self.of(language_of(interaction.locale))
+
+    def place(self, interaction: discord.Interaction) -> Words:
+        """For all who are in the caller's server."""
+        return self.of(language_of(interaction.guild_locale))
 
     def of(self, locale: str | None) -> Words:
         """For a locale as Discord writes it; English where it is not known."""
@@ -93,6 +98,12 @@ def roles_of(interaction: discord.Interaction, user: discord.User | discord.Memb
     if not isinstance(user, discord.Member) or interaction.guild_id is None:
         return ()
     return tuple(name_of(number) for number in sorted({interaction.guild_id, *user._roles}))
+
+
+def language_of(locale: discord.Locale | None) -> str | None:
+    """A language as Discord names it, such as `pt-BR`, also one that the library does not know yet."""
+    name: object = None if locale is None else locale.value
+    return name if isinstance(name, str) and name.isascii() and len(name) <= LOCALE_CHARS_MAX else None
 
 
 def reply_until() -> float:

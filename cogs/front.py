@@ -7,6 +7,8 @@ bot, with a nonce fixed by the run and a marker by which it is found again befor
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import logging
 import traceback
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from bot.errors import HistoryClosed, PlaceClosed, PlaceGone, PostFailed, PostRe
 from bot.facts import Named, text
 from bot.log import get_logger
 from bot.media import format_of
+from bot.texts import Words
 from bot.views import View
 from bot.views.runs import card, marker, notice, receipt_button
 from bot.views.wishes import decided, denied, request
@@ -53,8 +56,17 @@ _TAKES = (["send"], ["edit"], ["edit_message"])
 _MAKES = frozenset({"handle_message_parameters", "_to_json"})
 
 
+def nonce_of(run: Run) -> str:
+    """The same 25 characters for every try to post this notice there (Discord docs, Create Message)."""
+    home = "|direct" if run.direct else ""
+    digest = hashlib.sha256(f"{run.run_id}|{run.notice}{home}".encode()).digest()
+    return base64.b32encode(digest).decode().lower()[:25]
+
+
 class DiscordFront:
     """Edits cards and posts messages by REST; needs a logged-in client, not a gateway connection."""
+
+    repeat_s = 120.0  # "the past few minutes" in which Discord sees the nonce of a repeat (docs, Create Message)
 
     def __init__(self, client: discord.Client, speaker: Speaker) -> None:
         self._client = client
@@ -68,7 +80,7 @@ class DiscordFront:
         webhook = discord.Webhook.partial(reply.application_id, reply.token, client=self._client)
         try:
             # In the place of a question its words and buttons go.
-            embed = render.embed(card(run, standings), self._speaker.of(None))
+            embed = render.embed(card(run, standings), self._speaker.of(run.locale))
             await webhook.edit_message(reply.message_id, content=None, embed=embed, view=None)
         except NETWORK_ERRORS as error:
             log_trouble(logging.INFO, f"card not updated run={run.run_id}", error)
@@ -105,10 +117,14 @@ class DiscordFront:
         lines = {words.say(marker(run)) for words in self._speaker.languages()}
         return (*(f"-# {line}" for line in lines), f"-# Run `{run.run_id}`{old}")
 
-    async def post(self, run: Run, clip: Path | Link | None) -> str:
+    async def prepare(self, run: Run, clip: Path | Link | None) -> str:
+        """See `bot.ports.Front.prepare`: the handle is the nonce."""
+        return nonce_of(run)
+
+    async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
         """See `bot.ports.Front.post`: an ordinary message with a nonce fixed by the run and its notice."""
         try:
-            return _named(await self._send(await self._place_of(run), run, clip))
+            return _named(await self._send(await self._place_of(run), run, clip, handle))
         except discord.NotFound as error:
             if error.code == _UNKNOWN_MESSAGE:  # the nonce's message exists no more: posted, and then deleted
                 return message_name(number_of(run.channel), "deleted")
@@ -139,25 +155,27 @@ class DiscordFront:
             return False
         return channel.permissions_for(channel.guild.me).read_message_history
 
-    async def _send(self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None) -> discord.Message:
+    async def _send(
+        self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None, handle: str
+    ) -> discord.Message:
         video_format = await asyncio.to_thread(format_of, clip) if isinstance(clip, Path) else MP4
         content = self._content(run, clip, video_format)
         caller_only = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(number_of(run.member))]
         )
-        view = render.buttons(View(actions=(receipt_button(run),)), self._speaker.of(None))
+        view = render.buttons(View(actions=(receipt_button(run),)), self._words(run))
         assert view is not None, "a result has a receipt"
         if not isinstance(clip, Path):
-            return await channel.send(content, nonce=run.nonce, allowed_mentions=caller_only, view=view)
+            return await channel.send(content, nonce=handle, allowed_mentions=caller_only, view=view)
         file = await asyncio.to_thread(discord.File, clip, filename=video_format.file_name(run.file_name))
         try:
-            return await channel.send(content, file=file, nonce=run.nonce, allowed_mentions=caller_only, view=view)
+            return await channel.send(content, file=file, nonce=handle, allowed_mentions=caller_only, view=view)
         finally:
             file.close()
 
     def _content(self, run: Run, clip: Path | Link | None, video_format: VideoFormat) -> str:
         """What the message in the channel says; whatever goes wrong with its words, the member gets the video."""
-        words = self._speaker.of(None)
+        words = self._words(run)
         link = clip if isinstance(clip, Link) else None
         try:
             content = render.content(notice(run, link=link, lost=clip is None, video_format=video_format), words)
@@ -176,7 +194,7 @@ class DiscordFront:
     async def put_request(self, desk: str, offer: Offer, over: Sequence[Over]) -> str:
         """Put a member's request before the admins, once within some minutes; the message's name. Raises PostFailed."""
         channel = self._client.get_partial_messageable(number_of(desk))
-        content, buttons = self._shown(request(offer, over))
+        content, buttons = self._shown(request(offer, over), offer)
         assert buttons is not None, "a request can be answered"
         try:
             return _named(await channel.send(content, nonce=offer.offer_id, view=buttons, allowed_mentions=NOBODY))
@@ -192,7 +210,7 @@ class DiscordFront:
         channel_id, message_id = message_ids(offer.message)
         message = self._client.get_partial_messageable(channel_id).get_partial_message(message_id)
         try:
-            await message.edit(content=self._shown(decided(offer))[0], view=None, allowed_mentions=NOBODY)
+            await message.edit(content=self._shown(decided(offer), offer)[0], view=None, allowed_mentions=NOBODY)
         except NETWORK_ERRORS as error:  # a press of them is told so
             log_trouble(logging.INFO, f"replaced request not changed offer={offer.offer_id}", error)
 
@@ -200,16 +218,20 @@ class DiscordFront:
         """Tell a member in the channel, with no word of money, that the request was not approved."""
         channel = self._client.get_partial_messageable(number_of(offer.wish.channel))
         member = discord.Object(number_of(offer.wish.member))
-        content, _ = self._shown(denied(offer))
+        content, _ = self._shown(denied(offer), offer)
         allowed = discord.AllowedMentions(everyone=False, roles=False, replied_user=False, users=[member])
         try:
             await channel.send(content, nonce=f"no-{offer.offer_id}", allowed_mentions=allowed)
         except NETWORK_ERRORS as error:
             log_trouble(logging.WARNING, f"a denial could not be told offer={offer.offer_id}", error)
 
-    def _shown(self, view: View) -> tuple[str, discord.ui.View | None]:
-        """A view for a channel, as the text of a message with its buttons."""
-        words = self._speaker.of(None)
+    def _words(self, run: Run) -> Words:
+        """For those who read the run's notice: everybody in its place, or its member alone."""
+        return self._speaker.of(run.locale if run.direct else run.place_locale)
+
+    def _shown(self, view: View, offer: Offer) -> tuple[str, discord.ui.View | None]:
+        """A view for a channel of the server, as the text of a message with its buttons."""
+        words = self._speaker.of(offer.wish.place_locale)
         content = render.cut(render.content(view, words), render.MESSAGE_CHARS_MAX, words)[0]
         return content, render.buttons(view, words)
 

@@ -29,14 +29,12 @@ RESUMES_IN_VAIN_MAX = 3  # then a new session is begun
 
 # What only an operator can mend (Discord docs, Gateway Close Event Codes, those that allow no reconnect).
 _FOR_GOOD = {
-    4004: "Discord's gateway refuses DISCORD_TOKEN (code 4004); copy the bot's token from the Developer Portal again.",
-    4010: "Discord's gateway refuses the shard that this version names (code 4010); update the bot.",
-    4011: "Discord's gateway asks for shards (code 4011): the bot is in more servers than one connection may hear, "
-    "about 2,500. Take it out of some; this version has one connection.",
-    4012: "Discord's gateway does not speak this version's API any more (code 4012); update the bot.",
-    4013: "Discord's gateway does not know an intent that this version asks for (code 4013); update the bot.",
-    4014: "Discord's gateway does not allow an intent that this version asks for (code 4014). It needs none that is "
-    "privileged; see under Bot in the Developer Portal whether the application is restricted, or update the bot.",
+    4004: "gateway.token",
+    4010: "gateway.shard",
+    4011: "gateway.sharding",
+    4012: "gateway.version",
+    4013: "gateway.unknown_intent",
+    4014: "gateway.intent",
 }
 
 

@@ -135,7 +135,7 @@ class Presses(commands.Cog):
 
     async def _show_request(self, interaction: discord.Interaction, view: View) -> None:
         """Show a request as it stands now, in the place of the one that was pressed; all admins read it."""
-        words = self._speaker.of(str(interaction.guild_locale))
+        words = self._speaker.place(interaction)
         await interaction.edit_original_response(
             content=render.content(view, words), view=render.buttons(view, words), allowed_mentions=NOBODY
         )

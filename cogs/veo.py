@@ -19,7 +19,7 @@ from bot.services.admission import Admission, AskFirst
 from bot.texts import Words
 from bot.views.wishes import question, refused
 from cogs import render
-from cogs.context import Speaker, acknowledge, check_permissions, reply_of, reply_until, spender_of
+from cogs.context import Speaker, acknowledge, check_permissions, language_of, reply_of, reply_until, spender_of
 from cogs.describe import description, options
 from cogs.ids import name_of
 from cogs.servers import Servers
@@ -137,7 +137,24 @@ def wish_of(interaction: discord.Interaction, card_id: int, request: VeoRequest)
         reply_until=reply_until(),
         # A limit that is none is not passed on: what fits is then found out by trying.
         upload_limit_bytes=limit if type(limit) is int and 0 <= limit < 2**63 else None,
+        post_limit_bytes=post_limit_of(interaction),
+        locale=language_of(interaction.locale),
+        place_locale=language_of(interaction.guild_locale),
     )
+
+
+def post_limit_of(interaction: discord.Interaction) -> int | None:
+    """How large a file the bot may post there, by the server's boosts; None where the gateway has not told of it.
+
+    The interaction's own limit is the highest of the member's and the server's (Discord docs, Uploading Files).
+    """
+    guild = interaction.guild_id and interaction.client.get_guild(interaction.guild_id)
+    if not guild or guild.unavailable:
+        return None
+    try:
+        return guild.filesize_limit
+    except (KeyError, TypeError):  # a level that the library does not know yet
+        return None
 
 
 def check_options(request: VeoRequest) -> None:

@@ -2,7 +2,8 @@
 
 `open_store` gives the one writer of a database, and `Archive` reads it in bulk beside that; `check_books` proves the
 books of any, `export_entries` writes them out and `back_up` copies the database, all three also beside a running bot.
-Callers speak in verbs of the business, each one transaction; see `bot.ports.Store`.
+Callers speak in verbs of the business, each one transaction (`bot.ports.Store`). What a verb decides and says to the
+database stands in `storage.verbs`, once for every database; `storage.sqlite` runs it.
 """
 
 from __future__ import annotations

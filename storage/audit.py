@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sqlite_utils import Database
 
 from bot.domain.runs import STATE_OF_ENDING, Ending
-from bot.errors import DatabaseError
 from storage.sqlite import migrations
-from storage.sqlite.store import database_path
+from storage.sqlite.snapshot import snapshot
 from storage.verbs.books import COST_GIVEN
 
 _REBUILT = """
@@ -23,8 +20,7 @@ _REBUILT = """
                SELECT 1 FROM ledger_entry AS done WHERE done.run_id = entry.run_id AND done.scope = entry.scope
                   AND done.period_key = entry.period_key AND done.kind IN ('post', 'void'))
                THEN amount_u END), 0) AS held_u,
-           coalesce(sum(CASE WHEN kind IN ('post', 'adjust') THEN amount_u END), 0) AS spent_u,
-           coalesce(sum(CASE WHEN kind = 'adjust' THEN max(amount_u, 0) END), 0) AS excess_u
+           coalesce(sum(CASE WHEN kind IN ('post', 'adjust') THEN amount_u END), 0) AS spent_u
     FROM (SELECT scope, period_key FROM budget UNION SELECT scope, period_key FROM ledger_entry) AS level
     LEFT JOIN ledger_entry AS entry USING (scope, period_key) GROUP BY 1, 2"""
 # A row each: a state, and an ending that leads to it.
@@ -36,8 +32,13 @@ _BELONGS = """
     SELECT run_id, created_at, 'total' AS scope FROM run
     UNION ALL SELECT run_id, created_at, 'server:' || server FROM run
     UNION ALL SELECT run_id, created_at, 'channel:' || budget_channel FROM run
-    UNION ALL SELECT run_id, created_at, 'role:' || role.value FROM run, json_each(run.roles) AS role
+    UNION ALL SELECT run_id, created_at, 'role:' || role FROM run JOIN run_role USING (run_id)
     UNION ALL SELECT run_id, created_at, 'member:' || member FROM run"""
+
+# The runs whose roles can be read.
+_ROLES_READ = """
+    SELECT run_id, roles FROM run WHERE json_type(roles) = 'array'
+       AND NOT EXISTS (SELECT 1 FROM json_each(run.roles) AS role WHERE role.type != 'text')"""
 
 # What the file is to be before its rows prove anything.
 WHOLE = "the file is whole, and every index has its rows"
@@ -55,16 +56,11 @@ _SUMS = """
 
 # Each query returns the rows that break the sentence.
 INVARIANTS = {
-    "each level's held, spent and excess are what its entries add up to": f"""
-        SELECT rebuilt.scope, rebuilt.period_key,
-               budget.held_u, budget.spent_u, budget.excess_u,
-               rebuilt.held_u AS held_by_entries, rebuilt.spent_u AS spent_by_entries,
-               rebuilt.excess_u AS excess_by_entries
+    "each level's held and spent are what its entries add up to": f"""
+        SELECT rebuilt.scope, rebuilt.period_key, budget.held_u, budget.spent_u,
+               rebuilt.held_u AS held_by_entries, rebuilt.spent_u AS spent_by_entries
         FROM ({_REBUILT}) AS rebuilt LEFT JOIN budget USING (scope, period_key)
-        WHERE (budget.held_u, budget.spent_u, budget.excess_u)
-              IS NOT (rebuilt.held_u, rebuilt.spent_u, rebuilt.excess_u)""",
-    "held and spent stay within the limit and the recorded excess": """
-        SELECT * FROM budget WHERE held_u + spent_u > limit_u + excess_u""",
+        WHERE (budget.held_u, budget.spent_u) IS NOT (rebuilt.held_u, rebuilt.spent_u)""",
     "an ended run has exactly one post or void for each of its holds, and any other run has none": f"""
         SELECT run.run_id, run.state, hold.scope, hold.period_key, count(done.entry_id) AS ends
         FROM run JOIN ledger_entry AS hold ON hold.run_id = run.run_id AND hold.kind = 'hold'
@@ -118,7 +114,15 @@ INVARIANTS = {
         SELECT hold.run_id, hold.scope, hold.period_key, 'foreign' FROM ledger_entry AS hold JOIN run USING (run_id)
         WHERE hold.kind = 'hold'
           AND hold.scope NOT IN ('total', 'server:' || server, 'channel:' || budget_channel, 'member:' || member)
-          AND NOT EXISTS (SELECT 1 FROM json_each(run.roles) AS role WHERE hold.scope = 'role:' || role.value)""",
+          AND NOT (hold.scope LIKE 'role:%' AND EXISTS (
+              SELECT 1 FROM run_role AS had WHERE had.role = substr(hold.scope, 6) AND had.run_id = hold.run_id))""",
+    # A row that this program cannot read says nothing of roles.
+    "a run's roles are listed for their pools, all of them and no others": f"""
+        WITH named AS (SELECT run_id, role.value AS role FROM ({_ROLES_READ}) AS run, json_each(run.roles) AS role),
+             listed AS (SELECT run_id, role FROM ({_ROLES_READ}) AS run JOIN run_role USING (run_id))
+        SELECT run_id, role, 'lacking' AS listed FROM (SELECT * FROM named EXCEPT SELECT * FROM listed)
+        UNION ALL
+        SELECT run_id, role, 'foreign' FROM (SELECT * FROM listed EXCEPT SELECT * FROM named)""",
     "every grant and refund is above 0 and named in an act by the same actor, and every rule has its act": """
         SELECT kind, scope AS subject, entry.act_id, entry.actor, entry.amount_u
         FROM ledger_entry AS entry LEFT JOIN act USING (act_id)
@@ -285,7 +289,7 @@ def _damage(db: Database) -> Iterator[str]:
 
 def _unlike_ours(db: Database) -> Iterator[str]:
     """What guards and finds the rows, where it is not as this program makes it."""
-    expected, found = migrations.schema(), migrations.schema_of(db)
+    expected, found = migrations.whole_schema(), migrations.schema_of(db)
     for name in sorted(expected.keys() - found.keys()):
         yield f"{MADE}: {name} is missing"
     for name in sorted(expected.keys() & found.keys()):
@@ -306,27 +310,3 @@ def _prove_rows(db: Database, unsound: list[str]) -> Proof:
         held_u=held_u,
         charged_u=charged_u,
     )
-
-
-@contextmanager
-def snapshot(url: str, *, older: bool = False) -> Iterator[Database]:
-    """The whole database as it is at one moment, to be read only, beside a bot that goes on writing.
-
-    Raises DatabaseError where there is no database of ours to read, or, unless `older` ones will do, one that this
-    version has not brought up to date yet.
-    """
-    path = database_path(url)
-    if not Path(path).is_file():
-        raise DatabaseError("database.none", path=path)
-    try:
-        with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            db = Database(connection, execute_plugins=False, recursive_triggers=False)
-            connection.execute("BEGIN")
-            migrations.refuse_what_is_not_ours(db, path)
-            if not migrations.steps.applied(db):
-                raise DatabaseError("database.empty", path=path)
-            if not older and migrations.steps.pending(db):
-                raise DatabaseError("database.older", path=path)
-            yield db
-    except sqlite3.Error as error:
-        raise DatabaseError("database.unreadable", path=path, why=str(error)) from error

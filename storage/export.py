@@ -10,7 +10,7 @@ from typing import Any, Literal, TextIO
 
 from bot.domain.money import plain_usd
 from bot.domain.untrusted import as_cell
-from storage.audit import snapshot
+from storage.sqlite.snapshot import snapshot
 
 Format = Literal["csv", "jsonl"]
 

@@ -19,7 +19,7 @@ from bot.services.admission import Admission
 from bot.services.engine import Engine
 from storage import SqliteStore, check_books
 from tests.money import store_at
-from tests.parts import LIMITS, HandClock, core, running
+from tests.parts import LIMITS, HandClock, NoDesk, core, running
 
 DAY_S = 86400.0
 
@@ -66,10 +66,7 @@ class Script:
     async def show_progress(self, run: Run, standings: list[Standing]) -> None:
         self.card(run, standings)
 
-    async def find_post(self, run: Run) -> str | None:
-        return None
-
-    async def post(self, run: Run, clip: Path | Link | None) -> str:
+    async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
         if self.stall is not None and clip is not None:
             await self.stall.wait()
         if self.posting is not None:
@@ -78,13 +75,12 @@ class Script:
         return f"discord:1/{len(self.posts)}"
 
 
-class Front:
+class Front(NoDesk):
     """The front's half of a script: its `find` is another than Runflow's."""
 
     def __init__(self, script: Script) -> None:
         self.show_progress = script.show_progress
         self.post = script.post
-        self.find = script.find_post
 
 
 def seen(run: Run | str, status: str, ending: Ending | None = None) -> Observation:

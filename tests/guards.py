@@ -67,10 +67,10 @@ async def run_copy(folder: Path, module: str, *arguments: str) -> tuple[int, str
     return await libraries.run(module, *arguments, folder=folder, environment=os.environ)
 
 
-async def run_without(guard: Replaced | None, module: str, *arguments: str) -> tuple[int, str, str]:
-    """A module of ours, run in a process without the guard: exit code, standard output and standard error."""
+async def run_without(guards: Sequence[Replaced], module: str, *arguments: str) -> tuple[int, str, str]:
+    """A module of ours, run in a process without the guards: exit code, standard output and standard error."""
     ours = nursery("tests.world")
-    before = "" if guard is None else guard.code
+    before = "".join(guard.code for guard in guards)
     return await ours.run(module, *arguments, folder=HERE, environment=os.environ, before=before)
 
 

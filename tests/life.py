@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from decimal import Decimal
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bot.clock import SystemClock
 from bot.domain.prices import PriceTable
@@ -51,11 +49,12 @@ class Disk(Executor):
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
         if self._loop.dying:
             raise RuntimeError("the process is gone")
-        done = self._inline.submit(fn, *args, **kwargs)
-        if self.connection is None:  # the first job opens the file
-            db: Any = done.result()
-            self.connection, db.conn = db.conn, self
-        return done
+        return self._inline.submit(fn, *args, **kwargs)
+
+    def stand_before(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """Take the place of the connection for whoever uses it."""
+        self.connection = connection
+        return cast("sqlite3.Connection", self)
 
     def close(self) -> None:
         """End the connection, if there is one."""
@@ -102,7 +101,7 @@ class Life:
         self.disk = Disk(world, self.loop)
         self.quiet = False
         self.over: asyncio.Future[None] = self.loop.create_future()
-        self.store: SqliteStore = open_store(world.url, executor=self.disk)
+        self.store: SqliteStore = open_store(world.url, executor=self.disk, through=self.disk.stand_before)
         self.clock = SystemClock(wall=lambda: world.wall, steady=lambda: world.now)
         media = Media(
             world.folder / "media",
@@ -207,8 +206,5 @@ class Life:
         """What the system does with a process that is gone."""
         self.loop.bury()
         self.disk.close()
-        lock = Path(f"{self.world.path}.lock").stat()
-        for descriptor in (int(each.name) for each in Path("/dev/fd").iterdir()):
-            with suppress(OSError):  # closed by now: it was the listing's own
-                if os.path.samestat(os.fstat(descriptor), lock):
-                    os.close(descriptor)
+        with suppress(OSError):  # it may have died while it closed it
+            self.store.writer.let_go()

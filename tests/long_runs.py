@@ -49,6 +49,9 @@ def in_flight(path: Path, runs: int) -> None:
         numbers = f"WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < {runs - 1}), "
         numbers += "number (n) AS (SELECT printf('%05d', i) FROM c) "
         connection.execute(f"{numbers} INSERT INTO run ({', '.join(names)}) SELECT {columns} FROM run, number")
+        connection.execute(
+            f"{numbers} INSERT INTO run_role SELECT role, replace(run_id, '00000', n) FROM run_role, number"
+        )
         entry = "scope, period_key, kind, amount_u, at, actor, reason, act_id"
         connection.execute(
             f"{numbers} INSERT INTO ledger_entry (run_id, {entry}) "

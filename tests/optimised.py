@@ -31,7 +31,7 @@ async def tries(bot: Bot) -> dict[str, Callable[[], Awaitable[object]]]:
     failed, seen = End(ending=Ending.FAILED), RunChanges(provider_id="another")
 
     async def resolve_what_was_never_held() -> None:
-        await store._writer.write(lambda db: books.resolve_holds(db, "no-such-run", failed, succeeded=False, now=now))
+        await store.writer.write(lambda tx: books.resolve_holds(tx, "no-such-run", failed, succeeded=False, now=now))
 
     async def move_as_nobody_may(run: Run, state: RunState) -> None:
         await store.advance(run, state, now=now, changes=seen)

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,6 +29,7 @@ from bot.errors import (
     Unreadable,
 )
 from bot.services.engine import Engine
+from tests.parts import NoDesk
 
 if TYPE_CHECKING:
     from tests.world import World
@@ -40,6 +42,7 @@ MEMBERS = ("ada", "bo", "cem")
 CHANNELS = ("lab", "den")
 UNEXPECTED = "not what the library expected"  # what the front may raise beside everything that is promised
 SUBMIT_TIMEOUT_S = 60.0
+REPEAT_S = 120.0  # so long a front that sees repeats at all sees one
 
 
 class NeverSent(Exception):
@@ -80,7 +83,7 @@ class Message:
 
     run_id: str
     notice: Notice | None
-    nonce: str
+    handle: str
     place: str
     at: float
     clip: str  # "file", "link" or ""
@@ -243,11 +246,20 @@ class Runflow:
         return f"https://files.example/{provider_id}"
 
 
-class Front:
+class Handles(StrEnum):
+    """What kind of front there is, by the handles of its posts."""
+
+    FIXED = "fixed"  # by the notice, as a nonce is; a message is found by what it says
+    UPLOADED = "uploaded"  # anew with each upload; a message is found, and a repeat seen, by nothing else
+    FORGOTTEN = "forgotten"  # the same, and no repeat is seen as one
+
+
+class Front(NoDesk):
     """`bot.ports.Front` to a process: channels and direct messages of a scripted Discord."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.repeat_s = 0.0 if world.handles == Handles.FORGOTTEN else REPEAT_S
 
     async def show_progress(self, run: Run, standings: list[Standing]) -> None:
         world = self._world
@@ -265,6 +277,23 @@ class Front:
         if self._world.within(self._world.closed[place]):
             raise PlaceClosed("missing permission")
 
+    async def prepare(self, run: Run, clip: Path | Link | None) -> str:
+        world = self._world
+        if world.handles == Handles.FIXED:
+            return f"{run.run_id} {run.notice} {self._place(run)}"
+        large = self._is_large(clip)
+
+        def upload() -> str:
+            if large:
+                raise TooLarge("413")
+            world.uploads += 1
+            return f"upload-{world.uploads}"
+
+        return await self._ask(upload)
+
+    def _is_large(self, clip: Path | Link | None) -> bool:
+        return isinstance(clip, Path) and clip.read_bytes() != b"clip"
+
     async def find(self, run: Run) -> str | None:
         world, place = self._world, self._place(run)
 
@@ -273,21 +302,23 @@ class Front:
             if not run.direct and world.within(world.unseen[place]):
                 raise HistoryClosed("no history")
             for message in world.messages:
-                if (message.run_id, message.notice, message.place) == (run.run_id, run.notice, place):
+                said = (message.run_id, message.notice, message.place) == (run.run_id, run.notice, place)
+                if said if world.handles == Handles.FIXED else message.handle == run.post_handle:
                     return message.name
             return None
 
         return await self._ask(history)
 
-    async def post(self, run: Run, clip: Path | Link | None) -> str:
+    async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
         world, place = self._world, self._place(run)
-        large = isinstance(clip, Path) and clip.read_bytes() != b"clip"
+        large = self._is_large(clip)
         kind = {True: "file", False: "link"}[isinstance(clip, Path)] if clip is not None else ""
+        seen_s = -1.0 if world.handles == Handles.FORGOTTEN else world.repeat_seen_s
 
         def create() -> str:
             self._enter(place)
             for message in world.messages:
-                if message.nonce == run.nonce and world.now - message.at <= world.nonce_window_s:
+                if message.handle == handle and world.now - message.at <= seen_s:
                     return message.name
             if large:
                 raise TooLarge("413")
@@ -297,7 +328,7 @@ class Front:
                 Message(
                     run_id=run.run_id,
                     notice=run.notice,
-                    nonce=run.nonce,
+                    handle=handle,
                     place=place,
                     at=world.now,
                     clip=kind,
@@ -315,6 +346,3 @@ class Front:
             )
         except (NeverSent, Broken) as error:
             raise PostFailed(str(error)) from None
-
-
-# Many worlds

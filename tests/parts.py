@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bot.clock import SystemClock
-from bot.domain.limits import Policy
+from bot.domain.limits import Over, Policy
 from bot.domain.prices import PriceTable
-from bot.domain.records import NotSent
+from bot.domain.records import Link, NotSent, Offer
 from bot.domain.runs import Observation, Run
 from bot.errors import Unreadable
 from bot.media import Media
@@ -70,6 +70,28 @@ class Unreachable:
 
     async def link(self, provider_id: str) -> str:
         raise Unreadable("unreachable")
+
+
+class NoDesk:
+    """What a front does beside posting, for tests that look at nothing of it; a handle is fixed by the notice."""
+
+    repeat_s = 120.0
+
+    async def prepare(self, run: Run, clip: Path | Link | None) -> str:
+        return f"{run.run_id}, {run.notice}{', direct' if run.direct else ''}"
+
+    async def find(self, run: Run) -> str | None:
+        return None
+
+    async def posted_clip(self, run: Run) -> tuple[str, str] | None:
+        return None
+
+    async def put_request(self, desk: str, offer: Offer, over: Sequence[Over]) -> str:
+        return f"{desk}/{offer.offer_id}"
+
+    async def show_replaced(self, offer: Offer) -> None: ...
+
+    async def tell_denied(self, offer: Offer) -> None: ...
 
 
 def core(

@@ -1031,18 +1031,18 @@ def _is_notice(self, message, run):
     (
         Replaced(
             "no address in a question",
-            "storage.sqlite.store:_without_reply",
-            "def _without_reply(wish):\n    return wish",
+            "storage.verbs.rows:without_reply",
+            "def without_reply(wish):\n    return wish",
         ),
         test_what_is_kept_of_a_question_opens_nothing,
     ),
     (
         Replaced(
             "the act of a release",
-            "storage.sqlite.store:SqliteStore.release",
+            "storage.verbs.rules:release",
             """
-async def release(self, run, act, end):
-    return await self._writer.write(lambda db: _settle(db, run, end, act.at))
+def release(tx, run, act, end):
+    return end_run(tx, run, end, act.at)
 """,
         ),
         test_a_release_is_in_the_ledger_by_the_act_and_the_admin,
@@ -1054,16 +1054,7 @@ async def release(self, run, act, end):
             """
 async def decide(self, act, decision):
     change = decision(await self.rules(act.server))
-
-    def job(db):
-        act_id = _act(db, replace(act, detail=change.detail))
-        for rule in change.put:
-            db.execute(_PUT_RULE, {**asdict(rule), "act_id": act_id})
-        for rule in change.lift:
-            db.execute(_LIFT_RULE, {"server": rule.server, "subject": rule.subject, "kind": rule.kind})
-        return _rules(db, act.server)
-
-    return await self._writer.write(job)
+    return await self.writer.write(lambda tx: rules.decide(tx, act, lambda _: change))
 """,
         ),
         test_two_admins_at_once_lose_nothing_of_each_others,
@@ -1071,8 +1062,8 @@ async def decide(self, act, decision):
     (
         Replaced(
             "one act for one request",
-            "storage.sqlite.store:_is_known",
-            "def _is_known(db, act):\n    return False",
+            "storage.verbs.rules:is_known",
+            "def is_known(tx, act):\n    return False",
         ),
         test_an_act_that_is_kept_is_not_carried_out_again,
     ),
@@ -1110,11 +1101,11 @@ def bound(self, granted_u, approved_u=0):
     (
         Replaced(
             "a period by its bounds",
-            "storage.verbs.books:_row_of",
+            "storage.verbs.books:ask_book",
             """
-def _row_of(db, level):
-    sql = "SELECT period_key, held_u, spent_u FROM budget WHERE scope = ? AND period_key = ?"
-    return db.execute(sql, [level.scope, level.period.key]).fetchone()
+def ask_book(tx, level):
+    sql = "SELECT period_key, held_u, spent_u FROM budget WHERE scope = :scope AND period_key = :key"
+    return tx.execute(sql, {"scope": level.scope, "key": level.period.key})
 """,
         ),
         test_limits.test_another_zone_passes_no_limit,
@@ -1128,14 +1119,23 @@ def _row_of(db, level):
     (
         Replaced(
             "an extra belongs to its moment",
-            "storage.verbs.books:_extras_u",
+            "storage.verbs.books:ask_extras",
             """
-def _extras_u(db, server, levels):
-    sql = (
-        "SELECT coalesce(sum(amount_u), 0) FROM ledger_entry "
-        "WHERE scope = ? AND period_key = ? AND kind IN ('grant', 'refund')"
-    )
-    return [db.execute(sql, [level.scope, level.period.key]).fetchone()[0] for level in levels]
+def ask_extras(tx, levels):
+    found = [
+        tx.execute(
+            "SELECT scope, '*', :at, amount_u FROM ledger_entry "
+            "WHERE scope = :scope AND period_key = :key AND kind IN ('grant', 'refund')",
+            {"scope": level.scope, "key": level.period.key, "at": level.period.starts_at},
+        ).fetchall()
+        for level in levels
+    ]
+
+    class Found:
+        def fetchall(self):
+            return sum(found, [])
+
+    return Found()
 """,
         ),
         partial(test_limits.test_what_was_added_survives_a_change_of_the_limits_period, way=("day", "month")),
@@ -1163,10 +1163,10 @@ def bound(self, granted_u, approved_u=0):
     (
         Replaced(
             "one request a member",
-            "storage.sqlite.store:_ask",
+            "storage.verbs.admissions:ask",
             """
-def _ask(db, offer_id, now, pause_s):
-    db.execute("UPDATE offer SET asked_at = :now WHERE offer_id = :id", {"now": now, "id": offer_id})
+def ask(tx, offer_id, *, now, pause_s):
+    tx.execute("UPDATE offer SET asked_at = :now WHERE offer_id = :id", {"now": now, "id": offer_id})
     return []
 """,
         ),
@@ -1186,11 +1186,10 @@ def may_resend(self, run):
     (
         Replaced(
             "extras of this server alone",
-            "storage.verbs.books:_extras_u",
+            "storage.verbs.books:extra_counts",
             """
-def _extras_u(db, server, levels):
-    sql = "SELECT coalesce(sum(amount_u), 0) FROM ledger_entry WHERE scope = ? AND kind IN ('grant', 'refund')"
-    return [db.execute(sql, [level.scope]).fetchone()[0] for level in levels]
+def extra_counts(extra, level, server):
+    return extra.scope == level.scope
 """,
         ),
         test_the_extras_of_a_server_do_not_raise_what_counts_elsewhere,

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import string
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bot.domain.lookup import ABSENT_S, EMPTY_COUNTS_SHARE
 from bot.domain.records import Unclear
-from bot.domain.runs import LOOKUP_SAMPLE, Run, RunState
-from bot.ports import NONCE_S
+from bot.domain.runs import LOOKUP_SAMPLE, Notice, Run, RunState
 from bot.services.delivery import CLOSED_S
+from cogs.front import DiscordFront, nonce_of
 from sandbox.discord import Channel, Interaction
 from tests.engine_bench import seen, started
 from tests.harness import WAIT_S, Scene, scene, status_of
 from tests.parts import LIMITS
+from tests.test_runs import a_run
 
 FOX = "a red fox"
 SEND_MESSAGES, READ_MESSAGE_HISTORY = 1 << 11, 1 << 16
@@ -166,7 +173,7 @@ async def test_a_message_in_doubt_is_repeated_only_where_that_cannot_double_it(w
     await world.end_of(cems)
     await world.kill()  # the library waits a second before it repeats what was answered with 500
     world.discord.clock.advance(world.discord.switches.nonce_window_s + 1)
-    earlier(world, "first_try_at", NONCE_S)
+    earlier(world, "first_try_at", DiscordFront.repeat_s)
     await world.start()
     await tried(world, second, len(world.logged("not delivered", run=second)) + 2)  # the gateway has told by then
     assert (len(world.posts()), len(sent(world, world.channel))) == (2, 3)
@@ -195,6 +202,32 @@ async def test_a_post_through_every_kind_of_trouble_is_one_message(world: Scene)
     assert (third - second > 0.09, fourth - third > 0.18) == (True, True)
     assert world.rows("SELECT delivery, delivery_tries FROM run") == [{"delivery": "delivered", "delivery_tries": 5}]
     assert len(world.posts()) == 1
+
+
+class TestNonce:
+    def test_it_is_fixed_by_run_and_notice(self) -> None:
+        """25 lower-case characters (Discord docs, Create Message), the same for every try, whatever else changed."""
+        run = a_run(notice=Notice.RESULT)
+        later = replace(run, state=RunState.SUCCEEDED, tries=9, delivery_tries=4, message="m", charged_u=5)
+        assert re.fullmatch(r"[a-z2-7]{25}", nonce_of(run))
+        assert nonce_of(run) == nonce_of(later)
+
+    def test_each_notice_has_its_own_in_each_place(self) -> None:
+        """The notices of one run, the same notice of two runs, and the one to a member alone are different messages."""
+        runs = [
+            a_run(run_id=run_id, notice=notice, direct=direct)
+            for run_id in ("one", "two")
+            for notice in (*Notice, None)
+            for direct in (False, True)
+        ]
+        assert len({nonce_of(run) for run in runs}) == len(runs) == 16
+
+    @given(st.text(string.printable), st.text(string.printable))
+    def test_they_differ_as_runs_do(self, one: str, other: str) -> None:
+        """Whatever a run is called, its nonce has 25 characters and is its own."""
+        first, second = (nonce_of(a_run(run_id=name, notice=Notice.RESULT)) for name in (one, other))
+        assert len(first) == len(second) == 25
+        assert (first == second) == (one == other)
 
 
 # Orders

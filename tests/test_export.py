@@ -233,13 +233,13 @@ async def test_an_open_writer_is_not_disturbed(ledger: Path) -> None:
     await a_run(store, "new", NEXT)
     whole = exported(ledger, "csv")
     assert "run-new" in whole
-    store._writer.db.execute("BEGIN IMMEDIATE")
-    store._writer.db.execute(
+    store.writer.connection.execute("BEGIN IMMEDIATE")
+    store.writer.connection.execute(
         "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason) "
         "VALUES ('run-new', 'total', '2026-11', 'adjust', 0, 0.0, 'bot', '')"
     )
     assert exported(ledger, "csv") == whole
-    store._writer.db.execute("ROLLBACK")
+    store.writer.connection.execute("ROLLBACK")
     await a_run(store, "newer", NEXT)
     await store.close()
 

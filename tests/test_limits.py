@@ -202,7 +202,7 @@ async def test_a_limit_that_is_cut_and_raised_counts_from_its_commit_on(bot: Bot
             INSERT INTO held SELECT new.held_u + new.spent_u, limit_u FROM main.rule WHERE subject = new.scope;
         END;"""
     await bot.limit(scope, "8")
-    await bot.store._writer.read(lambda db: db.executescript(watch))
+    bot.store.writer.connection.executescript(watch)
 
     async def ask(n: int) -> Run | None:
         run = await bot.run(member=f"discord:10{n % 9}")
@@ -219,7 +219,7 @@ async def test_a_limit_that_is_cut_and_raised_counts_from_its_commit_on(bot: Bot
     answers = await at_once([partial(step, n) for n in range(220)])
     refused = [each for each in answers if isinstance(each, OverLimit)]
     assert {each.scope for each in refused} == {scope}
-    holds = await bot.store._writer.read(lambda db: db.execute("SELECT sum_u, limit_u FROM held").fetchall())
+    holds = await bot.store.writer.read(lambda tx: tx.execute("SELECT sum_u, limit_u FROM held").fetchall())
     assert len(holds) == sum(isinstance(each, Run) for each in answers)
     assert {limit_u for _, limit_u in holds} <= {3 * PRICE_U, 8 * PRICE_U}
     assert [hold for hold in holds if hold[0] > hold[1]] == []

@@ -25,7 +25,7 @@ from bot.services.pace import STEPS_AT_ONCE
 from storage import check_books, open_store
 from tests.long_runs import EPOCH, HOUR_S, POLICY, in_flight
 from tests.money import PRICE_U, Inline, empty_books, home, new_run
-from tests.parts import LIMITS, core, running
+from tests.parts import LIMITS, NoDesk, core, running
 from tests.virtual import Timeline, VirtualLoop
 
 IN_FLIGHT = 10_000
@@ -87,7 +87,7 @@ class Outside:
     async def show_progress(self, run: Run, standings: list[Standing]) -> None:
         await self.reached("discord")
 
-    async def post(self, run: Run, clip: Path | Link | None) -> str:
+    async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
         if not await self.reached("discord"):
             raise PostFailed("no answer")
         if run.notice == Notice.RESULT:
@@ -95,7 +95,7 @@ class Outside:
         return f"channel/{len(self.posts)}"
 
 
-class Front:
+class Front(NoDesk):
     """The half of it that is Discord: its `find` is another than Runflow's."""
 
     def __init__(self, outside: Outside) -> None:

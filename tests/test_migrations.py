@@ -20,6 +20,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlite_utils import Database
 
 from bot.domain.limits import Level, OverLimit, Policy, Rule, RuleKind, Spender
 from bot.domain.models import VeoRequest
@@ -29,6 +30,7 @@ from bot.domain.runs import Delivery, Ending, Run, RunState
 from bot.errors import DatabaseError
 from storage import Archive, SqliteStore, check_books, open_store
 from storage.sqlite import migrations
+from storage.sqlite import schema as steps
 from tests.money import dump, lift_rule, new_run, put_rule, wish
 from tests.words import refuses, said
 
@@ -125,10 +127,10 @@ class TestMaking:
         with closing(sqlite3.connect(path)) as connection:
             for value in ("0.5", "'much'"):
                 with pytest.raises(sqlite3.IntegrityError):
-                    connection.execute(f"INSERT INTO budget (scope, period_key, limit_u) VALUES ('a', 'b', {value})")
+                    connection.execute(f"INSERT INTO budget (scope, period_key, held_u) VALUES ('a', 'b', {value})")
 
     async def test_the_tables_refuse_what_the_rules_forbid(self, tmp_path: Path) -> None:
-        """Even raw SQL cannot pass a limit, go below zero, or change and remove what the ledger and the acts keep."""
+        """Even raw SQL cannot go below zero, or change and remove what the ledger and the acts keep."""
         path = tmp_path / "veo.db"
         store = open_store(url(path))
         await one_run(store)
@@ -142,10 +144,8 @@ class TestMaking:
             connection.execute(f"{copied.format(8, 'void', 'NULL')} WHERE kind = 'hold'")
             connection.execute(f"{copied.format(7, 'refund', 1)} WHERE kind = 'hold'")
             for statement in (
-                "UPDATE budget SET limit_u = 0",
                 "UPDATE budget SET held_u = -1",
                 "UPDATE budget SET spent_u = -1",
-                "UPDATE budget SET excess_u = -1",
                 "UPDATE ledger_entry SET amount_u = 2",
                 "DELETE FROM ledger_entry",
                 f"{copied.format(9, 'hold', 'NULL')} WHERE kind = 'hold'",
@@ -176,7 +176,7 @@ class TestMaking:
         """A step that breaks in its middle is undone whole, and a mended program starts afresh on the same file."""
         path = tmp_path / "veo.db"
         with monkeypatch.context() as patch:
-            patch.setattr(migrations, "SCHEMA_1", f"{migrations.SCHEMA_1}; CREATE TABLE run (again TEXT);")
+            patch.setattr(steps, "SCHEMA_1", f"{steps.SCHEMA_1}; CREATE TABLE run (again TEXT);")
             with refuses(DatabaseError, "cannot be opened"):
                 open_store(url(path))
         assert schema(path) == []
@@ -241,7 +241,7 @@ def old_database(path: Path) -> None:
             'CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"\n'
             '    ON "_sqlite_migrations" ("migration_set", "name");'
         )
-        connection.executescript(migrations.SCHEMA_1)
+        connection.executescript(steps.SCHEMA_1)
         connection.execute(
             "INSERT INTO _sqlite_migrations VALUES "
             "(1, 'veo-bot', 'step_1_runs_and_ledger', '2026-10-20 08:00:00.000000+00:00')"
@@ -287,8 +287,10 @@ def rows_of(path: Path) -> dict[str, list[dict[str, Any]]]:
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
         names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        order = {"run_role": "role, run_id"}  # which has no numbers for its rows
         return {
-            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name} ORDER BY rowid")] for name in names
+            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name} ORDER BY {order.get(name, 'rowid')}")]
+            for name in names
         }
 
 
@@ -304,7 +306,7 @@ class TestMigrating:
 
     def test_a_published_step_is_never_changed(self) -> None:
         """There are databases that were made by it."""
-        published = (migrations.SCHEMA_1, migrations.SCHEMA_2, migrations.SCHEMA_3)
+        published = (steps.SCHEMA_1, steps.SCHEMA_2, steps.SCHEMA_3)
         assert [hashlib.sha256(each.encode()).hexdigest()[:16] for each in published] == DIGESTS
 
     async def test_nothing_is_lost(self, old: Path) -> None:
@@ -312,6 +314,8 @@ class TestMigrating:
         before = rows_of(old)
         store = open_store(url(old))
         after = rows_of(old)
+        for row in before["budget"]:  # which were kept for a check that is there no more
+            del row["limit_u"], row["excess_u"]
         for table, rows in before.items():
             if table != "_sqlite_migrations":
                 assert [{name: row[name] for name in rows[0]} for row in after[table]] == rows
@@ -451,7 +455,7 @@ class TestMigrating:
         """It is then still that of the old program, row for row, and the mended program migrates it."""
         before, made = dump(old), schema(old)
         with monkeypatch.context() as patch:
-            patch.setattr(migrations, "SCHEMA_2", f"{migrations.SCHEMA_2}; CREATE TABLE run (again TEXT);")
+            patch.setattr(steps, "SCHEMA_2", f"{steps.SCHEMA_2}; CREATE TABLE run (again TEXT);")
             with refuses(DatabaseError, "cannot be opened"):
                 open_store(url(old))
         assert (dump(old), schema(old)) == (before, made)
@@ -535,6 +539,44 @@ class TestMigratingTheThirdVersion:
             assert (offer.answer and offer.answer.verb) == verb
             assert offer.message is not None
         await store.close()
+
+
+class TestMigratingRoles:
+    @pytest.mark.parametrize(
+        ("roles", "found"),
+        [
+            ("[]", set()),
+            ('["discord:2", "discord:4"]', {"discord:2", "discord:4"}),
+            ('["discord:4", "discord:4", "discord:9"]', {"discord:4", "discord:9"}),
+            ("7", {"discord:4"}),
+            ('[{"id": "1"}]', {"discord:4"}),
+            ('["discord:9", 7]', {"discord:4", "discord:9"}),
+            ('{"a": "discord:9"}', {"discord:4"}),
+        ],
+    )
+    async def test_every_run_is_found_by_its_roles(self, tmp_path: Path, roles: str, found: set[str]) -> None:
+        """Those that its row names; of one that cannot be read at least those on whose pools it is held."""
+        path = tmp_path / "veo.db"
+        with closing(sqlite3.connect(path)) as connection, connection:
+            migrations.steps.apply(Database(connection), stop_before="step_11_roles_by_name")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(
+                "INSERT INTO run (run_id, origin, callback_token, member, server, channel, request, price_u, "
+                "member_scope, member_period, state, state_at, created_at, due_at, roles) VALUES ('run-1', '1', '1', "
+                "'discord:1', 'discord:2', 'discord:3', ?, 5, 'member:discord:1', '2026-11', 'reserved', 1, 1, 1, ?)",
+                [REQUEST, roles],
+            )
+            held = ["member:discord:1", *(["role:discord:4"] if "discord:4" in found else [])]
+            for scope in held:
+                connection.execute("INSERT INTO budget (scope, period_key, held_u) VALUES (?, '2026-11', 5)", [scope])
+                connection.execute(
+                    "INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason) "
+                    "VALUES ('run-1', ?, '2026-11', 'hold', 5, 1, 'bot', 'admitted')",
+                    [scope],
+                )
+        await open_store(url(path)).close()
+        assert {row["role"] for row in rows_of(path)["run_role"]} == found
+        assert check_books(url(path)) == []
 
 
 class TestRefusing:

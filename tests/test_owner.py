@@ -171,7 +171,7 @@ async def test_everything_can_be_read_beside_a_busy_writer(tmp_path: Path) -> No
     """Audit, export and backup all succeed while runs are admitted without a pause, and the writer never waits."""
     path, numbers, over = tmp_path / "veo.db", count(), asyncio.Event()
     store = open_store(url(path))
-    store._writer.db.execute("PRAGMA busy_timeout = 0")  # a lock of another's would be an error at once
+    store.writer.connection.execute("PRAGMA busy_timeout = 0")  # a lock of another's would be an error at once
 
     async def write() -> None:
         while not over.is_set():
@@ -558,13 +558,13 @@ async def test_no_bot_starts_on_a_read_only_disk(books: Path) -> None:
 
 def full(store: SqliteStore, yes: bool) -> None:
     """Not a page more than there is, or as many as it takes."""
-    pages = store._writer.db.execute("PRAGMA page_count").fetchone()[0] if yes else 1_000_000
-    store._writer.db.execute(f"PRAGMA max_page_count = {pages}")
+    pages = store.writer.connection.execute("PRAGMA page_count").fetchone()[0] if yes else 1_000_000
+    store.writer.connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def frozen(store: SqliteStore, yes: bool) -> None:
     """SQLite's own answer to every write is then that of a read-only file."""
-    store._writer.db.execute(f"PRAGMA query_only = {yes:d}")
+    store.writer.connection.execute(f"PRAGMA query_only = {yes:d}")
 
 
 @pytest.fixture
@@ -607,9 +607,9 @@ async def test_a_disk_that_turns_read_only_is_noticed(store: SqliteStore, books:
 async def test_what_could_not_be_undone_is_undone_before_anything_else(tmp_path: Path) -> None:
     """A disk that fails at the end of a refused wish leaves no transaction open: the next one is as any other."""
     store = store_at(tmp_path / "veo.db", Inline())
-    real = store._writer.db.conn
+    real = store.writer.connection
     torn = Torn(real)
-    store._writer.db.conn = cast("sqlite3.Connection", torn)
+    store.writer.connection = cast("sqlite3.Connection", torn)
 
     def refuse(rules: Rules) -> list[Level]:
         raise NotAllowed("no")
@@ -620,7 +620,7 @@ async def test_what_could_not_be_undone_is_undone_before_anything_else(tmp_path:
     assert await store.next_due() is None
     assert not real.in_transaction
     await store.check()
-    store._writer.damage = sqlite3.DatabaseError("database disk image is malformed")
+    store.writer.damage = sqlite3.DatabaseError("database disk image is malformed")
     with pytest.raises(StoreDown):  # nothing is written into a file that has shown to be corrupt
         await store.admit(new_run("2", now=1.0), lambda _: [LEVEL])
     assert await store.get("run-2") is None
@@ -661,7 +661,7 @@ async def test_checks_at_once_share_one_commit(books: Path) -> None:
     """A crowd that asks whether the bot is ready costs the disk no more than one does."""
     executor, statements = Inline(), list[str]()
     store = open_store(url(books), executor=executor)
-    store._writer.db.conn.set_trace_callback(statements.append)
+    store.writer.connection.set_trace_callback(statements.append)
     executor.gather()
     checks = asyncio.gather(*(store.check() for _ in range(20)))
     await asyncio.sleep(0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import string
 from dataclasses import replace
 
 import pytest
@@ -20,7 +18,6 @@ from bot.domain.runs import (
     TERMINAL,
     Delivery,
     Ending,
-    Notice,
     Run,
     RunState,
     blocked_by_policy,
@@ -64,6 +61,7 @@ def a_run(**changes: object) -> Run:
         provider_status_at=None,
         unknown_told=False,
         plain=False,
+        post_handle=None,
         in_line=False,
         uploads=0,
         overdue=False,
@@ -86,6 +84,10 @@ def a_run(**changes: object) -> Run:
         reply_to=None,
         reply_until=None,
         upload_limit_bytes=None,
+        post_limit_bytes=None,
+        locale=None,
+        place_locale=None,
+        can_post=True,
     )
     return replace(run, **changes)  # type: ignore[arg-type]  # a test names the fields that matter to it
 
@@ -137,25 +139,6 @@ class TestStates:
 
 
 class TestRun:
-    def test_the_nonce_is_fixed_by_run_and_notice(self) -> None:
-        """25 lower-case characters (Discord docs, Create Message), the same for every try, whatever else changed."""
-        run = a_run(notice=Notice.RESULT)
-        later = replace(run, state=S.SUCCEEDED, tries=9, delivery_tries=4, message="m", charged_u=5)
-        assert re.fullmatch(r"[a-z2-7]{25}", run.nonce)
-        assert run.nonce == later.nonce
-
-    def test_each_notice_has_its_own_nonce(self) -> None:
-        """The notices of one run, and the same notice of two runs, are different messages."""
-        runs = [a_run(run_id=run_id, notice=notice) for run_id in ("one", "two") for notice in (*Notice, None)]
-        assert len({run.nonce for run in runs}) == len(runs) == 8
-
-    @given(st.text(string.printable), st.text(string.printable))
-    def test_nonces_differ_as_runs_do(self, one: str, other: str) -> None:
-        """Whatever a run is called, its nonce has 25 characters and is its own."""
-        first, second = (a_run(run_id=name, notice=Notice.RESULT).nonce for name in (one, other))
-        assert len(first) == len(second) == 25
-        assert (first == second) == (one == other)
-
     def test_names_derive_from_the_run(self) -> None:
         """Reference and file carry the run id, by which a lost run and a posted video are found again."""
         assert a_run(run_id="abc").client_ref == "veo-abc"
@@ -172,6 +155,16 @@ class TestRun:
             Ending.VIDEO,
             Ending.PARTIAL,
         }
+
+    @pytest.mark.parametrize(
+        ("upload", "post", "attachable"),
+        [(None, None, None), (5, None, 5), (None, 5, 5), (9, 5, 5), (5, 9, 5), (0, 9, 0)],
+    )
+    def test_a_posted_file_obeys_the_smaller_limit(
+        self, upload: int | None, post: int | None, attachable: int | None
+    ) -> None:
+        """That of the place, where the member's own is larger; where none is known it is found out by trying."""
+        assert a_run(upload_limit_bytes=upload, post_limit_bytes=post).attachable_bytes == attachable
 
     def test_delivery_is_open_until_it_is_decided(self) -> None:
         """Pending and sending want attention; none, delivered and undeliverable do not."""

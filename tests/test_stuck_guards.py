@@ -110,9 +110,9 @@ def without(self, run, limit_bytes):
             "a refusal is no trouble of the moment",
             "cogs.front:DiscordFront.post",
             """
-async def without(self, run, clip):
+async def without(self, run, clip, handle):
     try:
-        return await original(self, run, clip)
+        return await original(self, run, clip, handle)
     except PostRefused as refusal:
         raise PostFailed(str(refusal)) from None
 """,

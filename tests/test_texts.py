@@ -34,7 +34,7 @@ BELOW = (
     *("bot/domain", "bot/services", "bot/views", "bot/facts.py", "bot/ports.py", "bot/errors.py", "bot/media.py"),
     *("bot/runflow", "storage"),
 )
-SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|WHERE|PRAGMA|AND)\b")
+SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|WHERE|PRAGMA|AND|ALTER)\b")
 
 
 def files(*roots: str) -> Iterator[Path]:

@@ -21,14 +21,13 @@ from bot.domain.periods import period_at
 from bot.domain.records import End, Offer, RunChanges, Wish
 from bot.domain.runs import Delivery, Ending, Run, RunState
 from bot.errors import Refusal
-from bot.ports import NONCE_S
 from bot.services.admission import Answer
 from storage import SqliteStore, open_store
-from storage.sqlite.store import UnreadableRow
+from storage.verbs.rows import UnreadableRow
 from tests.checks import check_money, check_runs
 from tests.life import DAY_S, Life
 from tests.money import Inline, new_run
-from tests.outside import CHANNELS, MEMBERS, NEVER, Broken, Job, Message, NeverSent
+from tests.outside import CHANNELS, MEMBERS, NEVER, REPEAT_S, Broken, Handles, Job, Message, NeverSent
 from tests.virtual import Died, Timeline, VirtualLoop
 
 Result = TypeVar("Result")
@@ -74,7 +73,9 @@ class World:
         self.order_trouble = draw.choice((0.05, 0.2, 0.7))
         self.post_trouble = 0.2
         self.callbacks = draw.choice((True, True, True, False))
-        self.nonce_window_s = draw.uniform(NONCE_S, 300)
+        self.repeat_seen_s = draw.uniform(REPEAT_S, 300)
+        self.handles = random.Random(f"{self.seed}/front").choice((Handles.FIXED, *Handles))
+        self.uploads = 0
         self.outages = [
             (who, start, start + draw.expovariate(1 / 900 if who == "runflow orders" else 1 / 500))
             for who in ("runflow", "runflow orders", "runflow list", "discord", "disk")

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 
 from bot.errors import StoreDown
-from storage.sqlite.store import UnreadableRow
+from storage.verbs.rows import UnreadableRow
 from tests.money import home
 from tests.outside import UNEXPECTED
 from tests.world import THEMES, World

@@ -27,7 +27,11 @@ class Wish:
     request: VeoRequest
     reply_to: str | None = None
     reply_until: float | None = None
-    upload_limit_bytes: int | None = None
+    upload_limit_bytes: int | None = None  # of a file of the member's own, and in the answer to them
+    post_limit_bytes: int | None = None  # of a file in a message of the bot there
+    locale: str | None = None  # the member's language, in the front's words; None: not known
+    place_locale: str | None = None  # that of the place
+    can_post: bool = True  # whether the bot may post in the place by itself
 
     @property
     def spender(self) -> Spender:
@@ -156,6 +160,7 @@ class RunChanges(TypedDict, total=False):
     last_try_at: float
     direct: bool
     plain: bool
+    post_handle: str | None
     message: str
     unclear_posts: int
     empty_since: float

@@ -6,8 +6,6 @@ People and places are opaque strings such as `discord:123`; only the front that 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import zlib
 from dataclasses import dataclass
 from enum import StrEnum
@@ -130,10 +128,15 @@ class Run:
     in_line: bool  # it waits until a place is free
     uploads: int  # how often its clip could not be uploaded
     plain: bool  # the notice is posted without the words of the member: its place refused it with them
+    post_handle: str | None  # of the last post that was begun, in the words of its front; see `bot.ports.Front`
     message: str | None
     reply_to: str | None  # where progress can be shown; a secret that is dropped at `reply_until`
     reply_until: float | None
-    upload_limit_bytes: int | None
+    upload_limit_bytes: int | None  # of a file of the member's own, and in the answer to them
+    post_limit_bytes: int | None  # of a file in a message of the bot there
+    locale: str | None  # the member's language, in the front's words; None: not known
+    place_locale: str | None  # that of the place
+    can_post: bool  # whether the bot may post in the place by itself
 
     @property
     def client_ref(self) -> str:
@@ -162,6 +165,12 @@ class Run:
         return self.ending in (Ending.VIDEO, Ending.PARTIAL)
 
     @property
+    def attachable_bytes(self) -> int | None:
+        """How large a clip may be that is posted as a file; None: that is found out by trying."""
+        known = [limit for limit in (self.upload_limit_bytes, self.post_limit_bytes) if limit is not None]
+        return min(known, default=None)
+
+    @property
     def delivery_open(self) -> bool:
         return self.delivery in (Delivery.PENDING, Delivery.SENDING)
 
@@ -171,13 +180,6 @@ class Run:
         if self.cost_u is not None or self.provider_id is None or self.ended_at is None:
             return None
         return COST_CHECKS_S[self.cost_checks] if self.cost_checks < len(COST_CHECKS_S) else None
-
-    @property
-    def nonce(self) -> str:
-        """The same 25 characters for every try to post this notice (Discord docs, Create Message)."""
-        place = "|direct" if self.direct else ""
-        digest = hashlib.sha256(f"{self.run_id}|{self.notice}{place}".encode()).digest()
-        return base64.b32encode(digest).decode().lower()[:25]
 
 
 @dataclass(frozen=True, kw_only=True)

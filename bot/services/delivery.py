@@ -31,7 +31,7 @@ from bot.errors import (
     Unreadable,
 )
 from bot.log import get_logger
-from bot.ports import NONCE_S, Clips, Clock, Front, Provider, Runs
+from bot.ports import Clips, Clock, Front, Provider, Runs
 
 log = get_logger("veo.delivery")
 
@@ -50,18 +50,28 @@ GIVE_UP_S = 7 * 86400.0  # a message that could not be posted for so long; /veo-
 CLIP_GIVE_UP_S = 86400.0  # a clip that Runflow did not give out for so long is told as lost
 GIVE_UP_TRIES = 20  # and neither before so many tries: time that the bot itself was down proves nothing
 CLOSED_S = 600.0  # so long a place that takes no messages may open again; then the member is written to
-REPEAT_S = NONCE_S / 2  # a repeat that is begun so soon arrives while the front still sees that it is one
+ARRIVES_S = 120.0  # a post that is not shown so long after it was sent does not arrive any more
+REPEAT_SHARE = (
+    0.5  # of the front's `repeat_s`: a repeat begun so soon arrives while the front still sees that it is one
+)
 
 
 @dataclass(kw_only=True)
 class _Try:
     """One try to deliver: the run as it stands now, and what is known of the tries before."""
 
+    front: Front
     run: Run
     doubtful: bool  # an earlier post may stand, or may still arrive
     unseen: bool = False  # and it could not be looked for
     looked_at: float | None = None  # when it was looked for
     uploading: bool = False  # it came as far as to upload the clip
+    posting: bool = False  # it came as far as to post
+
+    @property
+    def repeat_s(self) -> float:
+        """A repeat that is begun within this is seen by the front as one."""
+        return REPEAT_SHARE * self.front.repeat_s
 
 
 class _Line:
@@ -197,9 +207,9 @@ class Deliverer:
         begun = await self._store.advance(run, run.state, now=now, changes=changes)
         if begun is None:
             return None
-        attempt = _Try(run=begun, doubtful=begun.delivery == Delivery.SENDING)
+        attempt = _Try(front=front, run=begun, doubtful=begun.delivery == Delivery.SENDING)
         try:
-            posted = await self._found(front, attempt) or await self._post(front, attempt)
+            posted = await self._found(attempt) or await self._post(attempt)
         except _TROUBLE as error:
             log.warning("not delivered", run=run.run_id, attempt=begun.delivery_tries, reason=str(error))
             return await self._advance(attempt, self._after_failure(attempt, error))
@@ -214,16 +224,16 @@ class Deliverer:
     async def _advance(self, attempt: _Try, changes: RunChanges) -> Run | None:
         return await self._store.advance(attempt.run, attempt.run.state, now=self._clock.now(), changes=changes)
 
-    async def _found(self, front: Front, attempt: _Try) -> _Posted | None:
+    async def _found(self, attempt: _Try) -> _Posted | None:
         """The message that an earlier try made; None where there is none, or where a repeat is safe unseen."""
         if not attempt.doubtful:
             return None
         begun_at, last_try_at = self._clock.now(), attempt.run.last_try_at
-        arrived = last_try_at is not None and self._clock.elapsed(last_try_at) >= NONCE_S
+        arrived = last_try_at is not None and self._clock.elapsed(last_try_at) >= ARRIVES_S
         try:
-            message = await front.find(attempt.run)
+            message = await attempt.front.find(attempt.run)
         except HistoryClosed:
-            if not self._repeat_is_seen(attempt.run):
+            if not self._repeat_is_seen(attempt):
                 raise
             attempt.unseen = True
             return None
@@ -232,58 +242,70 @@ class Deliverer:
         attempt.doubtful = not arrived
         return None if message is None else _Posted(message=message, keep=True)
 
-    async def _post(self, front: Front, attempt: _Try) -> _Posted:
+    async def _post(self, attempt: _Try) -> _Posted:
         """The notice with its clip: as a file, else as a link, else with the word that it is lost."""
         run = attempt.run
         if run.notice != Notice.RESULT or not run.shows_video:
-            return _Posted(message=await self._send(front, attempt, None))
+            return _Posted(message=await self._send(attempt, None))
         if run.uploads >= UPLOADS_MAX:
             with suppress(Unreadable, ClipUnavailable):  # then it may be uploaded after all
-                return await self._post_link(front, attempt)
+                return await self._post_link(attempt)
         try:
-            clip = await self._attachable(run, run.upload_limit_bytes)
+            clip = await self._attachable(run, run.attachable_bytes)
         except ClipTooSlow:
             if run.delivery_tries < UPLOADS_MAX:
                 raise
-            return await self._post_link(front, attempt)
+            return await self._post_link(attempt)
         except ClipUnavailable:
             if not self._tried_for(run, CLIP_GIVE_UP_S):
                 raise
             log.error("clip cannot be had; its member is told", run=run.run_id)
-            return _Posted(message=await self._send(front, attempt, None), lost=True)
+            return _Posted(message=await self._send(attempt, None), lost=True)
         if clip is not None:
             try:
-                return _Posted(message=await self._send(front, attempt, clip))
+                return _Posted(message=await self._send(attempt, clip))
             except TooLarge:
                 log.info("clip too large to attach", run=run.run_id, bytes=clip.stat().st_size)
-        return await self._post_link(front, attempt)
+        return await self._post_link(attempt)
 
-    async def _post_link(self, front: Front, attempt: _Try) -> _Posted:
+    async def _post_link(self, attempt: _Try) -> _Posted:
         link = await self.link(attempt.run)
-        return _Posted(message=await self._send(front, attempt, link), keep=link.expires_at is not None)
+        return _Posted(message=await self._send(attempt, link), keep=link.expires_at is not None)
 
-    async def _send(self, front: Front, attempt: _Try, clip: Path | Link | None) -> str:
-        """Post, with the intent on disk before it."""
-        now = self._clock.now()
-        if attempt.unseen and not self._repeat_is_seen(attempt.run):  # to get the clip took its time
+    async def _send(self, attempt: _Try, clip: Path | Link | None) -> str:
+        """Post, with the intent and the handle on disk before it."""
+        if attempt.unseen and not self._repeat_is_seen(attempt):  # to get the clip took its time
             raise HistoryClosed("too late to be seen as a repeat")
-        if attempt.doubtful and attempt.looked_at is not None and not self._clock.within(attempt.looked_at, REPEAT_S):
+        handle = await self._handle(attempt, clip)
+        looked_at = attempt.looked_at if attempt.doubtful else None
+        if looked_at is not None and not self._clock.within(looked_at, attempt.repeat_s):
             raise PostFailed("it was looked for too long ago")  # the clip is on disk by now: the next try is quicker
-        sending = await self._advance(attempt, RunChanges(delivery=Delivery.SENDING, last_try_at=now))
+        now = self._clock.now()
+        changes = RunChanges(delivery=Delivery.SENDING, last_try_at=now, post_handle=handle)
+        sending = await self._advance(attempt, changes)
         if sending is None:
             raise PostFailed("somebody else moved the run")
-        attempt.run = sending
-        attempt.uploading = isinstance(clip, Path)
-        return await front.post(sending, clip)
+        attempt.run, attempt.posting, attempt.uploading = sending, True, isinstance(clip, Path)
+        return await attempt.front.post(sending, clip, handle)
 
-    def _repeat_is_seen(self, run: Run) -> bool:
+    async def _handle(self, attempt: _Try, clip: Path | Link | None) -> str:
+        """That of the earlier post while this may be its repeat, else a new one."""
+        if attempt.doubtful and attempt.run.post_handle is not None:
+            return attempt.run.post_handle
+        attempt.uploading = isinstance(clip, Path)  # for some fronts this is the upload
+        handle = await attempt.front.prepare(attempt.run, clip)
+        attempt.uploading = False
+        return handle
+
+    def _repeat_is_seen(self, attempt: _Try) -> bool:
         """Whether the front would see now that a post is a repeat."""
-        return run.first_try_at is not None and self._clock.within(run.first_try_at, REPEAT_S)
+        first_try_at = attempt.run.first_try_at
+        return first_try_at is not None and self._clock.within(first_try_at, attempt.repeat_s)
 
     def _after_failure(self, attempt: _Try, error: Exception) -> RunChanges:
         """What is next after a try that came to nothing."""
         now, run = self._clock.now(), attempt.run
-        doubtful = attempt.doubtful or isinstance(error, PostFailed)
+        doubtful = attempt.doubtful or (attempt.posting and isinstance(error, PostFailed))
         gone, closed = isinstance(error, PlaceGone), isinstance(error, PlaceClosed)
         refused = isinstance(error, PostRefused) and not doubtful
         closed_for_long = closed and not doubtful and self._clock.elapsed(run.first_try_at or now) >= CLOSED_S
@@ -295,7 +317,7 @@ class Deliverer:
             return RunChanges(uploads=UPLOADS_MAX, delivery=Delivery.PENDING, due_at=now)
         if not run.direct and (gone or closed_for_long or refused):
             log.warning("sent to the member instead: its place takes no messages", run=run.run_id)
-            anew = RunChanges(delivery_tries=0, first_try_at=None, uploads=0)
+            anew = RunChanges(delivery_tries=0, first_try_at=None, uploads=0, post_handle=None)
             return RunChanges(direct=True, delivery=Delivery.PENDING, due_at=now) | anew
         if gone or ((closed or refused) and run.direct) or self._tried_for(run, GIVE_UP_S):
             log.error("given up: its message cannot be posted", run=run.run_id)
@@ -309,7 +331,7 @@ class Deliverer:
             changes["uploads"] = run.uploads + 1
         if doubtful:
             changes["delivery"] = Delivery.SENDING
-        if isinstance(error, PostFailed):  # the front may have repeated it by itself until now
+        if attempt.posting and isinstance(error, PostFailed):  # the front may have repeated it by itself until now
             changes["last_try_at"] = now
         return changes
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from bot.domain.runs import Run
 from bot.errors import StoreDown
 from bot.log import bind, get_logger
-from bot.ports import NONCE_S, Clock, Front, Runs
+from bot.ports import Clock, Front, Runs
 from bot.services.pace import STEPS_AT_ONCE, Limits, StepRate
 from bot.services.steps import Steps
 
@@ -98,7 +98,7 @@ class Engine:
         """Begin the steps that are due, and wait until there may be more."""
         self._woken.clear()
         now = self._clock.now()
-        await self._adjust_to_clock(now)
+        await self._adjust_to_clock(front, now)
         free = min(STEPS_AT_ONCE - len(self._busy), self._rate.free())
         if free > 0:
             claimed = await self._store.claim_due(
@@ -119,7 +119,7 @@ class Engine:
             async with asyncio.timeout(wait_s):
                 await self._woken.wait()
 
-    async def _adjust_to_clock(self, now: float) -> None:
+    async def _adjust_to_clock(self, front: Front, now: float) -> None:
         """After the clock was set, make open runs due: what was due in an hour may be due in a day by now.
 
         And once more when the steps of before are over, because they may have written times by the old clock.
@@ -128,15 +128,15 @@ class Engine:
         if self._clock.set_at != self._clock_set_at:
             self._clock_set_at = self._clock.set_at
             self._old_tasks, self._old_until = set(self._tasks), loop_time + CLOCK_SETTLE_S
-            await self._reset_timers(now)
+            await self._reset_timers(front, now)
         elif self._old_tasks is not None and loop_time >= self._old_until and not self._old_tasks & self._tasks:
-            await self._reset_timers(now)
+            await self._reset_timers(front, now)
             self._old_tasks = None
 
-    async def _reset_timers(self, now: float) -> None:
+    async def _reset_timers(self, front: Front, now: float) -> None:
         """Make open runs due, and take no post in doubt for a recent one: when it was begun cannot be told any more."""
         await self._store.recover(now, deadline_s=self._limits.deadline_s)
-        await self._store.forget_first_tries(now - NONCE_S)
+        await self._store.forget_first_tries(now - front.repeat_s)
 
     def _begin(self, front: Front, run: Run) -> None:
         """Begin the run's step, or take it again after the one that is under way."""

@@ -614,6 +614,20 @@ OPERATOR: Mapping[str, str | Plural] = {
     "start.discord_refuses": _("Discord refuses what this version sends ({why}); update the bot."),
     "start.no_sandbox": _("This installation has no sandbox; run demo and sandbox from a checkout of the source."),
     "start.other_package": _("Python finds another package {name} than the one beside bot/; run this from {folder}."),
+    "gateway.token": _(
+        "Discord's gateway refuses DISCORD_TOKEN (code 4004); copy the bot's token from the Developer Portal again."
+    ),
+    "gateway.shard": _("Discord's gateway refuses the shard that this version names (code 4010); update the bot."),
+    "gateway.sharding": _(
+        "Discord's gateway asks for shards (code 4011): the bot is in more servers than one connection may hear, about 2,500. Take it out of some; this version has one connection."
+    ),
+    "gateway.version": _("Discord's gateway no longer speaks this version's API (code 4012); update the bot."),
+    "gateway.unknown_intent": _(
+        "Discord's gateway does not know an intent that this version asks for (code 4013); update the bot."
+    ),
+    "gateway.intent": _(
+        "Discord's gateway does not allow an intent that this version asks for (code 4014). It needs none that is privileged; see under Bot in the Developer Portal whether the application is restricted, or update the bot."
+    ),
     "export.days": _("--from {first} is after --to {last}; name the earlier day first."),
     "export.incomplete": _("The export is incomplete because it cannot be written ({why})."),
     "database.foreign": _("{path} is a database of another program; name another file in DATABASE_URL."),

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bot.errors import DatabaseError, SettingsError, StartError
-from storage.audit import snapshot
+from storage.sqlite.snapshot import snapshot
 from storage.sqlite.store import database_path
 from storage.sqlite.writer import is_damage
 

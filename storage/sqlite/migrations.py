@@ -1,7 +1,6 @@
-"""The schema, as numbered steps forward. A database that is newer than this program, or somebody else's, is refused.
+"""The numbered steps forward. A database that is newer than this program, or somebody else's, is refused.
 
-Money is integer micro-dollars, times are unix seconds. The CHECKs are the last line of defence behind the guarded
-statements of `storage.sqlite.store`.
+The SQL of the steps stands in `storage.sqlite.schema`.
 """
 
 from __future__ import annotations
@@ -13,459 +12,88 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from bot.errors import DatabaseError
+from storage.sqlite import schema
 
 steps = Migrations("veo-bot")
-
-SCHEMA_1 = """
-CREATE TABLE run (
-    run_id TEXT PRIMARY KEY,
-    origin TEXT NOT NULL UNIQUE,
-    member TEXT NOT NULL,
-    server TEXT NOT NULL,
-    channel TEXT NOT NULL,
-    request TEXT NOT NULL CHECK (json_valid(request)),
-    price_u INTEGER NOT NULL CHECK (price_u > 0),
-    member_scope TEXT NOT NULL,
-    member_period TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('reserved', 'submitting', 'ambiguous', 'running', 'unknown',
-                                         'succeeded', 'failed', 'cancelled')),
-    state_at REAL NOT NULL,
-    created_at REAL NOT NULL,
-    due_at REAL,
-    tries INTEGER NOT NULL DEFAULT 0,
-    posts INTEGER NOT NULL DEFAULT 0,
-    posted_at REAL,
-    callback_token TEXT NOT NULL UNIQUE,
-    candidate_id TEXT,
-    provider_id TEXT UNIQUE,
-    provider_request_id TEXT,
-    provider_status TEXT,
-    provider_status_at REAL,
-    overdue INTEGER NOT NULL DEFAULT 0 CHECK (overdue IN (0, 1)),
-    ended_at REAL,
-    ending TEXT,
-    cost_u INTEGER CHECK (cost_u >= 0),
-    cost_checks INTEGER NOT NULL DEFAULT 0,
-    seed_used INTEGER,
-    took_ms INTEGER,
-    failure_code TEXT,
-    failure_message TEXT,
-    notice TEXT CHECK (notice IN ('result', 'unknown', 'overdue')),
-    delivery TEXT NOT NULL DEFAULT 'none'
-        CHECK (delivery IN ('none', 'pending', 'sending', 'delivered', 'undeliverable')),
-    delivery_tries INTEGER NOT NULL DEFAULT 0,
-    first_try_at REAL,
-    message TEXT,
-    reply_to TEXT,
-    reply_until REAL,
-    upload_limit_bytes INTEGER,
-    CHECK ((state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
-    CHECK ((ended_at IS NULL) = (ending IS NULL)),
-    CHECK (state != 'running' OR provider_id IS NOT NULL)
-) STRICT;
-CREATE INDEX run_due ON run (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX run_of_member ON run (member, created_at);
-CREATE INDEX run_in_flight ON run (state, created_at)
-    WHERE state IN ('ambiguous', 'reserved', 'running', 'submitting');
-CREATE INDEX run_reply ON run (reply_until) WHERE reply_until IS NOT NULL;
-
-CREATE TABLE budget (
-    scope TEXT NOT NULL,
-    period_key TEXT NOT NULL,
-    limit_u INTEGER,
-    held_u INTEGER NOT NULL DEFAULT 0,
-    spent_u INTEGER NOT NULL DEFAULT 0,
-    excess_u INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (scope, period_key),
-    CHECK (held_u >= 0 AND spent_u >= 0 AND excess_u >= 0 AND held_u + spent_u <= limit_u + excess_u)
-) STRICT;
-
-CREATE TABLE ledger_entry (
-    entry_id INTEGER PRIMARY KEY,
-    run_id TEXT NOT NULL REFERENCES run (run_id),
-    scope TEXT NOT NULL,
-    period_key TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('hold', 'post', 'void', 'adjust')),
-    amount_u INTEGER NOT NULL,
-    at REAL NOT NULL,
-    actor TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    FOREIGN KEY (scope, period_key) REFERENCES budget (scope, period_key)
-) STRICT;
-CREATE UNIQUE INDEX one_hold ON ledger_entry (run_id, scope, period_key) WHERE kind = 'hold';
-CREATE UNIQUE INDEX one_end ON ledger_entry (run_id, scope, period_key) WHERE kind IN ('post', 'void');
-CREATE INDEX entry_of_run ON ledger_entry (run_id, kind);
-CREATE TRIGGER ledger_only_grows BEFORE UPDATE ON ledger_entry
-    BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;
-CREATE TRIGGER ledger_keeps_all BEFORE DELETE ON ledger_entry
-    BEGIN SELECT RAISE(ABORT, 'ledger entries are never removed'); END;
-
--- A run with what the ledger has posted for it, as its member's level counts it.
-CREATE VIEW run_view AS
-    SELECT run.*, (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
-                   WHERE entry.run_id = run.run_id AND entry.scope = run.member_scope
-                     AND entry.period_key = run.member_period
-                     AND entry.kind IN ('post', 'adjust')) AS charged_u
-    FROM run;
-
-CREATE TABLE installation (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
-"""
-
-
-SCHEMA_2 = """
-DROP VIEW run_view;
-ALTER TABLE run ADD COLUMN member_name TEXT NOT NULL DEFAULT '';
-ALTER TABLE run ADD COLUMN budget_channel TEXT NOT NULL DEFAULT '';
-ALTER TABLE run ADD COLUMN roles TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(roles));
-UPDATE run SET budget_channel = channel;
-CREATE INDEX run_by_time ON run (created_at);
-DROP INDEX run_in_flight;  -- the next one does its work
-CREATE INDEX run_open ON run (state, member, created_at, run_id)
-    WHERE state IN ('ambiguous', 'reserved', 'running', 'submitting');
-
--- `granted_u` is on top of a limit; a period that is not over yet is found by `resets_at`.
-ALTER TABLE budget ADD COLUMN granted_u INTEGER NOT NULL DEFAULT 0 CHECK (granted_u >= 0);
-ALTER TABLE budget ADD COLUMN starts_at REAL NOT NULL DEFAULT 0;
-ALTER TABLE budget ADD COLUMN resets_at REAL NOT NULL DEFAULT 0;
-CREATE INDEX budget_current ON budget (scope, resets_at);
-
--- What admins did. Like the ledger it only grows.
-CREATE TABLE act (
-    act_id INTEGER PRIMARY KEY,
-    at REAL NOT NULL,
-    server TEXT NOT NULL,
-    actor TEXT NOT NULL,
-    actor_name TEXT NOT NULL,
-    verb TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    detail TEXT NOT NULL,
-    reason TEXT NOT NULL
-) STRICT;
-CREATE INDEX act_of_server ON act (server, act_id);
-CREATE TRIGGER acts_only_grow BEFORE UPDATE ON act
-    BEGIN SELECT RAISE(ABORT, 'acts are never changed'); END;
-CREATE TRIGGER acts_are_kept BEFORE DELETE ON act
-    BEGIN SELECT RAISE(ABORT, 'acts are never removed'); END;
-
-CREATE TABLE rule (
-    server TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('limit', 'each', 'allow', 'block', 'pause', 'on', 'desk')),
-    period TEXT CHECK (period IN ('day', 'week', 'month')),
-    limit_u INTEGER CHECK (limit_u >= 0),
-    in_flight INTEGER CHECK (in_flight >= 0),
-    act_id INTEGER NOT NULL REFERENCES act (act_id),
-    PRIMARY KEY (server, subject, kind),
-    CHECK (limit_u IS NULL OR period IS NOT NULL)
-) STRICT;
-CREATE INDEX rule_allow ON rule (server) WHERE kind = 'allow';
-
-CREATE TABLE offer (
-    offer_id TEXT PRIMARY KEY,
-    kind TEXT NOT NULL CHECK (kind IN ('confirm', 'request')),
-    origin TEXT NOT NULL UNIQUE,
-    wish TEXT NOT NULL CHECK (json_valid(wish)),
-    choices TEXT NOT NULL CHECK (json_valid(choices)),
-    expires_at REAL NOT NULL,
-    over TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'taken', 'denied')),
-    run_id TEXT REFERENCES run (run_id),
-    message TEXT,
-    CHECK ((state = 'taken') = (run_id IS NOT NULL))
-) STRICT;
-CREATE INDEX offer_open ON offer (expires_at) WHERE state = 'open';
-
--- The ledger again, with entries that belong to no run, and the act behind an entry.
-ALTER TABLE ledger_entry RENAME TO old_entry;
-DROP INDEX one_hold;
-DROP INDEX one_end;
-DROP INDEX entry_of_run;
-DROP TRIGGER ledger_only_grows;
-DROP TRIGGER ledger_keeps_all;
-CREATE TABLE ledger_entry (
-    entry_id INTEGER PRIMARY KEY,
-    run_id TEXT REFERENCES run (run_id),
-    scope TEXT NOT NULL,
-    period_key TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('hold', 'post', 'void', 'adjust', 'grant', 'refund')),
-    amount_u INTEGER NOT NULL,
-    at REAL NOT NULL,
-    actor TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    act_id INTEGER REFERENCES act (act_id),
-    FOREIGN KEY (scope, period_key) REFERENCES budget (scope, period_key),
-    CHECK ((run_id IS NULL) = (kind = 'grant')),
-    CHECK ((act_id IS NOT NULL) >= (kind IN ('grant', 'refund')))
-) STRICT;
-INSERT INTO ledger_entry (entry_id, run_id, scope, period_key, kind, amount_u, at, actor, reason)
-    SELECT entry_id, run_id, scope, period_key, kind, amount_u, at, actor, reason FROM old_entry;
-DROP TABLE old_entry;
-CREATE UNIQUE INDEX one_hold ON ledger_entry (run_id, scope, period_key) WHERE kind = 'hold';
-CREATE UNIQUE INDEX one_end ON ledger_entry (run_id, scope, period_key) WHERE kind IN ('post', 'void');
-CREATE UNIQUE INDEX one_refund ON ledger_entry (run_id) WHERE kind = 'refund';
--- A hold has an index of its own, so that an admission need not write two; to use this one a query says the same.
-CREATE INDEX entry_of_run ON ledger_entry (run_id, kind) WHERE kind != 'hold';
-CREATE TRIGGER ledger_only_grows BEFORE UPDATE ON ledger_entry
-    BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;
-CREATE TRIGGER ledger_keeps_all BEFORE DELETE ON ledger_entry
-    BEGIN SELECT RAISE(ABORT, 'ledger entries are never removed'); END;
-
-CREATE VIEW run_view AS
-    SELECT run.*,
-           (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
-            WHERE entry.run_id = run.run_id AND entry.scope = run.member_scope
-              AND entry.period_key = run.member_period
-              AND entry.kind != 'hold' AND entry.kind IN ('post', 'adjust')) AS charged_u,
-           (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
-            WHERE entry.run_id = run.run_id AND entry.kind = 'refund') AS refunded_u
-    FROM run;
-"""
-
-
-SCHEMA_3 = """
-DROP VIEW run_view;
-ALTER TABLE run ADD COLUMN unclear_posts INTEGER NOT NULL DEFAULT 0 CHECK (unclear_posts >= 0);
-ALTER TABLE run ADD COLUMN empty_since REAL;
-ALTER TABLE run ADD COLUMN lookup_fresh INTEGER CHECK (lookup_fresh IN (0, 1));
-ALTER TABLE run ADD COLUMN last_try_at REAL;
-ALTER TABLE run ADD COLUMN direct INTEGER NOT NULL DEFAULT 0 CHECK (direct IN (0, 1));
-UPDATE run SET unclear_posts = 1 WHERE state IN ('ambiguous', 'unknown') AND provider_id IS NULL;
-CREATE INDEX run_lookup ON run (posted_at) WHERE lookup_fresh IS NOT NULL;
-CREATE INDEX run_unknown ON run (state_at) WHERE state = 'unknown';
-
-CREATE VIEW run_view AS
-    SELECT run.*,
-           (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
-            WHERE entry.run_id = run.run_id AND entry.scope = run.member_scope
-              AND entry.period_key = run.member_period
-              AND entry.kind != 'hold' AND entry.kind IN ('post', 'adjust')) AS charged_u,
-           (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
-            WHERE entry.run_id = run.run_id AND entry.kind = 'refund') AS refunded_u
-    FROM run;
-"""
-
-
-SCHEMA_4 = """
--- An extra counts where and when its act says, so a budget row has no sum of them.
-ALTER TABLE budget DROP COLUMN granted_u;
-CREATE INDEX extra_of_scope ON ledger_entry (scope, at) WHERE kind IN ('grant', 'refund');
-
--- What was done to a member is in the operator's log, with the name of the server in which it was.
-DROP TRIGGER acts_only_grow;
-ALTER TABLE act ADD COLUMN server_name TEXT NOT NULL DEFAULT '';
-ALTER TABLE act ADD COLUMN member TEXT NOT NULL DEFAULT '';
-UPDATE act SET member = coalesce(
-    CASE WHEN subject LIKE 'member:%' THEN substr(subject, 8)
-         WHEN subject LIKE 'run:%' THEN (SELECT member FROM run WHERE run_id = substr(act.subject, 5)) END, '');
-CREATE TRIGGER acts_only_grow BEFORE UPDATE ON act
-    BEGIN SELECT RAISE(ABORT, 'acts are never changed'); END;
-CREATE INDEX act_on_member ON act (act_id) WHERE member != '';
-"""
-
-
-SCHEMA_5 = """
-ALTER TABLE offer RENAME TO old_offer;
-DROP INDEX offer_open;
-CREATE TABLE offer (
-    offer_id TEXT PRIMARY KEY,
-    kind TEXT NOT NULL CHECK (kind IN ('confirm', 'request')),
-    origin TEXT NOT NULL UNIQUE,
-    server TEXT NOT NULL,
-    member TEXT NOT NULL,
-    wish TEXT NOT NULL CHECK (json_valid(wish)),
-    choices TEXT NOT NULL CHECK (json_valid(choices)),
-    expires_at REAL NOT NULL,
-    over TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'taken', 'denied', 'replaced')),
-    asked_at REAL,  -- when its member put it to the admins
-    act_id INTEGER REFERENCES act (act_id),  -- what an admin said to it
-    run_id TEXT REFERENCES run (run_id),
-    message TEXT,
-    CHECK ((state = 'taken') = (run_id IS NOT NULL))
-) STRICT;
-INSERT INTO offer
-    SELECT offer_id, kind, origin, json_extract(wish, '$.server'), json_extract(wish, '$.member'), wish, choices,
-           expires_at, over, state, CASE WHEN message IS NOT NULL THEN expires_at - 86400.0 END,
-           (SELECT act_id FROM act WHERE verb IN ('request approved', 'request denied')
-            AND detail LIKE '%, request ' || offer_id), run_id, message
-    FROM old_offer;
-DROP TABLE old_offer;
-CREATE INDEX offer_open ON offer (expires_at) WHERE state = 'open';
-CREATE INDEX request_of_member ON offer (server, member) WHERE kind = 'request';
--- Of several that one member had open only the latest still is.
-UPDATE offer SET state = 'replaced' WHERE kind = 'request' AND state = 'open' AND asked_at IS NOT NULL AND EXISTS (
-    SELECT 1 FROM offer AS later WHERE later.kind = 'request' AND later.state = 'open' AND later.asked_at IS NOT NULL
-       AND later.server = offer.server AND later.member = offer.member
-       AND (later.asked_at, later.rowid) > (offer.asked_at, offer.rowid));
-CREATE UNIQUE INDEX one_request ON offer (server, member)
-    WHERE kind = 'request' AND state = 'open' AND asked_at IS NOT NULL;
-"""
-
-
-SCHEMA_6 = """
--- Whatever asks twice gets one effect: an act has the request that it answers, and what was said to that is kept a day.
-ALTER TABLE act ADD COLUMN origin TEXT NOT NULL DEFAULT '';
-CREATE UNIQUE INDEX one_act ON act (origin) WHERE origin != '';
-CREATE TABLE answer (
-    origin TEXT PRIMARY KEY,
-    at REAL NOT NULL,
-    said TEXT NOT NULL
-) STRICT;
-CREATE INDEX answer_by_time ON answer (at);
-"""
-
-
-SCHEMA_7 = """
--- A refund is given once; a part of it may be taken back when the run is charged less in the end.
-DROP INDEX one_refund;
-CREATE UNIQUE INDEX one_refund ON ledger_entry (run_id) WHERE kind = 'refund' AND amount_u > 0;
-DROP VIEW run_view;
-CREATE VIEW run_view AS
-    SELECT run.*,
-           (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
-            WHERE entry.run_id = run.run_id AND entry.scope = run.member_scope
-              AND entry.period_key = run.member_period
-              AND entry.kind != 'hold' AND entry.kind IN ('post', 'adjust')) AS charged_u,
-           (SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry
-            WHERE entry.run_id = run.run_id AND entry.kind != 'hold' AND entry.kind = 'refund') AS refunded_u
-    FROM run;
-INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason, act_id)
-    SELECT run.run_id, given.scope, given.period_key, 'refund', max(run.charged_u, 0) - run.refunded_u, given.at, 'bot',
-           'Runflow billed less than was refunded', given.act_id
-    FROM run_view AS run JOIN ledger_entry AS given ON given.run_id = run.run_id AND given.kind = 'refund'
-    WHERE run.refunded_u > max(run.charged_u, 0);
-"""
-
-
-SCHEMA_8 = """
--- A row is known by its bounds. One whose runs were asked for outside of them, since it was read by other bounds after
--- the operator had moved to another zone, or of which there is another with the same, is never written or read again.
-UPDATE budget SET starts_at = 0, resets_at = 0 WHERE resets_at > 0 AND EXISTS (
-    SELECT 1 FROM ledger_entry AS hold JOIN run USING (run_id)
-    WHERE hold.kind = 'hold' AND hold.scope = budget.scope AND hold.period_key = budget.period_key
-      AND (run.created_at < budget.starts_at OR run.created_at >= budget.resets_at));
-UPDATE budget SET starts_at = 0, resets_at = 0 WHERE resets_at > 0 AND EXISTS (
-    SELECT 1 FROM budget AS other WHERE other.scope = budget.scope AND other.starts_at = budget.starts_at
-       AND other.resets_at = budget.resets_at AND other.period_key < budget.period_key);
-CREATE UNIQUE INDEX one_period ON budget (scope, starts_at, resets_at) WHERE resets_at > 0;
-"""
-
-
-SCHEMA_9 = """
--- What each act made of the rules, and what it added: so that both can be proven by it.
-CREATE TABLE rule_change (
-    act_id INTEGER NOT NULL REFERENCES act (act_id),
-    server TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    period TEXT,
-    limit_u INTEGER,
-    in_flight INTEGER,
-    in_force INTEGER NOT NULL CHECK (in_force IN (0, 1)),
-    PRIMARY KEY (server, subject, kind, act_id)
-) STRICT;
-INSERT INTO rule_change SELECT act_id, server, subject, kind, period, limit_u, in_flight, 1 FROM rule;
-CREATE TRIGGER rule_changes_only_grow BEFORE UPDATE ON rule_change
-    BEGIN SELECT RAISE(ABORT, 'changes of rules are never changed'); END;
-CREATE TRIGGER rule_changes_are_kept BEFORE DELETE ON rule_change
-    BEGIN SELECT RAISE(ABORT, 'changes of rules are never removed'); END;
-
-DROP TRIGGER acts_only_grow;
-ALTER TABLE act ADD COLUMN amount_u INTEGER CHECK (amount_u > 0);
-UPDATE act SET amount_u = (
-    SELECT amount_u FROM ledger_entry AS entry
-    WHERE entry.act_id = act.act_id AND kind IN ('grant', 'refund') AND amount_u > 0)
-    WHERE verb IN ('grant', 'refund');
-CREATE TRIGGER acts_only_grow BEFORE UPDATE ON act
-    BEGIN SELECT RAISE(ABORT, 'acts are never changed'); END;
-"""
-
-
-SCHEMA_10 = """
--- Since when a run is left alone because its row cannot be read.
-ALTER TABLE run ADD COLUMN parked_at REAL;
--- Whether its place was told once that nobody knows what became of it.
-ALTER TABLE run ADD COLUMN unknown_told INTEGER NOT NULL DEFAULT 0 CHECK (unknown_told IN (0, 1));
-UPDATE run SET unknown_told = 1 WHERE notice = 'unknown' AND delivery IN ('delivered', 'undeliverable');
--- Whether its message is posted without the member's words, to which the place objects.
-ALTER TABLE run ADD COLUMN plain INTEGER NOT NULL DEFAULT 0 CHECK (plain IN (0, 1));
--- When it was last read for a cost that was not named with its end.
-ALTER TABLE run ADD COLUMN cost_checked_at REAL;
--- How often its clip could not be uploaded.
-ALTER TABLE run ADD COLUMN uploads INTEGER NOT NULL DEFAULT 0 CHECK (uploads >= 0);
--- Whether it waits until a place is free: looked at then, or when it is to be given up.
-ALTER TABLE run ADD COLUMN in_line INTEGER NOT NULL DEFAULT 0
-    CHECK (in_line = 0 OR (in_line = 1 AND state = 'reserved'));
-CREATE INDEX run_in_line ON run (in_line, created_at, run_id) WHERE in_line = 1;
-DROP INDEX run_due;
-CREATE INDEX run_due ON run (due_at, state, run_id) WHERE due_at IS NOT NULL;
-CREATE INDEX run_overdue ON run (state) WHERE overdue = 1;
-CREATE INDEX run_parked ON run (parked_at) WHERE parked_at IS NOT NULL;
-DROP INDEX run_open;
-CREATE INDEX run_open ON run (state, member, created_at, run_id, parked_at, overdue, in_line)
-    WHERE state IN ('ambiguous', 'reserved', 'running', 'submitting');
-"""
 
 
 @steps()
 def step_1_runs_and_ledger(db: Database) -> None:
     """Runs, budgets, the ledger, and the key with which media links are signed."""
-    db.executescript(SCHEMA_1)
+    db.executescript(schema.SCHEMA_1)
     db.execute("INSERT INTO installation VALUES ('media_key', :key)", {"key": secrets.token_bytes(32)})
 
 
 @steps()
 def step_2_levels_rules_and_acts(db: Database) -> None:
     """Levels above the member, what admins decide, questions that wait for a yes, and grants in the ledger."""
-    db.executescript(SCHEMA_2)
+    db.executescript(schema.SCHEMA_2)
 
 
 @steps()
 def step_3_what_the_look_up_is_worth(db: Database) -> None:
     """What unclear POSTs and empty look-ups a run has had, and whether its messages go to its member alone."""
-    db.executescript(SCHEMA_3)
+    db.executescript(schema.SCHEMA_3)
 
 
 @steps()
 def step_4_extras_of_a_server(db: Database) -> None:
     """What a server's admins add counts in their server; the operator's log names it."""
-    db.executescript(SCHEMA_4)
+    db.executescript(schema.SCHEMA_4)
 
 
 @steps()
 def step_5_one_request_a_member(db: Database) -> None:
     """A request knows when it was put to the admins, what they said, and whether another took its place."""
-    db.executescript(SCHEMA_5)
+    db.executescript(schema.SCHEMA_5)
 
 
 @steps()
 def step_6_one_act_for_one_request(db: Database) -> None:
     """Every act carries its origin."""
-    db.executescript(SCHEMA_6)
+    db.executescript(schema.SCHEMA_6)
 
 
 @steps()
 def step_7_refunds_within_the_charge(db: Database) -> None:
     """Nothing is given back that was not taken, also where the cost was named later."""
-    db.executescript(SCHEMA_7)
+    db.executescript(schema.SCHEMA_7)
 
 
 @steps()
 def step_8_periods_by_their_bounds(db: Database) -> None:
     """A period that another zone cuts out otherwise is another one."""
-    db.executescript(SCHEMA_8)
+    db.executescript(schema.SCHEMA_8)
 
 
 @steps()
 def step_9_what_an_act_did(db: Database) -> None:
     """Rules and extras can be proven by the acts that made them."""
-    db.executescript(SCHEMA_9)
+    db.executescript(schema.SCHEMA_9)
 
 
 @steps()
 def step_10_one_bad_row(db: Database) -> None:
     """A run that cannot be read is parked."""
-    db.executescript(SCHEMA_10)
+    db.executescript(schema.SCHEMA_10)
+
+
+@steps()
+def step_11_roles_by_name(db: Database) -> None:
+    """A role's pool finds its runs by an index."""
+    db.executescript(schema.SCHEMA_11)
+
+
+@steps()
+def step_12_budgets_without_limits(db: Database) -> None:
+    """A level's row says what is held and spent, and no more. Needs foreign keys not to be enforced meanwhile."""
+    db.executescript(schema.SCHEMA_12)
+
+
+@steps()
+def step_13_what_a_front_needs(db: Database) -> None:
+    """What a front has to know of a run to post its ends."""
+    db.executescript(schema.SCHEMA_13)
 
 
 def refuse_what_is_not_ours(db: Database, path: str) -> None:
@@ -474,13 +102,22 @@ def refuse_what_is_not_ours(db: Database, path: str) -> None:
     applied = {step.name for step in steps.applied(db)}
     if names and not applied:
         raise DatabaseError("database.foreign", path=path)
-    known = {step.name for step in steps._migrations}
-    if newer := sorted(applied - known):
+    if newer := sorted(applied - known_steps()):
         raise DatabaseError("database.newer", path=path, step=newer[-1])
 
 
 @cache
-def schema() -> dict[str, str]:
+def known_steps() -> frozenset[str]:
+    """The names of all steps."""
+    db = Database(memory=True, execute_plugins=False)
+    try:
+        return frozenset(step.name for step in steps.pending(db))
+    finally:
+        db.close()
+
+
+@cache
+def whole_schema() -> dict[str, str]:
     """Every table, index, trigger and view of ours by its name, as all steps make them."""
     db = Database(memory=True, execute_plugins=False)
     try:

@@ -2,8 +2,8 @@
 
 Jobs that have queued up while the disk was busy run one after the other in one transaction, each inside a savepoint of
 its own, and are committed together; each caller is answered after the commit that made its job durable. A job is a
-function of the database alone, so that it may be run again: where the shared transaction breaks, each gets one of its
-own, and each caller its own verdict.
+function of the transaction alone, so that it may be run again: where the shared transaction breaks, each gets one of
+its own, and each caller its own verdict.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import fcntl
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -23,10 +23,12 @@ from typing import Any, TypeVar
 from sqlite_utils import Database
 
 from bot.errors import DatabaseError, StoreDown
+from storage.dialect import Transaction
 from storage.sqlite import migrations
+from storage.sqlite.transaction import SqliteTransaction, immediate, undo, undo_job
 
 Result = TypeVar("Result")
-Job = tuple[Callable[[Database], Any], "asyncio.Future[Any]"]
+Job = tuple[Callable[[Transaction], Any], "asyncio.Future[Any]"]
 Verdict = tuple[Any, BaseException | None]  # what a job gave, or what it raised
 
 TOGETHER_MAX = 64  # jobs that share one commit; more wait for the next
@@ -35,11 +37,17 @@ TOGETHER_MAX = 64  # jobs that share one commit; more wait for the next
 class Writer:
     """Opens the database, refusing a second writer, and runs transactions until it is closed.
 
-    `executor` runs the jobs one after the other; by default a thread of its own. Raises DatabaseError with a sentence
-    where the file cannot be used, and then leaves it untouched.
+    `executor` runs the jobs one after the other; by default a thread of its own. `through` gives what stands between
+    the jobs and the connection. Raises DatabaseError with a sentence where the file cannot be used, and then leaves it
+    untouched.
     """
 
-    def __init__(self, path: str, executor: Executor | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        executor: Executor | None = None,
+        through: Callable[[sqlite3.Connection], sqlite3.Connection] | None = None,
+    ) -> None:
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="store")
         self._jobs: deque[Job] = deque()
         self._asking = Lock()
@@ -48,20 +56,26 @@ class Writer:
         try:
             self._lock = _lock_out_others(path)
             try:
-                self.db = self._executor.submit(_open, path).result()
+                self.connection = self._executor.submit(_open, path).result()
             except BaseException:
                 os.close(self._lock)
                 self._executor.shutdown()
                 raise
         except (sqlite3.Error, OSError) as error:
             raise DatabaseError("database.unopened", path=path, why=str(error)) from error
+        if through is not None:
+            self.connection = through(self.connection)
 
     async def close(self) -> None:
-        await self._behind_all(self.db.close)
+        await self._behind_all(self.connection.close)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Give the file up to the next process without a word, as when this one dies; nothing can be asked any more."""
         self._executor.shutdown()
         os.close(self._lock)
 
-    async def write(self, work: Callable[[Database], Result]) -> Result:
+    async def write(self, work: Callable[[Transaction], Result]) -> Result:
         """Run one transaction; a cancelled caller never interrupts it. Raises StoreDown, and then nothing was kept.
 
         Once the file has shown to be corrupt, nothing is written into it any more.
@@ -86,7 +100,7 @@ class Writer:
                 jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
             _answer(jobs, [(None, error)] * len(jobs))
 
-    async def read(self, work: Callable[[Database], Result]) -> Result:
+    async def read(self, work: Callable[[Transaction], Result]) -> Result:
         """Run one reading behind everything that was asked for before it. Raises StoreDown."""
         return await self._behind_all(lambda: work(self._between_transactions()))
 
@@ -115,7 +129,7 @@ class Writer:
             jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), TOGETHER_MAX))]
             _answer(jobs, self._verdicts([work for work, _ in jobs]))
 
-    def _verdicts(self, works: list[Callable[[Database], Any]]) -> list[Verdict]:
+    def _verdicts(self, works: list[Callable[[Transaction], Any]]) -> list[Verdict]:
         try:
             self._between_transactions()
             together = self._together(works) if len(works) > 1 else None
@@ -123,35 +137,35 @@ class Writer:
         except BaseException as error:  # noqa: BLE001 - whatever it was, nobody is left waiting
             return [(None, error)] * len(works)
 
-    def _between_transactions(self) -> Database:
-        """The database with no transaction open: one that the disk did not even let undo is undone now."""
-        if self.db.conn.in_transaction:
-            self.db.conn.execute("ROLLBACK")
-        return self.db
+    def _between_transactions(self) -> SqliteTransaction:
+        """For a reading with no transaction open: one that the disk did not even let undo is undone now."""
+        if self.connection.in_transaction:
+            undo(self.connection)
+        return SqliteTransaction(self.connection)
 
-    def _alone(self, work: Callable[[Database], Any]) -> Verdict:
+    def _alone(self, work: Callable[[Transaction], Any]) -> Verdict:
         try:
-            with immediate(self.db) as db:
-                result = work(db)
+            with immediate(self.connection) as tx:
+                result = work(tx)
         except BaseException as error:  # noqa: BLE001 - whatever it was belongs to the caller
             return None, error
         return result, None
 
-    def _together(self, works: list[Callable[[Database], Any]]) -> list[Verdict] | None:
+    def _together(self, works: list[Callable[[Transaction], Any]]) -> list[Verdict] | None:
         """One commit for all; None, and nothing was kept, where it could not be had."""
         verdicts: list[Verdict] = []
         try:
-            with immediate(self.db) as db:
+            with immediate(self.connection) as tx:
                 for work in works:
-                    db.conn.execute("SAVEPOINT job")
+                    self.connection.execute("SAVEPOINT job")
                     try:
-                        verdicts.append((work(db), None))
+                        verdicts.append((work(tx), None))
                     except sqlite3.OperationalError:  # the disk, a lock: perhaps all of the transaction is gone
                         raise
                     except BaseException as error:  # noqa: BLE001 - whatever it was belongs to the caller
                         verdicts.append((None, error))
-                        db.conn.execute("ROLLBACK TO job")
-                    db.conn.execute("RELEASE job")
+                        undo_job(self.connection)
+                    self.connection.execute("RELEASE job")
         except sqlite3.Error:
             return None
         return verdicts
@@ -184,19 +198,6 @@ def is_damage(error: BaseException) -> bool:
     return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-@contextmanager
-def immediate(db: Database) -> Iterator[Database]:
-    """One transaction that holds the write lock from its first statement; any exception undoes all of it."""
-    db.conn.execute("BEGIN IMMEDIATE")  # not by way of sqlite-utils, which looks at each statement
-    try:
-        yield db
-        db.conn.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # a full disk may already have rolled back
-            db.rollback()
-        raise
-
-
 def _lock_out_others(path: str) -> int:
     """Take the lock beside the database; the system drops it when the process dies, however it dies.
 
@@ -223,23 +224,21 @@ def _lock_out_others(path: str) -> int:
     return lock
 
 
-def _open(path: str) -> Database:
+def _open(path: str) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # it holds tokens: for its owner alone
-    db = Database(
-        sqlite3.connect(path, timeout=5, check_same_thread=False),
-        strict=True,
-        execute_plugins=False,
-        recursive_triggers=False,
-    )
+    # Without an isolation level the transactions are ours to begin.
+    connection = sqlite3.connect(path, timeout=5, check_same_thread=False, isolation_level=None)
+    db = Database(connection, strict=True, execute_plugins=False, recursive_triggers=False)
     try:
         migrations.refuse_what_is_not_ours(db, path)
         db.enable_wal()
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA temp_store = MEMORY")  # what a savepoint keeps for its undoing is not worth a file
-        with immediate(db):
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")  # what a savepoint keeps for its undoing is not worth a file
+        connection.execute("PRAGMA foreign_keys = OFF")  # while tables are made anew to which others point
+        with immediate(connection):
             migrations.steps.apply(db)
+        connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
-        db.close()
+        connection.close()
         raise
-    return db
+    return connection

@@ -1,0 +1,166 @@
+"""Wishes, the questions that come before them, and their money, each verb inside one transaction.
+
+Every verb here locks the books first. Then it asks all that it decides by, reads the answers, and writes; what it
+asks together travels together where the database is another machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bot.domain.limits import Plan
+from bot.domain.records import Act, Approve, NewRun, Offer, OfferState
+from bot.domain.runs import Run
+from bot.errors import AskLater, OfferGone, require
+from storage.dialect import Transaction, lock_books, skip_locked
+from storage.verbs import books
+from storage.verbs.rows import (
+    ask_run_of_origin,
+    find_offer,
+    get_offer,
+    get_run,
+    insert_act,
+    insert_offer,
+    insert_run,
+    offers_where,
+    read_run,
+)
+from storage.verbs.rules import ask_rules_for, is_known, read_rules, standings
+
+_OFFER_DAYS_KEPT = 30.0
+
+
+# Wishes
+
+
+def admit(tx: Transaction, new: NewRun, plan: Plan) -> Run:
+    """See `bot.ports.Admissions.admit`."""
+    lock_books(tx)
+    return _admit(tx, new, plan)
+
+
+def _admit(tx: Transaction, new: NewRun, plan: Plan, *, approved: bool = False) -> Run:
+    scopes = new.wish.spender.scopes
+    known, rules = ask_run_of_origin(tx, new.wish.origin), ask_rules_for(tx, new.wish.server, scopes)
+    if run := read_run(known):
+        return run
+    levels = plan(read_rules(rules))
+    flights = books.ask_flights(tx, levels)
+    open_periods = books.ask_open_periods(tx, scopes, new.now)
+    extras = books.ask_extras(tx, levels)
+    books.check_flights(flights)
+    where = books.opened(tx, levels, open_periods)
+    added = books.read_extras(extras)
+    run = insert_run(tx, new, levels[-1].scope, where.member_period)
+    books.hold(tx, new, where, added, approved=approved)
+    return run
+
+
+# Questions
+
+
+def offer(tx: Transaction, asked: Offer, new: NewRun, plan: Plan) -> Offer | Run:
+    """See `bot.ports.Admissions.offer`."""
+    lock_books(tx)
+    if known := read_run(ask_run_of_origin(tx, new.wish.origin)):
+        return known
+    tx.execute("SAVEPOINT would_it")  # whoever is asked whether to pay is not refused afterwards
+    try:
+        _admit(tx, new, plan)
+    finally:
+        tx.execute("ROLLBACK TO would_it")
+        tx.execute("RELEASE would_it")
+    return _keep(tx, asked)
+
+
+def keep(tx: Transaction, asked: Offer) -> Offer:
+    """See `bot.ports.Admissions.keep`."""
+    lock_books(tx)
+    return _keep(tx, asked)
+
+
+def _keep(tx: Transaction, asked: Offer) -> Offer:
+    """Write an offer whose wish made none yet; old ones that came to nothing go."""
+    old = f"SELECT offer_id FROM offer WHERE state = 'open' AND expires_at < :old{skip_locked(tx)}"
+    values = {"old": asked.expires_at - 86400 * _OFFER_DAYS_KEPT}
+    tx.execute(f"DELETE FROM offer WHERE offer_id IN ({old})", values)
+    insert_offer(tx, asked)
+    (kept,) = offers_where(tx, "origin = :origin", {"origin": asked.wish.origin})
+    return kept
+
+
+def withdraw(tx: Transaction, offer_id: str) -> bool:
+    """See `bot.ports.Admissions.withdraw`."""
+    lock_books(tx)
+    sql = "DELETE FROM offer WHERE offer_id = :id AND kind = 'confirm' AND state = 'open'"
+    tx.execute(sql, {"id": offer_id})
+    return find_offer(tx, offer_id) is None
+
+
+def ask(tx: Transaction, offer_id: str, *, now: float, pause_s: float) -> list[Offer]:
+    """See `bot.ports.Admissions.ask`."""
+    lock_books(tx)
+    asked = unanswered(tx, offer_id, now)
+    if asked.asked_at is not None:
+        return []
+    same = "kind = 'request' AND offer.server = :server AND offer.member = :member"
+    values = {"server": asked.wish.server, "member": asked.wish.member}
+    sql = f"SELECT max(at) FROM offer JOIN act USING (act_id) WHERE {same} AND state = 'denied'"
+    (denied_at,) = tx.execute(sql, values).fetchone()
+    if denied_at is not None and denied_at > now - pause_s:
+        raise AskLater(denied_at + pause_s)
+    replaced = offers_where(tx, f"{same} AND state = 'open' AND asked_at IS NOT NULL", values)
+    for each in replaced:
+        tx.execute("UPDATE offer SET state = 'replaced' WHERE offer_id = :id", {"id": each.offer_id})
+    tx.execute("UPDATE offer SET asked_at = :now WHERE offer_id = :id", {"now": now, "id": offer_id})
+    return [replace(each, state=OfferState.REPLACED) for each in replaced]
+
+
+def asked(tx: Transaction, offer_id: str, message: str) -> Offer:
+    """See `bot.ports.Admissions.asked`."""
+    tx.execute("UPDATE offer SET message = :message WHERE offer_id = :id", {"message": message, "id": offer_id})
+    return get_offer(tx, offer_id)
+
+
+# Answers
+
+
+def take(tx: Transaction, offer_id: str, new: NewRun, plan: Plan, *, approve: Approve | None) -> Run:
+    """See `bot.ports.Admissions.take`."""
+    lock_books(tx)
+    taken = find_offer(tx, offer_id)
+    if taken is not None and taken.run_id is not None:
+        return get_run(tx, taken.run_id)
+    unanswered(tx, offer_id, new.now)
+    act_id = None
+    if approve is not None:
+        act_id = insert_act(tx, approve(standings(tx, new.wish.spender, plan)))
+    run = _admit(tx, new, plan, approved=approve is not None)
+    _answer(tx, offer_id, "state = 'taken', run_id = :run, act_id = :act", {"run": run.run_id, "act": act_id})
+    return run
+
+
+def deny(tx: Transaction, offer_id: str, act: Act) -> Offer:
+    """See `bot.ports.Admissions.deny`."""
+    lock_books(tx)
+    if not is_known(tx, act):
+        unanswered(tx, offer_id, act.at)
+        _answer(tx, offer_id, "state = 'denied', act_id = :act", {"act": insert_act(tx, act)})
+    return get_offer(tx, offer_id)
+
+
+def _answer(tx: Transaction, offer_id: str, answer: str, values: dict[str, object]) -> None:
+    sql = f"UPDATE offer SET {answer} WHERE offer_id = :id AND state = 'open'"
+    require(tx.execute(sql, {**values, "id": offer_id}).rowcount == 1, "a question is answered once")
+
+
+def unanswered(tx: Transaction, offer_id: str, now: float) -> Offer:
+    """The offer, if it still waits for its answer. Raises OfferGone."""
+    found = find_offer(tx, offer_id)
+    if found is not None and found.state == OfferState.REPLACED:
+        raise OfferGone("request.replaced")
+    if found is None or found.state != OfferState.OPEN:
+        raise OfferGone("request.answered")
+    if found.expires_at <= now:
+        raise OfferGone("question.expired")
+    return found
