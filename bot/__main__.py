@@ -100,8 +100,26 @@ def _sandbox(words: Sequence[str]) -> int:
 def _settings(*, env_example: bool) -> int:
     from bot import settings_docs  # noqa: PLC0415 - see _run
 
-    print(settings_docs.env_example() if env_example else settings_docs.settings_table(), end="")
+    _print(settings_docs.env_example() if env_example else settings_docs.settings_table())
     return 0
+
+
+def _print(words: str) -> None:
+    """Write all of it at once. Raises StartError where it cannot be written; a reader who left misses nothing."""
+    try:
+        print(words, end="", flush=True)
+    except BrokenPipeError:
+        _discard_output()
+    except OSError as error:
+        _discard_output()
+        raise StartError("output.incomplete", why=str(error.strerror)) from error
+
+
+def _discard_output() -> None:
+    """What is left in the buffer would fail once more when the process ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _check_ledger() -> int:
@@ -110,16 +128,14 @@ def _check_ledger() -> int:
     from storage import prove  # noqa: PLC0415 - see _run
 
     proof = prove(settings.database_url())
-    for breach in proof.breaches:
-        print(breach)
-    if not proof.breaches:
-        print("The books balance: every invariant holds over the whole database.")
+    lines = [*proof.breaches] or ["The books balance: every invariant holds over the whole database."]
     if proof.invariants:
         rows = ", ".join(f"{count} in {table}" for table, count in proof.counts.items())
-        print(
+        lines.append(
             f"Proven: the file, its schema, and {proof.invariants} invariants over all rows ({rows}); "
             f"{usd(proof.charged_u)} charged and {usd(proof.held_u)} held."
         )
+    _print("".join(f"{line}\n" for line in lines))
     return 1 if proof.breaches else 0
 
 
@@ -129,6 +145,8 @@ def _export_ledger(options: argparse.Namespace) -> int:
     from bot import settings  # noqa: PLC0415 - see _run
     from storage import export_entries  # noqa: PLC0415 - see _run
 
+    if sys.stdout is None:
+        raise StartError("export.incomplete", why="there is no standard output")
     try:
         # An export is UTF-8 with its own line ends, whatever the encoding of the terminal.
         with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as out:
@@ -145,7 +163,7 @@ def _back_up(file: Path) -> int:
     from storage import back_up  # noqa: PLC0415 - see _run
 
     url = settings.database_url()
-    print(f"Copied the database to {file}: {back_up(url, file):,} bytes, all checked.")
+    _print(f"Copied the database to {file}: {back_up(url, file):,} bytes, all checked.\n")
     return 0
 
 

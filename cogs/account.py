@@ -57,7 +57,7 @@ class Account(commands.Cog):
         try:
             await self._servers.check(interaction)
             standings = await self._admission.standings(who)
-            view = quota(standings, await self._admission.latest(who.member, QUOTA_RUNS))
+            view = quota(standings, await self._admission.latest(who.member, QUOTA_RUNS), who.server)
         except Refusal as refusal:
             view = View(lines=(refusal.text,))
         shown = render.cut(render.content(view, words), render.MESSAGE_CHARS_MAX, words)[0]

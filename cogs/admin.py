@@ -162,7 +162,7 @@ class Admins(commands.Cog):
             subject = subject_of(interaction, member, role, channel)
             spender = spender_for(interaction, member)
             standing = await self._administration.grant(admin, subject, spender, amount, reason)
-            return views.granted(subject, parse_amount(amount), standing)
+            return views.granted(subject, parse_amount(amount), standing, admin.server)
 
         await self._replies.act(interaction, do)
 
@@ -259,7 +259,7 @@ class Admins(commands.Cog):
             rule = await self._administration.set_limit(
                 admin, TOTAL, RuleKind.LIMIT, amount=amount, period=per, in_flight=runs
             )
-            return views.limit_set(rule, [])
+            return views.total_set(rule, self._administration.total_ceiling)
 
         await self._replies.act(interaction, do, everywhere=True)
 
@@ -267,7 +267,7 @@ class Admins(commands.Cog):
     async def lift_total(self, interaction: discord.Interaction) -> None:
         async def do(admin: Admin) -> View:
             await self._administration.change(admin, Verb.LIFT_LIMIT)
-            return views.total_removed()
+            return views.total_removed(self._administration.total_ceiling)
 
         await self._replies.act(interaction, do, everywhere=True)
 

@@ -116,7 +116,9 @@ class VeoClient(commands.Bot):
     async def _say_sorry(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
         """A fault of ours: the trace goes to the log, a sentence to the member."""
         cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
-        key = "fault.reload" if isinstance(cause, _NOT_AS_REGISTERED) else "fault"
+        key = "fault.admin" if _is_admins(interaction) else "fault"
+        if isinstance(cause, _NOT_AS_REGISTERED):
+            key = "fault.reload"
         # A refusal that a command has no answer of its own to: the store is down.
         said = self._speaker.reader(interaction).say(cause.text if isinstance(cause, Refusal) else text(key))
         trace = None if isinstance(cause, Refusal) else cause
@@ -287,3 +289,9 @@ async def _outlasting(call: Callable[[], Awaitable[object]]) -> None:
             pause_s = min(2 * pause_s, OUTAGE_PAUSE_MAX_S)
         else:
             return
+
+
+def _is_admins(interaction: discord.Interaction) -> bool:
+    """Whether it is one of the admins' commands, which act on rules and not on videos."""
+    command = interaction.command
+    return command is not None and command.qualified_name.startswith("veo-admin")

@@ -98,7 +98,7 @@ class Veo(commands.Cog):
             standings = await self._admission.standings(wish.spender)
             left_u = min((each.left_u for each in standings if each.left_u is not None), default=None)
         offer = refusal.offer if isinstance(refusal, AskFirst) else None
-        view = refused(refusal, wish.request, self._admission.prices, left_u, offer)
+        view = refused(refusal, wish, self._admission.prices, left_u, offer)
         words = self._speaker.reader(interaction)
         await interaction.edit_original_response(content=render.content(view, words), view=render.buttons(view, words))
 

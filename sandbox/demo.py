@@ -40,8 +40,16 @@ def main(arguments: Sequence[str]) -> int:
     if options.command == "demo" and options.out is not None and not options.out.absolute().parent.is_dir():
         print(f"The folder of --out {options.out} doesn't exist. Create it or choose another file.", file=sys.stderr)
         return 2
+    if options.command == "demo" and options.out is not None and options.out.is_dir():
+        print(
+            f"--out {options.out} is a folder. Name a file in it, such as {options.out / 'clip.mp4'}.", file=sys.stderr
+        )
+        return 2
     try:
         return asyncio.run(_run_until_stopped(options))
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except asyncio.CancelledError:
         return 0
     except OSError as error:

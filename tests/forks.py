@@ -1,7 +1,7 @@
-"""Processes that start with their imports done: forked from one that imported for all of them.
+"""Starts Python processes whose imports are done, by forking them from a process that has imported everything.
 
-Half a second of imports for a story of fifty milliseconds is what a test of the real process mostly costs. What comes
-of a fork is as real: a process with its own surroundings, folder, log and signals, which runs `python -m MODULE`.
+Imports take half a second, most of the time of a test with a real process. A forked process is just as real: it has
+its own environment, folder, log and signals, and runs `python -m MODULE`.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-NUMBER = struct.Struct("!i")  # what is told of a fork: first its process id, and at its end the exit code
+NUMBER = struct.Struct("!i")  # sent twice for each fork: first its process id, then its exit code
 
 
 class Fork:
-    """As much of `asyncio.subprocess.Process` as is needed of a process that is not our own child."""
+    """A forked process, with the part of `asyncio.subprocess.Process`'s interface that the tests need."""
 
-    def __init__(self, pid: int, told: socket.socket) -> None:
+    def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid = pid
-        self._told = told
+        self._connection = connection
         self._code: int | None = None
         self._waited_for = False
 
     @property
     def returncode(self) -> int | None:
-        """Also between two turns of the loop, and while somebody waits."""
+        """The exit code, or None while it runs; up to date even if the event loop hasn't run."""
         if self._code is None:
             with suppress(BlockingIOError):
-                (self._code,) = NUMBER.unpack(self._told.recv(NUMBER.size, socket.MSG_PEEK))
-                if not self._waited_for:  # perhaps nobody ever will
-                    self._told.close()
+                (self._code,) = NUMBER.unpack(self._connection.recv(NUMBER.size, socket.MSG_PEEK))
+                if not self._waited_for:  # `wait` may never be called
+                    self._connection.close()
         return self._code
 
     def send_signal(self, number: int) -> None:
@@ -55,22 +55,22 @@ class Fork:
         self.send_signal(signal.SIGKILL)
 
     async def wait(self) -> int:
-        if self._told.fileno() >= 0:
+        if self._connection.fileno() >= 0:
             self._waited_for = True
-            told = await asyncio.get_running_loop().sock_recv(self._told, NUMBER.size)
-            (self._code,) = NUMBER.unpack(told)
-            self._told.close()
+            number = await asyncio.get_running_loop().sock_recv(self._connection, NUMBER.size)
+            (self._code,) = NUMBER.unpack(number)
+            self._connection.close()
         assert self._code is not None
         return self._code
 
 
 class Nursery:
-    """The process that has imported `modules`, and forks."""
+    """A process that has imported `modules` and forks new processes."""
 
     def __init__(self, *modules: str, environment: Mapping[str, str]) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
-            # -P: the folder of this file is not where anything is imported from.
+            # -P: don't import from the folder of this file.
             command = [sys.executable, "-P", __file__, *modules]
             self._process = subprocess.Popen(
                 command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=dict(environment)
@@ -87,7 +87,7 @@ class Nursery:
         errors: int,
         before: str = "",
     ) -> Fork:
-        """`python -m MODULE ARGUMENTS` in that folder, and this code before it; what it prints goes to these files."""
+        """Run the code `before`, then `python -m MODULE ARGUMENTS`, in `folder`; the output goes to these files."""
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._control, [b"\n"], [theirs.fileno(), output, errors])
@@ -102,7 +102,7 @@ class Nursery:
     async def run(
         self, module: str, *arguments: str, folder: Path, environment: Mapping[str, str], before: str = ""
     ) -> tuple[int, str, str]:
-        """The same from start to end: exit code, standard output and standard error."""
+        """Like `start`, but wait for the end; return exit code, standard output and standard error."""
         with TemporaryFile() as output, TemporaryFile() as errors:
             fork = await self.start(
                 module,
@@ -116,32 +116,32 @@ class Nursery:
             try:
                 code = await fork.wait()
             finally:
-                fork.kill()  # where its end is not waited for any more
-            said = []
+                fork.kill()  # in case the wait was canceled
+            texts = []
             for file in (output, errors):
                 file.seek(0)
-                said.append(file.read().decode())
-            return code, said[0], said[1]
+                texts.append(file.read().decode())
+            return code, texts[0], texts[1]
 
     def _close(self) -> None:
         self._control.close()
         self._process.wait()
 
 
-# Within the process that forks
+# The following runs in the process that forks
 
 
 def serve(modules: list[str]) -> None:
-    """Import, then fork at each order until nobody is there to give one."""
+    """Import the modules, then fork for each order until the other side closes the connection."""
     for name in modules:
         importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # what all of them share is not looked through, and so not copied, at every collection of each
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's is for the forks, and for whoever ordered them
+    gc.freeze()  # keep the forks' collections from touching, and so copying, shared memory
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the forks and the test process
     with socket.socket(fileno=sys.stdin.fileno()) as control:
         while True:
             byte, fds, *_ = socket.recv_fds(control, 1, 3)
-            with suppress(ChildProcessError):  # there is none
+            with suppress(ChildProcessError):  # there is no child
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
             if not byte:
@@ -149,15 +149,15 @@ def serve(modules: list[str]) -> None:
             if os.fork() == 0:
                 try:
                     with socket.socket(fileno=fds[0]) as connection:
-                        keep(connection, fds[1:])
+                        supervise(connection, fds[1:])
                 finally:
                     os._exit(0)
             for fd in fds:
                 os.close(fd)
 
 
-def keep(connection: socket.socket, files: list[int]) -> None:
-    """Fork once more, as ordered, and tell how that ended: who forks for all waits for none."""
+def supervise(connection: socket.socket, files: list[int]) -> None:
+    """Fork again for the ordered process, and send its process id and exit code, so `serve` never waits."""
     with connection.makefile() as lines:
         order = json.loads(lines.readline())
     pid = os.fork()
@@ -165,7 +165,7 @@ def keep(connection: socket.socket, files: list[int]) -> None:
         code = 70
         try:
             connection.close()
-            code = live(order, files)
+            code = run_order(order, files)
         finally:
             os._exit(code)
     for fd in files:
@@ -174,12 +174,12 @@ def keep(connection: socket.socket, files: list[int]) -> None:
         connection.sendall(NUMBER.pack(pid))
         _, status = os.waitpid(pid, 0)
         connection.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
-    except BrokenPipeError:  # nobody asks any more
+    except BrokenPipeError:  # the test process is gone
         os.kill(pid, signal.SIGKILL)
 
 
-def live(order: Mapping[str, Any], files: list[int]) -> int:
-    """Be the process that was ordered; its exit code."""
+def run_order(order: Mapping[str, Any], files: list[int]) -> int:
+    """Run the ordered process in this one, and return its exit code."""
     for place, fd in enumerate([os.open(os.devnull, os.O_RDONLY), *files]):
         os.dup2(fd, place)
         os.close(fd)
@@ -191,18 +191,19 @@ def live(order: Mapping[str, Any], files: list[int]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     exec(order["before"], {})  # noqa: S102 - of our own tests
     code = run(order["module"])
-    gc.collect()  # whatever was not closed says so now: the interpreter's own end, a fifth of a second, is left out
+    gc.collect()  # report unclosed resources now; the interpreter's own shutdown, 0.2 s, is skipped
     sys.stdout.flush()
     sys.stderr.flush()
     return code
 
 
 def run(module: str) -> int:
+    """Run a module as `python -m` does, and return its exit code."""
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001 - as the interpreter does
+    except BaseException:  # noqa: BLE001 - like the interpreter
         traceback.print_exc()
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""A whole world for a test: both sandboxes here, the real bot as a process that can be killed and started again."""
+"""A whole world for a test: both sandboxes in this process, and the real bot as a process that can be killed."""
 
 from __future__ import annotations
 
@@ -35,13 +35,14 @@ INTERPRETER = {
 }
 ON_ITS_WAY = "On its way into the channel."
 RUN = re.compile(r"-# Video `([a-z2-7]+)`(?: · ([\w ]+))?$")
-KINDS = {"not sure yet": "unknown", "overdue": "overdue", None: None}  # of a notice, by the end of its last line
+# The kind of a message about a run, by the end of its last line.
+KINDS = {"not sure yet": "unknown", "overdue": "overdue", None: None}
 
 Json = dict[str, Any]
 
 
 def openapi() -> Path | None:
-    """Discord's own description, where the surroundings name one: then every exchange is checked against it."""
+    """The path of Discord's API description from the environment; if set, every request and reply is checked."""
     path = os.environ.get("DISCORD_OPENAPI")
     return Path(path) if path else None
 
@@ -55,19 +56,19 @@ def free_port() -> int:
 
 @cache
 def nursery() -> Nursery:
-    """Of the bots of this test process."""
+    """Starts the bots of this test process; they all have their imports done."""
     return Nursery("bot.app", environment=INTERPRETER)
 
 
 async def started(
     folder: Path, environment: Mapping[str, str], log: int, before: str = ""
 ) -> asyncio.subprocess.Process | Fork:
-    """`python -m bot run`, from the very start where the surroundings tell the interpreter something of its own."""
+    """Start `python -m bot run`, forked with its imports done unless the environment changes the interpreter."""
     if not any(name.startswith("PYTHON") and INTERPRETER.get(name) != value for name, value in environment.items()):
         return await nursery().start(
             "bot", "run", folder=folder, environment=environment, output=log, errors=log, before=before
         )
-    assert not before, "nothing runs before a cold start"
+    assert not before, "code can run first only in a forked bot"
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "run", cwd=folder, env=environment, stderr=log, stdout=log
     )
@@ -75,7 +76,7 @@ async def started(
 
 @dataclass(kw_only=True)
 class Scene:
-    """Discord, Runflow, and a bot between them that talks to both over TCP."""
+    """Both sandboxes, and a bot that talks to them over TCP."""
 
     folder: Path
     discord: DiscordSandbox
@@ -102,7 +103,7 @@ class Scene:
 
     @property
     def operator_url(self) -> str:
-        """Where the bot that runs now tells its health and its figures: a free port, which its log names."""
+        """The URL of the current bot's health and metrics; it uses a free port, which is in its log."""
         listening = self.logged("health and metrics for the operator")[-1]
         return f"http://{listening['host']}:{listening['port']}"
 
@@ -111,13 +112,13 @@ class Scene:
         return (self.folder / "bot.log").read_text()
 
     def logged(self, event: str, **fields: object) -> list[Json]:
-        """The lines of the bot's log whose event begins so, oldest first, with all that they say; of these fields."""
+        """The log lines whose event starts with `event` and that have these fields, oldest first."""
         lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{") and line.endswith("}")]
         wanted = [line for line in lines if line["event"].startswith(event)]
         return [line for line in wanted if all(line.get(name) == value for name, value in fields.items())]
 
     async def start(self, **changes: str) -> None:
-        """Start the bot, with settings changed, and wait until it answers members."""
+        """Start the bot with changed settings, and wait until it is connected and its commands are registered."""
         assert self.bot is None
         self.environment |= changes
         identified, _ = self.discord.gateway_counts
@@ -131,21 +132,21 @@ class Scene:
             await self.discord.bot_ready(timeout=WAIT_S)
 
     async def kill(self) -> None:
-        """-9, at once."""
+        """Kill the bot with SIGKILL."""
         assert self.bot is not None
         self.bot.kill()
         await self.bot.wait()
         self.bot = None
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ask it to stop; its exit code."""
+        """Send the bot a signal, wait until it stops, and return its exit code."""
         assert self.bot is not None
         if self.bot.returncode is None:
             self.bot.send_signal(number)
         try:
             async with asyncio.timeout(WAIT_S):
                 code = await self.bot.wait()
-        except TimeoutError:  # a bot that hangs is not left behind, nor what it is waited for by
+        except TimeoutError:  # don't leave a bot that hangs running
             self.bot.kill()
             await self.bot.wait()
             raise
@@ -156,69 +157,69 @@ class Scene:
     async def veo(
         self, prompt: str = "a red fox", *, member: str = "Bo", place: str = "video-lab", **options: object
     ) -> Interaction:
-        """`/veo` by a member in a channel, acknowledged in time."""
+        """Use `/veo` as a member in a channel, and wait until the bot has acknowledged it."""
         interaction = await self.use("veo", by=member, place=place, prompt=prompt, **options)
         await interaction.acknowledged()
         return interaction
 
     async def use(self, command: str, *, by: str, place: str = "video-lab", **options: object) -> Interaction:
-        """Any command by anybody in a channel; options may be things of the sandbox's."""
+        """Use any command as a member in a channel. Options can be objects of the sandbox, such as members."""
         values = {name: getattr(value, "id", value) for name, value in options.items()}
         return await self.discord.invoke(self.member(by), self.discord.world.channel(place), command, values)
 
     async def act(self, command: str, *, by: str = "Ada", place: str = "video-lab", **options: object) -> str:
-        """`/veo-admin ...`, by Ada who owns server and bot if nobody else; the answer, which the caller alone sees."""
+        """Use `/veo-admin ...`, by default as Ada, who owns server and bot; return the text of the ephemeral answer."""
         used = await self.use(f"veo-admin {command}", by=by, place=place, **options)
         answer = await used.wait(lambda message: bool(message["content"]), timeout=WAIT_S)
-        assert answer["flags"] & 64, "what an admin reads is for the admin alone"
+        assert answer["flags"] & 64, "the answer to an admin must be ephemeral"
         return str(answer["content"])
 
     async def answer_to(self, interaction: Interaction) -> Json:
-        """What the caller reads in words or as a question, instead of a card."""
+        """Wait for an answer with text or buttons, such as a refusal or a question, instead of a card."""
         return await interaction.wait(lambda message: bool(message["content"] or message["components"]), timeout=WAIT_S)
 
     async def press(self, message: Json, label: str, *, member: str = "Bo") -> Interaction:
-        """Press the button under a message that has the label, or begins with it."""
+        """Press the button of a message whose label is `label`, or starts with it."""
         named = {each["label"]: each["custom_id"] for row in message["components"] for each in row["components"]}
         found = [custom_id for each, custom_id in named.items() if each.startswith(label)]
-        assert found, f"{label} is not among {', '.join(named) or 'no buttons'}"
+        assert found, f"no button {label}; the message has {', '.join(named) or 'none'}"
         pressed = await self.discord.press(self.member(member), message["id"], named.get(label, found[0]))
         await pressed.acknowledged()
         return pressed
 
     async def shown(self, by: str = "Bo", place: str = "video-lab", **options: object) -> Json:
-        """`/veo-show` by a member: what everybody sees of it, once the member was told that it is posted."""
+        """Use `/veo-show` as a member, and return the public message that it posts."""
         channel = self.discord.world.channel(place)
         before = self.seen(place)
         assert await self.told("veo-show", by=by, place=place, **options) == "Posted."
         return await self.discord.wait_message(channel, lambda each: each["id"] not in before, timeout=WAIT_S)
 
     def seen(self, place: str = "video-lab") -> list[str]:
-        """The ids of what everybody sees in a channel, oldest first."""
+        """The ids of the public messages in a channel, oldest first."""
         return [each["id"] for each in self.discord.messages(self.discord.world.channel(place))]
 
     async def told(self, command: str, *, by: str, place: str = "video-lab", **options: object) -> str:
-        """What the caller alone reads in the end, in words."""
+        """Use a command, and return the final text of its ephemeral answer."""
         used = await self.use(command, by=by, place=place, **options)
-        said = await used.wait(lambda each: each["content"] not in ("", ON_ITS_WAY), timeout=WAIT_S)
-        assert said["flags"] & 64
-        return str(said["content"])
+        answer = await used.wait(lambda each: each["content"] not in ("", ON_ITS_WAY), timeout=WAIT_S)
+        assert answer["flags"] & 64
+        return str(answer["content"])
 
     def whispers(self, member: str, place: str = "video-lab") -> list[str]:
-        """Everything that only this member sees in the channel, oldest first."""
+        """The texts of the ephemeral messages for this member in the channel, oldest first."""
         shown = self.discord.messages(self.discord.world.channel(place), self.member(member))
         return [each["content"] for each in shown if each["flags"] & 64]
 
     async def whispered(self, member: str, text: str, place: str = "video-lab") -> None:
-        """Wait until the member was told so."""
+        """Wait until an ephemeral message for the member contains `text`."""
         async with asyncio.timeout(WAIT_S):
-            while not any(text in each for each in self.whispers(member, place)):  # noqa: ASYNC110 - shown by the bot
+            while not any(text in each for each in self.whispers(member, place)):  # noqa: ASYNC110 - another process posts it
                 await asyncio.sleep(0.01)
 
     async def end_of(self, interaction: Interaction, *, kind: str | None = None, timeout: float = 0.0) -> Json:
-        """The message in the channel about the interaction's run; `kind` for one that is not its result.
+        """Wait for the message in the channel about the interaction's run.
 
-        It is waited for as long as for anything, or for `timeout` seconds.
+        By default that is the run's result; `kind` selects another message about it, such as "overdue".
         """
         run_id = await self.run_id(interaction)
 
@@ -229,34 +230,34 @@ class Scene:
         return await self.discord.wait_message(interaction.channel, fits, timeout=timeout or WAIT_S)
 
     async def run_id(self, interaction: Interaction) -> str:
-        """The run that the interaction made, as its card names it."""
+        """Wait for the interaction's card, and return the id of its run."""
         card = await interaction.wait(lambda message: bool(status_of(message)), timeout=WAIT_S)
         return str(card["embeds"][0]["footer"]["text"]).removeprefix("Video ")
 
     async def card(self, interaction: Interaction, text: str) -> str:
-        """The card's status once it says `text`."""
+        """Wait until the card's status contains `text`, and return the status."""
         card = await interaction.wait(lambda message: text in status_of(message), timeout=WAIT_S)
         return status_of(card)
 
     def posts(self, channel: Channel | None = None) -> list[Json]:
-        """Every public message of the bot about a run, oldest first."""
+        """The bot's public messages about runs, oldest first."""
         return [each for each in self.discord.messages(channel or self.channel) if RUN.search(each["content"])]
 
     def rows(self, sql: str, **values: object) -> list[Json]:
-        """Read the bot's database, beside it."""
+        """Query the bot's database, read-only and in parallel to the bot."""
         path = self.database_url.removeprefix("sqlite:///")
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql, values)]
 
     def change(self, sql: str) -> None:
-        """Write into the database of a stopped bot, as time or an operator might."""
+        """Change the database of a stopped bot."""
         assert self.bot is None
         with closing(sqlite3.connect(self.database_url.removeprefix("sqlite:///"))) as connection, connection:
             connection.execute(sql)
 
     async def until(self, sql: str) -> None:
-        """Wait until the bot's database has a row for `sql`."""
+        """Wait until the query `sql` returns a row of the bot's database."""
         async with asyncio.timeout(WAIT_S):
             while not self.rows(sql):  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.01)
@@ -268,7 +269,7 @@ class Scene:
                 await asyncio.sleep(0.01)
 
     def check(self) -> None:
-        """Nothing is out of balance, and neither side broke Discord's own description."""
+        """The books balance, no request or reply broke Discord's description, and no secret is in the log."""
         assert check_books(self.database_url) == []
         assert self.discord.violations == []
         for secret in (self.discord.token, API_KEY, SECRET, "signature=", "X-Sig"):
@@ -276,7 +277,7 @@ class Scene:
 
 
 def status_of(message: Mapping[str, Any]) -> str:
-    """Where a card says that the video stands: its title, and the lines below the prompt; empty where it is none."""
+    """A card's status: its title and the lines below the prompt; empty if the message isn't a card."""
     for embed in message["embeds"]:
         if "footer" in embed:
             prompt, _, status = embed["description"].partition("\n")
@@ -297,7 +298,7 @@ async def scene(
     before: str = "",
     **environment: str,
 ) -> AsyncIterator[Scene]:
-    """A world with its bot started; afterwards the books are checked and everything is gone."""
+    """A world with a started bot. At the end of the block it is checked and everything is stopped."""
     async with (
         DiscordSandbox(spec=openapi(), switches=DiscordSwitches(**dict(discord or {}))) as chat,
         RunflowSandbox(

@@ -1,7 +1,6 @@
-"""A tiny bot over plain aiohttp: the other end of the sandbox for the tests of the chat page.
+"""A tiny bot over plain aiohttp, for the tests of the chat page.
 
-It registers its commands, keeps every interaction that the gateway brings, and answers only what a test
-tells it to.
+It registers its commands, queues every interaction from the gateway, and responds only when a test does so.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ EPHEMERAL, COMPONENTS_V2 = 64, 32768
 STRING, INTEGER, BOOLEAN = 3, 4, 5
 VEO: dict[str, Any] = {
     "name": "veo",
-    "description": "Film a prompt and post the video here",
+    "description": "Make a video from your prompt and post it here",
     "options": [
         {
             "name": "prompt",
@@ -39,7 +38,7 @@ VEO: dict[str, Any] = {
         {
             "name": "seed",
             "type": INTEGER,
-            "description": "A number that makes similar results likelier",
+            "description": "Same number, similar result",
             "min_value": 0,
             "max_value": 4294967295,
         },
@@ -57,7 +56,7 @@ HELP: dict[str, Any] = {"name": "help", "description": "How this bot works"}
 
 
 class PageBot:
-    """One gateway connection and one REST client with the bot's token."""
+    """A gateway connection and a REST client with the bot's token."""
 
     def __init__(self, discord: DiscordSandbox, session: aiohttp.ClientSession) -> None:
         self.interactions: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -66,7 +65,7 @@ class PageBot:
         self._application = discord.world.application_id
 
     async def call(self, method: str, path: str, body: Any = None, file: Path | None = None) -> Any:
-        """The reply of one REST request, which has to succeed; with ``file`` the body goes as multipart."""
+        """Send a REST request that must succeed, and return its reply; with ``file`` the body is multipart."""
         form: dict[str, Any] = {"json": body} if body is not None else {}
         if file:
             parts = aiohttp.FormData()
@@ -80,30 +79,30 @@ class PageBot:
             return json.loads(text) if text else None
 
     async def register(self, *commands: dict[str, Any]) -> None:
-        """Make these the global commands."""
+        """Register these as the global commands."""
         await self.call("PUT", f"/applications/{self._application}/commands", list(commands))
 
     async def post(self, channel: str, body: dict[str, Any], file: Path | None = None) -> Any:
-        """A message in the channel of this name."""
+        """Post a message in the channel with this name."""
         return await self.call("POST", f"/channels/{self._discord.world.channel(channel).id}/messages", body, file)
 
-    async def asked(self) -> dict[str, Any]:
-        """The next interaction."""
+    async def next_interaction(self) -> dict[str, Any]:
+        """Wait for the next interaction."""
         async with asyncio.timeout(5):
             return await self.interactions.get()
 
     async def answer(self, interaction: dict[str, Any], kind: int, data: dict[str, Any] | None = None) -> None:
-        """The first answer (docs: Receiving and Responding, callback types)."""
+        """Respond to an interaction (docs: Receiving and Responding, callback types)."""
         path = f"/interactions/{interaction['id']}/{interaction['token']}/callback"
         await self.call("POST", path, {"type": kind} | ({"data": data} if data is not None else {}))
 
     async def edit(self, interaction: dict[str, Any], body: dict[str, Any], file: Path | None = None) -> Any:
-        """Change the original response."""
+        """Edit the original response."""
         path = f"/webhooks/{self._application}/{interaction['token']}/messages/@original"
         return await self.call("PATCH", path, body, file)
 
     async def listen(self) -> None:
-        """Identify and keep every interaction, until cancelled."""
+        """Identify, and queue every interaction until canceled."""
         async with self._session.ws_connect(f"{self._discord.gateway_url}?v=10&encoding=json") as socket:
             login = {"token": self._discord.token, "intents": GUILDS, "properties": {"os": "test"}}
             await socket.send_json({"op": 2, "d": login})
@@ -115,7 +114,7 @@ class PageBot:
 
 @asynccontextmanager
 async def page_bot(discord: DiscordSandbox) -> AsyncIterator[PageBot]:
-    """A bot with its commands registered and its gateway connected."""
+    """A connected bot with its commands registered."""
     async with aiohttp.ClientSession() as session:
         bot = PageBot(discord, session)
         await bot.register(VEO, QUOTA, SHOW, HELP)

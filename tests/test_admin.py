@@ -501,3 +501,47 @@ async def test_acts_at_once_are_all_kept(world: Scene) -> None:
     await asyncio.gather(*(world.act("grant", amount=str(1 + n), member=world.member()) for n in range(5)))
     assert world.rows("SELECT sum(amount_u) AS u FROM ledger_entry WHERE kind = 'grant'") == [{"u": 15_000_000}]
     assert len(world.rows("SELECT * FROM act")) == 5
+
+
+async def test_what_still_bounds_is_named_where_a_limit_is_taken_away(tmp_path: Path) -> None:
+    """A ceiling of the settings is not called no limit, and where there is none, none is promised."""
+    with_ceilings, without = tmp_path / "ceilings", tmp_path / "none"
+    with_ceilings.mkdir()
+    without.mkdir()
+    async with scene(with_ceilings, QUOTA_GUILD_USD="500", QUOTA_TOTAL_USD="1000") as world:
+        said = await world.act("limit set", amount="none")
+        assert said == "Done: this server has no limit of its own. The settings still allow $500.00 a month at most."
+        assert "The settings still allow $1,000.00 a month at most." in await world.act("bot limit", amount="none")
+        assert (await world.act("bot lift")).endswith("\nThe settings allow the whole bot $1,000.00 a month.")
+    async with scene(without) as world:
+        assert await world.act("limit set", amount="none") == "Done: this server can spend without a limit."
+        assert await world.act("bot limit", amount="none") == "Done: the whole bot can spend without a limit."
+        assert (await world.act("bot lift")).endswith("\nThe whole bot can spend without a limit.")
+
+
+async def test_the_role_that_everybody_has_is_called_all_members(world: Scene) -> None:
+    """It has the server's own id, and its mention would ping in words what nobody calls it."""
+    everyone = next(role for role in world.discord.world.servers[0].roles if role.id == world.channel.guild_id)
+    said = [
+        await world.act("limit set", amount="3.30", role=everyone, pool=True),
+        await world.act("grant", amount="0.50", role=everyone),
+        await world.act("limit show", role=everyone),
+    ]
+    await world.end_of(await world.veo())
+    said.append((await world.answer_to(await world.veo("another")))["content"])
+    said.append(await world.told("veo-quota", by="Bo"))
+    for each in said:
+        assert "all members together" in each
+        assert everyone.id not in each
+
+
+async def test_the_log_tells_of_acts_that_were_done_with_their_figures(world: Scene) -> None:
+    """What was refused is no act; what was done says how much and why."""
+    await world.act("resume")
+    await world.act("grant", amount="0", member=world.member())
+    await world.act("access unblock", member=world.member())
+    assert world.logged("act by an admin") == []
+    await world.act("grant", amount="2.50", member=world.member(), reason="a birthday")
+    (line,) = world.logged("act by an admin")
+    assert (line["verb"], line["reason"]) == ("grant", "a birthday")
+    assert "2500000" in line["detail"]

@@ -212,6 +212,36 @@ def test_ledger_export_ends_quietly_when_nobody_reads_on(tmp_path: Path) -> None
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("task", [("ledger", "check"), ("settings",)], ids=" ".join)
+def test_what_is_printed_for_nobody_changes_no_verdict(task: tuple[str, ...], tmp_path: Path) -> None:
+    """A reader who left, or a closed output, is no breach of the books."""
+    asyncio.run(books(f"sqlite:///{tmp_path / 'veo.db'}"))
+    command = [sys.executable, "-m", "bot", *task]
+    env = {"PYTHONPATH": str(ROOT), "DATABASE_URL": f"sqlite:///{tmp_path / 'veo.db'}"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    for out in (writing, None):
+        shell = command if out else ["/bin/sh", "-c", '"$@" >&-', "sh", *command]
+        done = subprocess.run(shell, cwd=tmp_path, env=env, stdout=out, stderr=subprocess.PIPE, timeout=20, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+    os.close(writing)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("task", [("ledger", "check"), ("settings",)], ids=" ".join)
+def test_what_cannot_be_printed_is_said(task: tuple[str, ...], tmp_path: Path) -> None:
+    """With the code of a command that could not do its work, not that of books that are wrong."""
+    asyncio.run(books(f"sqlite:///{tmp_path / 'veo.db'}"))
+    env = {"PYTHONPATH": str(ROOT), "DATABASE_URL": f"sqlite:///{tmp_path / 'veo.db'}"}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bot", *task],
+            cwd=tmp_path, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert sentence(done.stderr).startswith("The output cannot be written (No space left on device); check")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
 def test_ledger_export_says_that_the_disk_is_full(tmp_path: Path) -> None:
     """So that nobody takes an incomplete export for a whole one."""

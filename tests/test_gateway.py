@@ -1,4 +1,4 @@
-"""The connection to Discord's gateway comes back with growing pauses, and ends where Discord refuses us for good."""
+"""The bot reconnects to Discord's gateway with growing pauses, and stops if Discord refuses it permanently."""
 
 from __future__ import annotations
 
@@ -13,80 +13,63 @@ from aiohttp import web
 from discord.gateway import KeepAliveHandler
 
 from cogs.gateway import PAUSE_MAX_S, Socket, pause_before
-from sandbox.discord.gateway import Gateway
+from sandbox.discord.gateway import ResumeRefusal
 from tests.harness import WAIT_S, Scene, scene
 
 DAY_S = 86_400
 
 
 async def ready(world: Scene) -> None:
-    """Wait until the bot itself knows of its session."""
+    """Wait until the bot has received READY."""
     async with asyncio.timeout(WAIT_S):
-        while not world.logged("ready"):  # noqa: ASYNC110 - told in its log
+        while not world.logged("ready"):  # noqa: ASYNC110 - another process logs it
             await asyncio.sleep(0.01)
 
 
-async def two_of(tries: list[float]) -> None:
-    """Give a second try as long as it takes, and a third the time that it must not come in."""
+async def wait_for_two(tries: list[float]) -> None:
+    """Wait until there are two tries and at least 1.3 s have passed since the first."""
     async with asyncio.timeout(WAIT_S):
         while len(tries) < 2 or time.monotonic() < tries[0] + 1.3:  # noqa: ASYNC110 - another process sends them
             await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("way", ["op 9", "close", "cut"])
-async def test_a_session_that_cannot_be_resumed_is_tried_with_growing_pauses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    """However its RESUME is refused: a few tries, a line in the log for each, and then the bot is there again."""
-    tries: list[float] = []
-
-    def refuse(_: Gateway, connection: Any, __: Any) -> None:
-        tries.append(time.monotonic())
-        match way:
-            case "op 9":
-                connection.send({"op": 9, "d": True})
-            case "close":
-                closing.append(asyncio.create_task(connection.socket.close(code=4000)))
-            case "cut":
-                connection.abort()
-
-    closing: list[asyncio.Task[Any]] = []
+async def test_a_refused_resume_is_retried_with_growing_pauses(tmp_path: Path, way: ResumeRefusal) -> None:
+    """However its RESUME is refused, the bot tries a few times, logs each try, and then reconnects."""
     async with scene(tmp_path) as world:
         await ready(world)
-        with monkeypatch.context() as patched:
-            patched.setattr(Gateway, "_resume", refuse)
+        with world.discord.refused_resumes(way) as refusals:
             await world.discord.drop_gateway(4000)
-            await two_of(tries)
-        assert sum(at < tries[0] + 1.3 for at in tries) <= 3
+            await wait_for_two(refusals)
+        assert sum(at < refusals[0] + 1.3 for at in refusals) <= 3
         await world.until_resumed()
         lines = len(world.logged("no connection to Discord's gateway"))
-        assert len(tries) <= lines <= len(tries) + 2
+        assert len(refusals) <= lines <= len(refusals) + 2
         assert "Traceback" not in world.log
 
 
-async def test_a_gateway_that_cannot_be_reached_is_one_line_a_try(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unreachable_gateway_is_logged_once_per_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the gateway refuses connections, the bot logs one line for each try, without a traceback."""
     tries: list[float] = []
 
-    async def away(_: web.WebSocketResponse, __: web.BaseRequest) -> None:
+    async def refuse(_: web.WebSocketResponse, __: web.BaseRequest) -> None:
         tries.append(time.monotonic())
         raise web.HTTPServiceUnavailable
 
     async with scene(tmp_path) as world:
         await ready(world)
         with monkeypatch.context() as patched:
-            patched.setattr(web.WebSocketResponse, "prepare", away)
+            patched.setattr(web.WebSocketResponse, "prepare", refuse)
             await world.discord.drop_gateway()
-            await two_of(tries)
+            await wait_for_two(tries)
         assert sum(at < tries[0] + 1.3 for at in tries) <= 3
         await world.until_resumed()
         assert "WSServerHandshakeError" in world.log
         assert "Traceback" not in world.log
 
 
-def test_the_pauses_grow_and_spend_no_token() -> None:
-    """None before the first try, then twice as long each time; at their longest a day takes fewer than 1000 tries."""
+def test_the_pauses_grow_and_stay_within_the_daily_limit() -> None:
+    """The first try has no pause, then each is longer; with the longest, a day has fewer than 1000 tries."""
     pauses = [pause_before(tries, new_session=False) for tries in range(2000)]
     assert pauses[0] == 0
     assert all(before < after or after == PAUSE_MAX_S for before, after in pairwise(pauses))
@@ -105,8 +88,8 @@ def test_the_pauses_grow_and_spend_no_token() -> None:
         (4014, "Developer Portal"),
     ],
 )
-async def test_a_close_code_that_is_for_good_is_told_in_its_own_words(tmp_path: Path, code: int, words: str) -> None:
-    """It ends the bot, as a fault that its operator can mend, without a trace."""
+async def test_a_permanent_close_code_stops_the_bot_and_says_what_to_do(tmp_path: Path, code: int, words: str) -> None:
+    """It stops the bot with exit code 2 and one sentence for the operator, without a traceback."""
     async with scene(tmp_path) as world:
         await world.discord.drop_gateway(code)
         assert world.bot is not None
@@ -118,8 +101,8 @@ async def test_a_close_code_that_is_for_good_is_told_in_its_own_words(tmp_path: 
         assert "Traceback" not in world.log
 
 
-async def test_an_answer_before_the_librarys_thread_wakes_up_is_no_delay(caplog: pytest.LogCaptureFixture) -> None:
-    """The answer to a heartbeat may come before whoever sent it is told that it was sent."""
+async def test_an_early_heartbeat_acknowledgement_is_no_latency(caplog: pytest.LogCaptureFixture) -> None:
+    """The latency is right even if a heartbeat is acknowledged before the sending thread continues."""
 
     class Answering:
         async def send_str(self, _: str) -> None:

@@ -1,4 +1,7 @@
-"""The chat page keeps what it promises a person at the keyboard, in a real browser against the real sandbox."""
+"""The chat page works for a person at the keyboard, in a real browser with the real sandbox.
+
+The file is long because every test needs the browser of its fixtures, which is started once for all of them.
+"""
 
 import re
 import shutil
@@ -37,7 +40,7 @@ pytestmark = [
 
 @dataclass
 class Desk:
-    """A browser before a sandbox with a bot behind it. ``faults`` collects what the console complains about."""
+    """A browser, and a sandbox with a bot. ``faults`` collects the errors and warnings of the browser's console."""
 
     discord: DiscordSandbox
     clock: Clock
@@ -45,8 +48,8 @@ class Desk:
     browser: Browser
     faults: list[str] = field(default_factory=list)
 
-    async def sit(self, who: str = "Ada", channel: str = "general", **look: Any) -> Page:
-        """A fresh page, looked at by this member, once it is live."""
+    async def open_page(self, who: str = "Ada", channel: str = "general", **look: Any) -> Page:
+        """Open a new page as this member, and wait until it has loaded."""
         context = await self.browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | look)
         page = await context.new_page()
         page.set_default_timeout(5000)
@@ -60,16 +63,16 @@ class Desk:
         if message.type in ("error", "warning"):
             self.faults.append(message.text)
 
-    async def ask(self, page: Page, line: str) -> dict[str, Any]:
-        """Type a whole command line, send it, and return what the bot is asked."""
+    async def send(self, page: Page, line: str) -> dict[str, Any]:
+        """Type a whole command line, send it, and return the interaction that the bot receives."""
         await line_of(page).fill(line)
         await page.keyboard.press("Enter")
-        return await self.bot.asked()
+        return await self.bot.next_interaction()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    """One browser for all tests, since its start is what takes long; each page has a context of its own."""
+    """One browser for all tests, because it starts slowly; each page has a context of its own."""
     async with async_playwright() as player:
         opened = await player.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield opened
@@ -78,7 +81,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def desk(browser: Browser) -> AsyncIterator[Desk]:
-    """A sandbox with a bot, and what is needed to look at it."""
+    """A sandbox with a bot, and a browser for it."""
     clock = Clock()
     async with DiscordSandbox(clock=clock) as discord, page_bot(discord) as bot:
         yield Desk(discord, clock, bot, browser)
@@ -87,11 +90,12 @@ async def desk(browser: Browser) -> AsyncIterator[Desk]:
 
 
 def line_of(page: Page) -> Any:
+    """The message field."""
     return page.get_by_role("combobox", name="Message", exact=True)
 
 
 def labelled(page: Page, option: str) -> Any:
-    """The field of an option, found by its label."""
+    """The field of an option."""
     return page.get_by_label(re.compile(rf"^{option}\*?$"))
 
 
@@ -99,9 +103,9 @@ def options_of(interaction: dict[str, Any]) -> dict[str, Any]:
     return {each["name"]: each["value"] for each in interaction["data"].get("options", [])}
 
 
-async def test_the_command_list_filters_and_is_driven_by_the_keyboard_alone(desk: Desk) -> None:
-    """`/` lists the commands, typing filters, arrows choose, Enter takes, Escape leaves, Enter sends."""
-    page = await desk.sit()
+async def test_the_command_list_filters_and_works_by_keyboard(desk: Desk) -> None:
+    """`/` lists the commands, typing filters them, arrows move, Enter accepts and sends, Escape cancels."""
+    page = await desk.open_page()
     await page.keyboard.type("/")  # the field has the focus from the start
     shown = page.get_by_role("option")
     await expect(shown).to_contain_text(["/veo", "/veo-quota", "/veo-show", "/help"])
@@ -118,13 +122,13 @@ async def test_the_command_list_filters_and_is_driven_by_the_keyboard_alone(desk
     await page.keyboard.type("/veo-q")
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
-    assert (await desk.bot.asked())["data"]["name"] == "veo-quota"
+    assert (await desk.bot.next_interaction())["data"]["name"] == "veo-quota"
     await expect(line_of(page)).to_be_focused()
 
 
 async def test_options_are_built_from_the_registered_command_and_arrive_typed(desk: Desk) -> None:
-    """Text, choice, boolean and integer reach the bot as Discord's types, each from a field of its own kind."""
-    page = await desk.sit()
+    """Text, choices, booleans and integers have fields of their own kind and reach the bot with their types."""
+    page = await desk.open_page()
     await page.keyboard.type("/veo")
     await page.keyboard.press("Enter")
     prompt = labelled(page, "prompt")
@@ -133,7 +137,7 @@ async def test_options_are_built_from_the_registered_command_and_arrive_typed(de
     await page.keyboard.type("a red fox")
     await page.keyboard.press("Shift+Enter")
     await page.keyboard.type("in snow")
-    await expect(labelled(page, "seed")).to_have_count(0)  # optional ones wait as chips
+    await expect(labelled(page, "seed")).to_have_count(0)  # optional ones start as chips
     for name in ("seed", "generate_audio", "duration"):
         await page.get_by_role("button", name=f"+ {name}").click()
     await labelled(page, "seed").fill("42")
@@ -141,23 +145,23 @@ async def test_options_are_built_from_the_registered_command_and_arrive_typed(de
     await labelled(page, "duration").select_option(label="6s")
     await expect(page.locator(".option label")).to_have_text(["prompt*", "duration", "generate_audio", "seed"])
     await page.get_by_role("button", name="Send").click()
-    given = options_of(await desk.bot.asked())
+    given = options_of(await desk.bot.next_interaction())
     assert given == {"prompt": "a red fox\nin snow", "duration": "6s", "generate_audio": False, "seed": 42}
     assert type(given["generate_audio"]) is bool
 
 
 async def test_a_command_line_works_as_well(desk: Desk) -> None:
-    """Pairs of name and value are read by the registered names; other colons belong to the text."""
-    page = await desk.sit()
-    given = options_of(await desk.ask(page, "/veo prompt:a clock at 12:30, ratio:none generate_audio:true seed:7"))
+    """Options are recognized by their registered names; other colons are part of the text."""
+    page = await desk.open_page()
+    given = options_of(await desk.send(page, "/veo prompt:a clock at 12:30, ratio:none generate_audio:true seed:7"))
     assert given == {"prompt": "a clock at 12:30, ratio:none", "generate_audio": True, "seed": 7}
-    given = options_of(await desk.ask(page, "/veo a red fox duration:4s"))
+    given = options_of(await desk.send(page, "/veo a red fox duration:4s"))
     assert given == {"prompt": "a red fox", "duration": "4s"}
 
 
-async def test_what_does_not_fit_is_refused_with_a_sentence_beside_its_field(desk: Desk) -> None:
-    """An integer out of range, a wrong choice and a missing text are not sent but explained; a mended one is sent."""
-    page = await desk.sit()
+async def test_an_invalid_option_is_explained_beside_its_field(desk: Desk) -> None:
+    """An integer out of range, a wrong choice and a missing text aren't sent but explained; a corrected one is sent."""
+    page = await desk.open_page()
     await line_of(page).fill("/veo prompt:a red fox seed:4294967296")
     await page.keyboard.press("Enter")
     seed = labelled(page, "seed")
@@ -166,7 +170,7 @@ async def test_what_does_not_fit_is_refused_with_a_sentence_beside_its_field(des
     await expect(seed).to_be_focused()
     await seed.fill("4294967295")
     await page.keyboard.press("Enter")
-    assert options_of(await desk.bot.asked())["seed"] == 4294967295
+    assert options_of(await desk.bot.next_interaction())["seed"] == 4294967295
     for line, sentence in {
         "/veo prompt:x seed:soon": "'soon' isn't a valid value for seed.",
         "/veo prompt:x duration:5s": "duration must be one of: 4s, 6s, 8s.",
@@ -180,34 +184,34 @@ async def test_what_does_not_fit_is_refused_with_a_sentence_beside_its_field(des
 
 
 async def test_text_without_a_command_gets_a_hint(desk: Desk) -> None:
-    """Whoever just writes is told that here only commands work."""
-    page = await desk.sit()
+    """The page explains that only commands work."""
+    page = await desk.open_page()
     await page.keyboard.type("hello?")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("status").filter(has_text="only commands work")).to_be_visible()
 
 
-async def test_suggestions_of_the_bot_can_be_chosen(desk: Desk) -> None:
-    """An autocomplete option asks the bot while one types; the chosen name sends its value."""
-    page = await desk.sit()
+async def test_autocomplete_choices_can_be_selected(desk: Desk) -> None:
+    """An autocomplete option asks the bot while the member types; the selected choice sends its value."""
+    page = await desk.open_page()
     await line_of(page).fill("/veo-show run:fo")
     await page.keyboard.press("Tab")
-    asked = await desk.bot.asked()
-    assert asked["type"] == 4
-    assert asked["data"]["options"][0] == {"name": "run", "type": 3, "value": "fo", "focused": True}
-    await desk.bot.answer(asked, CHOICES, {"choices": [{"name": "a red fox, today", "value": "0198"}]})
+    interaction = await desk.bot.next_interaction()
+    assert interaction["type"] == 4
+    assert interaction["data"]["options"][0] == {"name": "run", "type": 3, "value": "fo", "focused": True}
+    await desk.bot.answer(interaction, CHOICES, {"choices": [{"name": "a red fox, today", "value": "0198"}]})
     await expect(page.get_by_role("option", name="a red fox, today")).to_be_visible()
     await page.keyboard.press("Enter")
     await expect(labelled(page, "run")).to_have_value("a red fox, today")
     await page.keyboard.press("Enter")
-    assert options_of(await desk.bot.asked()) == {"run": "0198"}
+    assert options_of(await desk.bot.next_interaction()) == {"run": "0198"}
 
 
-async def test_thinking_turns_into_the_card_and_only_its_caller_sees_it(desk: Desk) -> None:
-    """A private deferral shows "is thinking" to the caller, then the card with its parts; others see nothing."""
-    ada, bo = await desk.sit("Ada"), await desk.sit("Bo")
-    asked = await desk.ask(ada, "/veo prompt:a red fox")
-    await desk.bot.answer(asked, DEFER, {"flags": EPHEMERAL})
+async def test_a_private_card_replaces_thinking_and_only_its_caller_sees_it(desk: Desk) -> None:
+    """The caller of a private deferral sees "is thinking", then the card with its parts; others see nothing."""
+    ada, bo = await desk.open_page("Ada"), await desk.open_page("Bo")
+    interaction = await desk.send(ada, "/veo prompt:a red fox")
+    await desk.bot.answer(interaction, DEFER, {"flags": EPHEMERAL})
     message = ada.locator(".message")
     await expect(message).to_contain_text(["Ada used /veo"])
     await expect(message.locator(".thinking")).to_contain_text("Veo Bot is thinking")
@@ -217,7 +221,7 @@ async def test_thinking_turns_into_the_card_and_only_its_caller_sees_it(desk: De
         "fields": [{"name": "Price", "value": "**$3.20**", "inline": True}],
         "footer": {"text": "Run 0198"},
     }
-    await desk.bot.edit(asked, {"embeds": [embed]})
+    await desk.bot.edit(interaction, {"embeds": [embed]})
     await expect(message.locator(".thinking")).to_have_count(0)
     await expect(message.locator(".embed h2")).to_have_text("Your video")
     await expect(message.locator(".embed dd strong")).to_have_text("$3.20")
@@ -230,9 +234,9 @@ async def test_thinking_turns_into_the_card_and_only_its_caller_sees_it(desk: De
 
 
 async def test_a_silent_bot_is_reported(desk: Desk) -> None:
-    """After the deadline the caller reads what Discord would say, and can put it away."""
-    page = await desk.sit()
-    await desk.ask(page, "/veo-quota")
+    """After the deadline the caller sees the error that Discord would show, and can dismiss it."""
+    page = await desk.open_page()
+    await desk.send(page, "/veo-quota")
     desk.clock.advance(3.1)
     note = page.locator(".note")
     await expect(note).to_contain_text("The application did not respond")
@@ -240,9 +244,9 @@ async def test_a_silent_bot_is_reported(desk: Desk) -> None:
     await expect(note).to_have_count(0)
 
 
-async def test_a_button_reaches_the_bot_and_a_dead_one_says_so(desk: Desk) -> None:
-    """A press arrives with its id, the update replaces the card in place, and the keyboard stays where it was."""
-    page = await desk.sit()
+async def test_a_button_reaches_the_bot_and_a_failed_press_is_reported(desk: Desk) -> None:
+    """A press arrives with its id, the update replaces the message in place, and the focus stays."""
+    page = await desk.open_page()
     buttons = [
         {"type": 2, "style": 1, "label": "Again", "custom_id": "again"},
         {"type": 2, "style": 2, "label": "Off", "custom_id": "off", "disabled": True},
@@ -252,21 +256,21 @@ async def test_a_button_reaches_the_bot_and_a_dead_one_says_so(desk: Desk) -> No
     again = page.get_by_role("button", name="Again")
     await again.focus()
     await page.keyboard.press("Enter")
-    asked = await desk.bot.asked()
-    assert (asked["type"], asked["data"]["custom_id"]) == (3, "again")
-    await desk.bot.answer(asked, UPDATE, {"content": "Once more"})
+    interaction = await desk.bot.next_interaction()
+    assert (interaction["type"], interaction["data"]["custom_id"]) == (3, "again")
+    await desk.bot.answer(interaction, UPDATE, {"content": "Once more"})
     await expect(page.locator(".message .text")).to_have_text("Once more")
     await expect(page.locator(".message header")).to_contain_text("edited")
     await expect(again).to_be_focused()
     await again.click()
-    await desk.bot.asked()
+    await desk.bot.next_interaction()
     desk.clock.advance(3.1)
     await expect(page.locator(".note")).to_contain_text("This interaction failed")
 
 
-async def test_a_posted_video_really_plays_where_it_stands(desk: Desk) -> None:
-    """An attached MP4, a bare link to one and one in a gallery of V2 components each play, in their own shape."""
-    page = await desk.sit()
+async def test_a_posted_video_plays_in_place(desk: Desk) -> None:
+    """An attached MP4, a link to one, and one in a gallery of components V2 play with the right aspect ratio."""
+    page = await desk.open_page()
     posted = await desk.bot.post("general", {"content": "here's your video!"}, STORED)
     url = posted["attachments"][0]["url"]
     await desk.bot.post("general", {"content": f"too large to attach: {url}"})
@@ -286,13 +290,13 @@ async def test_a_posted_video_really_plays_where_it_stands(desk: Desk) -> None:
     assert desk.faults == []
 
 
-@pytest.mark.skipif(not CAN_DRAW, reason="upright clips are drawn with PyAV")
-async def test_an_upright_video_keeps_its_shape_and_other_files_are_cards(desk: Desk, tmp_path: Path) -> None:
-    """A film higher than wide is shown so, within the window; what is no film is a card with its size."""
-    page = await desk.sit()
+@pytest.mark.skipif(not CAN_DRAW, reason="portrait clips are drawn with PyAV")
+async def test_a_portrait_video_keeps_its_shape_and_other_files_are_cards(desk: Desk, tmp_path: Path) -> None:
+    """A portrait video keeps its aspect ratio and fits the window; another file is a card with its size."""
+    page = await desk.open_page()
     film = tmp_path / "tall.mp4"
     film.write_bytes(clip(ClipSpec(prompt="tall", caption="", duration_s=4, portrait=True, audio=False, seed="1")))
-    await desk.bot.post("general", {"content": "upright"}, film)
+    await desk.bot.post("general", {"content": "portrait"}, film)
     player = page.locator("video")
     await expect(player).to_have_count(1)
     size = await player.bounding_box()
@@ -306,8 +310,8 @@ async def test_an_upright_video_keeps_its_shape_and_other_files_are_cards(desk: 
 
 
 async def test_hostile_messages_stay_text(desk: Desk) -> None:
-    """Markup of a prompt is shown as typed and never runs; only the markdown of chats becomes form."""
-    page = await desk.sit()
+    """HTML in a message is shown as typed and never runs; only the markdown of chat clients is rendered."""
+    page = await desk.open_page()
     hostile = "<img src=x onerror=\"document.title='owned'\"> <script>document.title='owned'</script>"
     embed = {"title": hostile, "url": "javascript:document.title='owned'", "description": hostile}
     body = {
@@ -325,9 +329,9 @@ async def test_hostile_messages_stay_text(desk: Desk) -> None:
     assert desk.faults == []
 
 
-async def test_markdown_of_chats_is_rendered(desk: Desk) -> None:
-    """Quotes, subtext, fences, masked links, mentions and live times become what chat clients show."""
-    page = await desk.sit("Bo")
+async def test_chat_markdown_is_rendered(desk: Desk) -> None:
+    """Quotes, subtext, code blocks, masked links, mentions and relative times look as in chat clients."""
+    page = await desk.open_page("Bo")
     bo, at = desk.discord.world.member("Bo").id, int(desk.clock.now()) + 7200
     lines = [
         f"<@{bo}> *soft* ~~gone~~ __under__ snake_case_name",
@@ -346,15 +350,15 @@ async def test_markdown_of_chats_is_rendered(desk: Desk) -> None:
     await expect(message.locator("pre code")).to_have_text("**not bold** <t:1:R>\n")
     await expect(message.locator("time[data-relative]")).to_have_text("in 2 hours")
     desk.clock.advance(3600)
-    await desk.bot.post("general", {"content": "an hour later"})  # by its time the page learns of the other clock
+    await desk.bot.post("general", {"content": "an hour later"})  # shows the page the new time
     await expect(message.first.locator("time[data-relative]")).to_have_text("in 1 hour")
 
 
-async def test_members_can_be_switched_and_outsiders_are_told_kindly(desk: Desk) -> None:
-    """Another member sees other private messages; who is not in the server reads so and is offered who is."""
-    page = await desk.sit()
-    asked = await desk.ask(page, "/veo-quota")
-    await desk.bot.answer(asked, REPLY, {"content": "for Ada alone", "flags": EPHEMERAL})
+async def test_members_can_be_switched_and_outsiders_get_a_hint(desk: Desk) -> None:
+    """Each member sees their own ephemeral messages; a member outside the server is offered others who are in it."""
+    page = await desk.open_page()
+    interaction = await desk.send(page, "/veo-quota")
+    await desk.bot.answer(interaction, REPLY, {"content": "for Ada alone", "flags": EPHEMERAL})
     await expect(page.locator(".message").filter(has_text="for Ada alone")).to_be_visible()
     await page.get_by_role("radio", name="Bo").check(force=True)
     await expect(page.locator(".message").filter(has_text="for Ada alone")).to_have_count(0)
@@ -365,13 +369,13 @@ async def test_members_can_be_switched_and_outsiders_are_told_kindly(desk: Desk)
     await expect(page.get_by_text("Ada isn't in Elsewhere")).to_be_visible()
     await expect(line_of(page)).to_be_disabled()
     await page.get_by_role("button", name="Switch to Dana").click()
-    asked = await desk.ask(page, "/help")
-    assert asked["member"]["user"]["global_name"] == "Dana"
+    interaction = await desk.send(page, "/help")
+    assert interaction["member"]["user"]["global_name"] == "Dana"
 
 
-async def test_channels_change_by_keyboard_and_mark_what_is_new(desk: Desk) -> None:
-    """Alt and an arrow go through channels and threads; a channel with something new says so until it is opened."""
-    page = await desk.sit()
+async def test_channels_can_be_switched_by_keyboard_and_show_new_messages(desk: Desk) -> None:
+    """Alt and an arrow key switch channels and threads; a channel with new messages is marked until it is opened."""
+    page = await desk.open_page()
     await desk.bot.post("takes", {"content": "over here"})
     takes = page.get_by_role("button", name="takes (new messages)")
     await expect(takes).to_be_visible()
@@ -385,12 +389,12 @@ async def test_channels_change_by_keyboard_and_mark_what_is_new(desk: Desk) -> N
 
 async def test_help_offers_examples_and_explains_every_marker(desk: Desk) -> None:
     """The help says that nothing costs money, fills in the example that is clicked, and lists all markers."""
-    page = await desk.sit()
+    page = await desk.open_page()
     intro = page.locator("#intro")
     await expect(intro).to_contain_text("nothing here costs money")
     await intro.get_by_role("button", name="a red fox trots").click()
     await page.keyboard.press("Enter")
-    given = options_of(await desk.bot.asked())
+    given = options_of(await desk.bot.next_interaction())
     assert given["duration"] == "4s"
     assert given["prompt"].startswith("a red fox trots")
     await intro.get_by_text("Make something go wrong").click()
@@ -399,9 +403,9 @@ async def test_help_offers_examples_and_explains_every_marker(desk: Desk) -> Non
     await expect(labelled(page, "prompt")).to_have_value("a red fox [nsfw]")
 
 
-async def test_the_page_says_when_the_bot_or_the_sandbox_is_away_and_comes_back(desk: Desk) -> None:
-    """The banner tells which of both is missing; after a restart the page goes on by itself."""
-    page = await desk.sit()
+async def test_the_page_reports_a_lost_bot_or_sandbox_and_reconnects(desk: Desk) -> None:
+    """The banner says which of the two is missing; after a restart the page reconnects by itself."""
+    page = await desk.open_page()
     banner = page.locator("#banner")
     await expect(banner).to_be_hidden()
     await desk.discord.drop_gateway(4000)
@@ -414,9 +418,9 @@ async def test_the_page_says_when_the_bot_or_the_sandbox_is_away_and_comes_back(
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
-async def test_each_light_is_free_of_faults_and_fits(desk: Desk, scheme: Any, width: int) -> None:
-    """No console error, no sideways scrolling, a name for each control, readable contrast, and the toggle is kept."""
-    page = await desk.sit(viewport={"width": width, "height": 780}, color_scheme=scheme)
+async def test_light_and_dark_mode_are_accessible_and_fit(desk: Desk, scheme: Any, width: int) -> None:
+    """No console errors, no horizontal scrolling, named controls, enough contrast, and the mode is remembered."""
+    page = await desk.open_page(viewport={"width": width, "height": 780}, color_scheme=scheme)
     buttons = [
         {"type": 2, "style": style, "label": f"Style {style}", "custom_id": f"b{style}"} for style in range(1, 5)
     ]
@@ -443,13 +447,13 @@ async def test_each_light_is_free_of_faults_and_fits(desk: Desk, scheme: Any, wi
     await dark.click()
     await page.reload()
     await expect(dark).to_have_attribute("aria-pressed", str(scheme != "dark").lower())
-    # The refusal of the form is a 400 by contract, which browsers log themselves.
+    # Browsers log the 400 that refuses the form.
     assert [each for each in desk.faults if "status of 400" not in each] == []
 
 
-async def test_everything_is_reached_by_keyboard_with_a_visible_focus(desk: Desk) -> None:
-    """Tab goes from the skip link through all regions, and whatever has the focus shows it."""
-    page = await desk.sit()
+async def test_everything_can_be_reached_by_keyboard_with_a_visible_focus(desk: Desk) -> None:
+    """Tab moves from the skip link through all regions, and the focus is always visible."""
+    page = await desk.open_page()
     await expect(line_of(page)).to_be_focused()
     seen: set[str | None] = set()
     skip = page.get_by_role("link", name="Skip to the message field")
@@ -472,7 +476,7 @@ UNNAMED = """() => [...document.querySelectorAll('button, a, input, select, text
   .filter(e => ![e.getAttribute('aria-label'), e.textContent, e.labels?.[0]?.textContent].some(name => name?.trim()))
   .map(e => e.outerHTML)"""
 
-# Texts with less than 4.5:1 (WCAG 2.2, 1.4.3) against the nearest opaque background; avatars repeat a name.
+# Texts with a contrast below 4.5:1 (WCAG 2.2, 1.4.3); avatars are left out, because the name is beside them.
 FAINT = """() => {
   const paint = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
   const over = (colours) => {
@@ -498,12 +502,12 @@ FAINT = """() => {
 }"""
 
 
-async def test_a_command_for_who_manages_the_server_is_shown_to_them_alone(desk: Desk) -> None:
-    """As on Discord: the owner finds it in the list and among the examples, a member does not."""
+async def test_only_members_who_manage_the_server_see_its_commands(desk: Desk) -> None:
+    """A command with default permissions is listed for the owner, but not for a member."""
     manage = {"name": "veo-admin", "description": "Rules of this server", "default_member_permissions": "32"}
     await desk.bot.register(VEO, manage)
     for member, listed in (("Ada", ["/veo", "/veo-admin"]), ("Bo", ["/veo"])):
-        page = await desk.sit(member)
+        page = await desk.open_page(member)
         await page.keyboard.type("/veo")
         shown = page.get_by_role("option")
         await expect(shown).to_have_count(len(listed))

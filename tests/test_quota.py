@@ -25,7 +25,6 @@ from bot.domain.limits import (
     TooManyInFlight,
     check_access,
 )
-from bot.domain.models import VeoRequest
 from bot.domain.money import AMOUNT_MAX_U, USD_U
 from bot.domain.periods import PeriodKind, period_at
 from bot.errors import NotAllowed, OverQuota, TooManyRuns
@@ -491,7 +490,7 @@ def refusal(level: Level, price_u: int = 3_200_000, *, held_u: int = 0, spent_u:
 
 def read(refusal_: OverLimit) -> str:
     """A refusal as its member reads it."""
-    return shown(refused(refusal_, VeoRequest(prompt="a red fox"), PRICES, None))
+    return shown(refused(refusal_, wish("fox"), PRICES, None))
 
 
 class TestRefusals:

@@ -250,6 +250,60 @@ def test_a_placeholder_that_is_lost_is_found() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "locale"),
+    [
+        ("pt-BR", "pt-BR"), ("pt_BR", "pt-BR"), ("zh-TW", "zh-TW"), ("zh_Hans_CN", "zh-CN"), ("en-GB", "en-GB"),
+        ("es", "es-ES"),
+    ],
+)  # fmt: skip
+def test_a_language_is_found_however_its_file_is_spelled(tmp_path: Path, name: str, locale: str) -> None:
+    """As Discord writes it, or as translators do."""
+    with (tmp_path / f"{name}.po").open("wb") as file:
+        write_po(file, translated())
+    assert Languages(tmp_path).words(locale, MARKUP).say(text("question.declined")) == "«Okay, not made.»"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("de.po", b"\xff\xfe\x00 no UTF-8"),
+        ("de.po", b'msgid ""\nmsgstr "Plural-Forms: nplurals=2; plural=rubbish!;\\n"\nmsgid "a"\nmsgstr "b"\n'),
+        ("de.po", b'msgid "Okay, not made.'),
+        ("README.po", b'msgid "a"\nmsgstr "b"\n'),
+        ("de.po", None),  # a folder
+    ],
+    ids=["not UTF-8", "plural rule", "cut off", "no language", "folder"],
+)
+def test_a_broken_catalogue_is_left_out_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, content: bytes | None
+) -> None:
+    """The bot starts all the same, and English stands for the language."""
+    path = tmp_path / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    languages = Languages(tmp_path)
+    assert languages.words("de", MARKUP).say(text("question.declined")) == "Okay, not made."
+    assert languages.locales == ["en_US"]
+    assert name in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong", ["Fertig für {pfad}", "Fertig {", "{0} {}", "{price!r} {/veo} {member}", "{price:d} {member}", "nichts"]
+)
+def test_a_translation_that_cannot_be_filled_in_is_english(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, wrong: str
+) -> None:
+    """One message with a wrong placeholder costs that message its translation, and nobody an answer."""
+    catalogue = translated()
+    catalogue[str(MESSAGES["title.question"])].string = wrong
+    with (tmp_path / "de.po").open("wb") as file:
+        write_po(file, catalogue)
+    words = Languages(tmp_path).words("de", MARKUP)
+    assert words.say(text("title.question", price=Usd(3_200_000))) == "Make this for 3,20\u00a0$?"
+    assert words.say(text("question.declined")) == "«Okay, not made.»"
+    assert "placeholders differ" in caplog.text
+
+
+@pytest.mark.parametrize(
     ("fact", "shown"),
     [
         (Usd(0), "$0.00"), (Usd(1_234_500_000), "$1,234.50"), (Usd(123_456), "$0.123456"), (Usd(-5), "-$0.000005"),

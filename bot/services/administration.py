@@ -34,7 +34,7 @@ from bot.domain.report import Report, make_report, tabled
 from bot.domain.runs import Ending, Run
 from bot.domain.untrusted import as_cell
 from bot.errors import BadAmount, BadRequest, StoreDown
-from bot.facts import Named, Usd
+from bot.facts import Named, Text, Usd
 from bot.log import get_logger
 from bot.ports import Archive, Clock, Rulebook
 
@@ -57,6 +57,12 @@ class Administration:
         self._policy = policy
         self._clock = clock
         self._look = look
+
+    @property
+    def total_ceiling(self) -> Text | None:
+        """What the settings let the whole bot spend; None: no limit."""
+        ceiling_u = self._policy.total_ceiling_u
+        return None if ceiling_u is None else limit_text(ceiling_u, self._policy.period)
 
     async def once(self, admin: Admin, do: Callable[[], Awaitable[str]]) -> str:
         """Carry out what an admin asks for; a request that comes twice gets the answer of the first time.
@@ -83,7 +89,7 @@ class Administration:
             rule, puts = change_of(verb, admin.server, about, rules.get)
             return Change(put=(rule,)) if puts else Change(lift=(rule,))
 
-        return await self._books.decide(self._act(admin, verb, about, reason=reason), decision)
+        return await self._decide(self._act(admin, verb, about, reason=reason), decision)
 
     # Limits
 
@@ -115,7 +121,7 @@ class Administration:
             return Change(put=(rule,), detail=Detail.of_rule(rule).to_json())
 
         verb = Verb.SET_LIMIT if kind == RuleKind.LIMIT else Verb.SET_MEMBER_LIMIT
-        rules = await self._books.decide(self._act(admin, verb, subject), decision)
+        rules = await self._decide(self._act(admin, verb, subject), decision)
         rule = rules.get(subject, kind)
         return rule or Rule(server=admin.server, subject=subject, kind=kind)
 
@@ -139,7 +145,9 @@ class Administration:
                 raise BadAmount("grant.too_large", amount=Usd(amount_u))
             return found
 
-        return await self._books.grant(admin.server, level, amount_u, act)
+        standing = await self._books.grant(admin.server, level, amount_u, act)
+        _log(act)
+        return standing
 
     async def rules(self, server: str) -> Rules:
         """The server's rules and the operator's."""
@@ -172,7 +180,7 @@ class Administration:
             return Change(lift=old, put=(Rule(server=admin.server, subject=channel, kind=RuleKind.REQUEST_CHANNEL),))
 
         verb = Verb.REQUESTS_OFF if channel is None else Verb.REQUESTS_HERE
-        await self._books.decide(self._act(admin, verb, channel or _all_of(admin)), decision)
+        await self._decide(self._act(admin, verb, channel or _all_of(admin)), decision)
 
     async def switch(self, admin: Admin, server: str, name: str, *, on: bool, by_setting: bool) -> None:
         """Switch /veo on or off in a server, whatever the settings say; for the operator.
@@ -200,7 +208,7 @@ class Administration:
                 lift=tuple(rule for rule in (barred if on else named,) if rule is not None),
             )
 
-        await self._books.decide(self._act(operator, Verb.SERVER_ON if on else Verb.SERVER_OFF, subject), decision)
+        await self._decide(self._act(operator, Verb.SERVER_ON if on else Verb.SERVER_OFF, subject), decision)
 
     async def switched(self, server: str) -> bool | None:
         """Whether the operator switched the server on or off; None: neither, so the settings decide."""
@@ -231,7 +239,7 @@ class Administration:
             lambda rules: self._policy.member_level(Spender.of(run), rules, now),
             act,
         )
-        log.info("refunded", run=run_id, amount_u=refunded.refunded_u, actor=admin.actor)
+        _log(act)
         return refunded
 
     async def _run_of(self, admin: Admin, run_id: str) -> Run:
@@ -248,7 +256,7 @@ class Administration:
         released = await self._books.release(run, act, end)
         if released is None:
             raise BadRequest("refund.just_changed")
-        log.warning("released", run=run.run_id, state=run.state, actor=admin.actor)
+        _log(act)
         self._look()
         return released
 
@@ -309,6 +317,20 @@ class Administration:
                 ceiling=limit_text(ceiling_u, self._policy.period),
             )
 
+    async def _decide(self, act: Act, decision: Callable[[Rules], Change]) -> Rules:
+        """Keep what is decided by the rules as they are then, with the act. Raises what the decision raises."""
+        changed = ""
+
+        def noted(rules: Rules) -> Change:
+            nonlocal changed
+            change = decision(rules)
+            changed = change.detail
+            return change
+
+        rules = await self._books.decide(act, noted)
+        _log(replace(act, detail=changed or act.detail))
+        return rules
+
     def _act(
         self,
         admin: Admin,
@@ -320,7 +342,6 @@ class Administration:
         member: str = "",
     ) -> Act:
         """`member`: whose affairs it touches, where the subject does not say so."""
-        log.info("act by an admin", verb=verb, server=admin.server, actor=admin.actor, subject=subject)
         return Act(
             at=self._clock.now(),
             server=admin.server,
@@ -334,6 +355,12 @@ class Administration:
             origin=admin.origin,
             member=member or (subject.removeprefix("member:") if subject.startswith("member:") else ""),
         )
+
+
+def _log(act: Act) -> None:
+    """An act that is kept; what was refused is not one."""
+    facts = {"verb": act.verb, "server": act.server, "actor": act.actor, "subject": act.subject}
+    log.info("act by an admin", **facts, detail=act.detail, reason=act.reason)
 
 
 ACT_COLUMNS = (

@@ -13,18 +13,23 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from string import Formatter
 from typing import Protocol
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_skeleton
 from babel.lists import format_list
+from babel.messages.catalog import Message
 from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
+from babel.messages.pofile import PoFileError, read_po
 from babel.numbers import format_currency, format_decimal
 
 from bot.domain.untrusted import strip_controls
 from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
+from bot.log import get_logger
 from bot.texts.messages import MESSAGES, Plural
+
+log = get_logger("veo.texts")
 
 ENGLISH = Locale("en", "US")
 SECOND_UNIT_BELOW = 10  # of the largest unit of a duration: 9 min 5 s, but 17 min
@@ -174,15 +179,17 @@ class Languages:
     """The catalogues that were found, and the words for any locale."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Read `<language>.po` in the folder, by default the one of this package."""
+        """Read `<language>.po` in the folder, by default the one of this package; such as `de.po` or `pt-BR.po`.
+
+        A file that cannot be read, and a translation that lacks a figure, is left out with a line in the log.
+        """
         self._translations: dict[str, gettext.NullTranslations] = {}
         for path in sorted((folder or Path(__file__).parent).glob("*.po")):
-            with path.open("rb") as file:
-                catalogue = read_po(file, locale=path.stem)
-            compiled = io.BytesIO()
-            write_mo(compiled, catalogue)
-            compiled.seek(0)
-            self._translations[path.stem] = gettext.GNUTranslations(compiled)
+            try:
+                locale = Locale.parse(path.stem.replace("_", "-"), sep="-")
+                self._translations[str(locale)] = _catalogue(path, locale)
+            except (OSError, ValueError, SyntaxError, LookupError, UnknownLocaleError, PoFileError) as error:
+                log.warning("language left out: its file cannot be read", file=path.name, reason=str(error))
 
     @property
     def locales(self) -> list[str]:
@@ -196,6 +203,35 @@ class Languages:
             if translations := self._translations.get(name):
                 return Words(found, translations, markup)
         return Words(found if found.language == "en" else ENGLISH, gettext.NullTranslations(), markup)
+
+
+def _catalogue(path: Path, locale: Locale) -> gettext.GNUTranslations:
+    """The translations of a file, without those that cannot be filled in: English stands for these."""
+    with path.open("rb") as file:
+        catalogue = read_po(file, locale=str(locale), abort_invalid=True)
+    wrong = [each for each in catalogue if each.id and not _fits(each)]
+    for each in wrong:
+        catalogue.delete(each.id, each.context)
+        log.warning("translation left out: its placeholders differ", file=path.name, message=each.id)
+    compiled = io.BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)
+
+
+def _fits(message: Message) -> bool:
+    """Whether every form of a translation can be filled in, and none of the figures is lost."""
+    try:
+        wanted, got = _placeholders(message.id), _placeholders(message.string)
+    except ValueError:  # a brace too many or too few
+        return False
+    return wanted == got
+
+
+def _placeholders(forms: object) -> set[tuple[str, str, str]]:
+    """The names in braces of a message, with what stands behind them there, which is nothing in ours."""
+    parsed = [Formatter().parse(str(form)) for form in (forms if isinstance(forms, list | tuple) else (forms,)) if form]
+    return {(name, spec or "", how or "") for parts in parsed for _, name, spec, how in parts if name is not None}
 
 
 def _parse(locale: str | None) -> Locale:

@@ -153,6 +153,7 @@ SHARED: Mapping[str, str | Plural] = {
     "server.named": _("{name} ({id})"),
     "server.id": _("server {id}"),
     "fault": _("Something went wrong on my side. {/veo-history} shows whether a video was started."),
+    "fault.admin": _("Something went wrong on my side. {/veo-admin log} shows whether it was done."),
     "fault.reload": _("Discord sent me an outdated command, so nothing was started. Reload Discord and try again."),
     "store.down": _("I can't reach my records right now, so nothing was started. Try again soon."),
 }
@@ -379,6 +380,7 @@ WISHES: Mapping[str, str | Plural] = {
     "request.place": _("in {channel}"),
     "whose.member": _("their own limit"),
     "whose.role": _("the limit of everyone with {who} together"),
+    "whose.everyone": _("the limit of all members together"),
     "whose.channel": _("the limit of {who}"),
     "whose.server": _("this server's limit"),
     "whose.total": _("the whole bot's limit"),
@@ -466,7 +468,9 @@ ADMINS: Mapping[str, str | Plural] = {
     "done.already_over": _("Already over: {used} used."),
     "done.limit_removed": _("Done. That limit for {who} is gone. What applies now:"),
     "done.defaults_apply": _("Other limits of theirs, or the default."),
-    "done.ceiling_applies": _("The ceiling in the settings."),
+    "done.ceiling_applies": _("The settings allow the whole bot {limit}."),
+    "done.no_ceiling": _("The whole bot can spend without a limit."),
+    "done.ceiling_stays": _("Done: {who} has no limit of its own. The settings still allow {limit} at most."),
     "done.granted": _("Done. {amount} extra for {who}."),
     "did.block": _("Done. {who} can't use {/veo} here anymore. Videos in the works still arrive."),
     "did.unblock": _("Done. {who} can use {/veo} here again."),
@@ -629,6 +633,7 @@ OPERATOR: Mapping[str, str | Plural] = {
         "Discord's gateway does not allow an intent that this version asks for (code 4014). It needs none that is privileged; see under Bot in the Developer Portal whether the application is restricted, or update the bot."
     ),
     "export.days": _("--from {first} is after --to {last}; name the earlier day first."),
+    "output.incomplete": _("The output cannot be written ({why}); check the disk or where it goes, then try again."),
     "export.incomplete": _("The export is incomplete because it cannot be written ({why})."),
     "database.foreign": _("{path} is a database of another program; name another file in DATABASE_URL."),
     "database.newer": _(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from bot.domain.acts import Verb
 from bot.domain.limits import EVERYWHERE, TOTAL, Rule, RuleKind, Rules, Standing, limit_text
@@ -43,8 +44,11 @@ def limit_set(rule: Rule, standings: Sequence[Standing]) -> View:
     lines = []
     if rule.period is not None and rule.limit_u:
         lines.append(text("done.limit", who=about, limit=limit_text(rule.limit_u, rule.period)))
+    elif rule.period is not None and rule.limit_u == 0:
+        lines.append(text("done.nothing", who=about))
     elif rule.period is not None:
-        lines.append(text("done.no_limit" if rule.limit_u is None else "done.nothing", who=about))
+        left = _still_bounds(rule.subject, standings)
+        lines.append(text("done.ceiling_stays", who=about, limit=left) if left else text("done.no_limit", who=about))
     if rule.in_flight is not None:
         lines.append(text("done.in_flight", who=about, count=rule.in_flight))
     for standing in standings:
@@ -56,12 +60,21 @@ def limit_set(rule: Rule, standings: Sequence[Standing]) -> View:
     return View(lines=tuple(lines), tone=Tone.GOOD)
 
 
+def _still_bounds(subject: str, standings: Sequence[Standing]) -> Text | None:
+    """The ceiling of the settings that holds for a subject without a limit of its own."""
+    own = next((each for each in standings if each.scope == subject and each.limit_u is not None), None)
+    return None if own is None or own.limit_u is None else limit_text(own.limit_u, own.period.kind)
+
+
 def limit_removed(
     subject: str, kind: RuleKind, rules: Iterable[Rule], standings: Sequence[Standing], server: str
 ) -> View:
     """What bounds a subject now that one of its limits is gone."""
     about = who(subject, kind, server=server)
-    lines = [*(rule_line(rule, server) for rule in rules), *(standing_line(subject, each) for each in standings)]
+    lines = [
+        *(rule_line(rule, server) for rule in rules),
+        *(standing_line(subject, each, server) for each in standings),
+    ]
     if not lines:
         lines = [text("done.defaults_apply")]
     return View(lines=(text("done.limit_removed", who=about), *lines), tone=Tone.GOOD)
@@ -69,14 +82,14 @@ def limit_removed(
 
 def limits(subject: str, rules: Iterable[Rule], standings: Sequence[Standing], server: str) -> View:
     """Where a level stands, and the rules that are in force."""
-    lines = [standing_line(subject, each) for each in standings]
+    lines = [standing_line(subject, each, server) for each in standings]
     return View(lines=(*lines, *(rule_line(rule, server) for rule in rules)))
 
 
-def standing_line(subject: str, standing: Standing) -> Text:
+def standing_line(subject: str, standing: Standing, server: str) -> Text:
     """Where a level stands, with all its figures."""
     facts: dict[str, Fact] = {
-        "who": Strong(who(subject)),
+        "who": Strong(who(subject, server=server)),
         "left": Usd(standing.left_u or 0),
         "limit": Usd(standing.limit_u or 0),
         "used": Usd(standing.spent_u),
@@ -98,10 +111,13 @@ def rule_line(rule: Rule, server: str) -> Text:
     return text(f"in_force.{rule.kind}", who=about)
 
 
-def granted(subject: str, amount_u: int, standing: Standing) -> View:
+def granted(subject: str, amount_u: int, standing: Standing, server: str) -> View:
     """What was added, and where that leaves the one it was added for."""
     return View(
-        lines=(text("done.granted", who=who(subject), amount=Usd(amount_u)), standing_line(subject, standing)),
+        lines=(
+            text("done.granted", who=who(subject, server=server), amount=Usd(amount_u)),
+            standing_line(subject, standing, server),
+        ),
         tone=Tone.GOOD,
     )
 
@@ -235,6 +251,15 @@ def _top(groups: Sequence[Group], sort: str) -> tuple[Text, ...]:
     return tuple(lines) or (text("report.nobody"),)
 
 
-def total_removed() -> View:
-    """After the whole bot's own limit was taken away."""
-    return View(lines=(text("done.limit_removed", who=who(TOTAL)), text("done.ceiling_applies")), tone=Tone.GOOD)
+def total_set(rule: Rule, ceiling: Text | None) -> View:
+    """What was set for the whole bot. `ceiling`: the limit of the settings, where there is one."""
+    if rule.period is None or rule.limit_u is not None or ceiling is None:
+        return limit_set(rule, [])
+    shown = limit_set(replace(rule, period=None), [])
+    return replace(shown, lines=(text("done.ceiling_stays", who=who(TOTAL), limit=ceiling), *shown.lines))
+
+
+def total_removed(ceiling: Text | None) -> View:
+    """After the whole bot's own limit was taken away. `ceiling`: the limit of the settings, where there is one."""
+    left = text("done.no_ceiling") if ceiling is None else text("done.ceiling_applies", limit=ceiling)
+    return View(lines=(text("done.limit_removed", who=who(TOTAL)), left), tone=Tone.GOOD)

@@ -52,7 +52,7 @@ def card(run: Run, standings: Sequence[Standing]) -> View:
         Figure(label=text("label.price"), lines=(text("is", fact=Usd(run.price_u)),)),
         Figure(label=text("label.limit"), lines=(left_text(standings[-1]),)),
     ]
-    if warnings := nearly_used(standings):
+    if warnings := nearly_used(standings, run.server):
         figures.append(Figure(label=text("label.nearly_used"), lines=tuple(warnings), wide=True))
     return View(
         title=text(f"card.{_title(run)}"),
@@ -303,10 +303,14 @@ def _state(run: Run) -> str:
     return str(run.ending or run.state)
 
 
-def quota(standings: Sequence[Standing], runs: Sequence[Run]) -> View:
+def quota(standings: Sequence[Standing], runs: Sequence[Run], server: str) -> View:
     """Every limit that concerns the member, their own first, then the latest runs."""
     *shared, own = standings
-    lines = [*_own(own), *(_shared(each) for each in shared if each.limit_u is not None), *nearly_used(standings)]
+    lines = [
+        *_own(own),
+        *(_shared(each, server) for each in shared if each.limit_u is not None),
+        *nearly_used(standings, server),
+    ]
     return View(lines=(*lines, *(line for run in runs for line in history_lines(run))))
 
 
@@ -338,22 +342,24 @@ def _own(standing: Standing) -> list[Text]:
     return [*lines, text("quota.resets", when=Moment(standing.resets_at, "time"), relative=resets)]
 
 
-def _shared(standing: Standing) -> Text:
+def _shared(standing: Standing, server: str) -> Text:
     return text(
         f"quota.shared.{standing.period.kind}",
-        level=level_text(standing.scope),
+        level=level_text(standing.scope, server),
         left=Usd(standing.left_u or 0),
         limit=Usd(standing.limit_u or 0),
         resets=Moment(standing.resets_at),
     )
 
 
-def level_text(scope: str) -> Text:
-    """What a level is called towards a member whom it concerns."""
+def level_text(scope: str, server: str) -> Text:
+    """What a level is called towards a member whom it concerns; a server's own role is everybody's there."""
+    if scope == f"role:{server}":
+        return text("who.everyone_pool")
     return text(f"level.{scope.partition(':')[0]}", who=Named(scope))
 
 
-def nearly_used(standings: Sequence[Standing]) -> list[Text]:
+def nearly_used(standings: Sequence[Standing], server: str) -> list[Text]:
     """The levels of which four fifths are used; figures only of the member's own."""
     lines = []
     for standing in standings:
@@ -362,5 +368,5 @@ def nearly_used(standings: Sequence[Standing]) -> list[Text]:
                 used = Usd(standing.held_u + standing.spent_u)
                 lines.append(text("nearly_used.own", used=used, limit=Usd(standing.limit_u)))
             else:
-                lines.append(text("nearly_used.shared", level=level_text(standing.scope)))
+                lines.append(text("nearly_used.shared", level=level_text(standing.scope, server)))
     return lines

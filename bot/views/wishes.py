@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bot.domain.limits import Over, OverLimit, Standing, most_u
 from bot.domain.models import VeoRequest
 from bot.domain.prices import PriceTable
-from bot.domain.records import Choice, Offer
+from bot.domain.records import Choice, Offer, Wish
 from bot.errors import Refusal
 from bot.facts import Code, Fact, Moment, Named, Quote, Strong, Text, Usd, text
 from bot.views import Action, Figure, Tone, View
@@ -59,9 +59,7 @@ def declined() -> View:
 # A refusal
 
 
-def refused(
-    error: Refusal, request: VeoRequest, prices: PriceTable, left_u: int | None, offer: Offer | None = None
-) -> View:
+def refused(error: Refusal, wish: Wish, prices: PriceTable, left_u: int | None, offer: Offer | None = None) -> View:
     """Why a wish was not carried out, and what would work instead.
 
     `left_u`: what fits into every level. `offer`: the request that can be put to the admins.
@@ -69,16 +67,16 @@ def refused(
     if not isinstance(error, OverLimit):
         return View(lines=(error.text,), tone=Tone.BAD)
     actions = [] if offer is None else [Action(verb="ask", about=offer.offer_id, label=_ASK, style="primary")]
-    return View(lines=tuple(_over(error, request, prices, left_u)), actions=tuple(actions), tone=Tone.BAD)
+    return View(lines=tuple(_over(error, wish, prices, left_u)), actions=tuple(actions), tone=Tone.BAD)
 
 
 _ASK = text("button.ask")
 
 
-def _over(error: OverLimit, request: VeoRequest, prices: PriceTable, left_u: int | None) -> list[Text]:
-    standing, price = error.standing, Usd(error.price_u)
+def _over(error: OverLimit, wish: Wish, prices: PriceTable, left_u: int | None) -> list[Text]:
+    standing, request, price = error.standing, wish.request, Usd(error.price_u)
     sort = "own" if error.scope.startswith("member:") else "shared"
-    level = level_text(error.scope)
+    level = level_text(error.scope, wish.server)
     cheapest_u = min(price_u for price_u, _ in prices.variants(request))
     if standing.limit_u is not None and standing.limit_u < cheapest_u:  # the next period would not help
         whom = "admin" if error.admins_can_raise else "owner"
@@ -108,7 +106,7 @@ def request(offer: Offer, over: Sequence[Over]) -> View:
     return View(
         title=_asked(offer),
         quote=_prompt(offer),
-        lines=(_wanted(offer), *map(_adds, over)),
+        lines=(_wanted(offer), *(_adds(each, offer.wish.server) for each in over)),
         small=(text("request.once", expires=Moment(offer.expires_at)),),
         actions=(
             # What Approve says that it adds is in its name, so that it never adds more.
@@ -143,14 +141,21 @@ def denied(offer: Offer) -> View:
     return View(lines=(text("request.denied", member=Named(f"member:{offer.wish.member}")),))
 
 
-def whose(scope: str) -> Text:
+def whose(scope: str, server: str) -> Text:
     """Whose limit it is, in the words of a request."""
+    if scope == f"role:{server}":
+        return text("whose.everyone")
     return text(f"whose.{scope.partition(':')[0]}", who=Named(scope))
 
 
 def _asked(offer: Offer) -> Text:
     price = Strong(Usd(offer.choices[0].price_u))
-    return text("request.asked", member=Named(f"member:{offer.wish.member}"), price=price, whose=whose(offer.over))
+    return text(
+        "request.asked",
+        member=Named(f"member:{offer.wish.member}"),
+        price=price,
+        whose=whose(offer.over, offer.wish.server),
+    )
 
 
 def _prompt(offer: Offer) -> Quote:
@@ -163,12 +168,12 @@ def _wanted(offer: Offer) -> Text:
     )
 
 
-def _adds(over: Over) -> Text:
+def _adds(over: Over, server: str) -> Text:
     standing = over.standing
     return text(
         f"request.adds.{standing.period.kind}",
         left=Usd(standing.left_u or 0),
         limit=Usd(standing.limit_u or 0),
-        whose=whose(over.scope),
+        whose=whose(over.scope, server),
         amount=Strong(Usd(over.over_u)),
     )

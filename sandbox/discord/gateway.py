@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from aiohttp import WSMessage, WSMsgType, web
 
@@ -29,6 +30,7 @@ PAYLOAD_MAX_BYTES = 4096
 SENDS_MAX, SENDS_WINDOW_S = 120, 60.0
 DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME, RECONNECT, INVALID, HELLO, ACK = 0, 1, 2, 3, 4, 6, 7, 9, 10, 11
 BUFFER_EVENTS = 1000
+ResumeRefusal = Literal["op 9", "close", "cut"]
 
 
 class _Close(Exception):
@@ -70,6 +72,8 @@ class Gateway:
         self.alter: Callable[[JsonObject], JsonObject] | None = (
             None  # if set, it is applied to the data of each event before sending
         )
+        self.refused_resumes: list[float] | None = None  # if set, every RESUME is refused, and its time is added
+        self.resume_refusal: ResumeRefusal = "op 9"
         self.identified = 0  # how many times clients identified
         self.resumed = 0  # how many times clients resumed
 
@@ -211,6 +215,10 @@ class Gateway:
         self._events.publish("gateway_ready")
 
     def _resume(self, connection: "_Connection", fields: JsonObject) -> None:
+        if self.refused_resumes is not None:
+            self.refused_resumes.append(time.monotonic())
+            self._refuse_resume(connection)
+            return
         self._prune()
         session = self._sessions.get(str(fields.get("session_id")))
         sequence = fields.get("seq")
@@ -230,6 +238,15 @@ class Gateway:
                 connection.send(payload)
         self._send(session, "RESUMED", {"_trace": ['["sandbox"]']})
         self._events.publish("gateway_resumed")
+
+    def _refuse_resume(self, connection: "_Connection") -> None:
+        match self.resume_refusal:
+            case "op 9":
+                connection.send({"op": INVALID, "d": True})
+            case "close":
+                raise _Close(4000, "Unknown error")
+            case "cut":
+                connection.abort()
 
     def _prune(self) -> None:
         """Delete the sessions that weren't resumed in time."""

@@ -20,7 +20,7 @@ from sandbox.discord.control import Control
 from sandbox.discord.entities import Channel, Member, Overwrite
 from sandbox.discord.errors import JsonObject
 from sandbox.discord.events import Events, Snowflakes, Subscription
-from sandbox.discord.gateway import Gateway
+from sandbox.discord.gateway import Gateway, ResumeRefusal
 from sandbox.discord.interactions import Interaction, Interactions
 from sandbox.discord.messages import Messages
 from sandbox.discord.rest import BotRoutes
@@ -329,6 +329,20 @@ class DiscordSandbox:
             yield
         finally:
             self._gateway.alter = None
+
+    @contextmanager
+    def refused_resumes(self, how: ResumeRefusal) -> Iterator[list[float]]:
+        """Refuse every RESUME during the block; the list has the times of the refusals (``time.monotonic``).
+
+        ``op 9``: the session is invalid but resumable. ``close``: close code 4000. ``cut``: the connection is cut.
+        """
+        self._gateway.resume_refusal = how
+        refusals: list[float] = []
+        self._gateway.refused_resumes = refusals
+        try:
+            yield refusals
+        finally:
+            self._gateway.refused_resumes = None
 
     async def drop_gateway(self, code: int | None = None) -> None:
         """End every gateway connection: with this close code, or with None as if the network had failed."""

@@ -112,5 +112,5 @@ def expected_signature(body: bytes, key: str = "whsec_sandbox") -> str:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until ``condition`` holds."""
-    while not condition():  # noqa: ASYNC110 - what a sandbox has received sets no event
+    while not condition():  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0.002)
