@@ -530,6 +530,7 @@ async def test_the_role_that_everybody_has_is_called_all_members(world: Scene) -
     await world.end_of(await world.veo())
     said.append((await world.answer_to(await world.veo("another")))["content"])
     said.append(await world.told("veo-quota", by="Bo"))
+    said += (await world.act("log")).splitlines()
     for each in said:
         assert "all members together" in each
         assert everyone.id not in each

@@ -197,7 +197,11 @@ def _about(act: Act, home: str) -> Text:
         return text("about.run_of" if act.member else "about.run", id=Code(name), member=member)
     if sort == "server" and name != home:
         return server_name(name, act.server_name)
-    return text(f"who.{sort}", name=Named(act.subject)) if sort != "role" else text("is", fact=Named(act.subject))
+    if sort != "role":
+        return text(f"who.{sort}", name=Named(act.subject))
+    if name == act.server:  # the role that everybody has
+        return text("who.everyone_pool" if act.verb in (Verb.SET_LIMIT, Verb.GRANT) else "who.everyone_each")
+    return text("is", fact=Named(act.subject))
 
 
 def rest_of_acts(left: int, missing: int) -> list[Text]:
