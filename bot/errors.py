@@ -134,7 +134,7 @@ class ClipTooBig(ClipUnavailable):
 
 
 class ClipTooSlow(ClipUnavailable):
-    """The clip comes in drips; a link to it can be given."""
+    """The clip arrives too slowly to be posted; a link to it can be given."""
 
 
 class ClipNotKept(ClipUnavailable):

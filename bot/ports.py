@@ -373,8 +373,8 @@ class Front(Protocol):
         """Where to see the posted clip in its message, and a fresh address of the clip; None where it is gone."""
         ...
 
-    async def put_request(self, desk: str, offer: Offer, over: Sequence[Over]) -> str:
-        """Put a member's request before the admins at that desk, once within some minutes; the message's name.
+    async def put_request(self, channel: str, offer: Offer, over: Sequence[Over]) -> str:
+        """Put a member's request before the admins in that channel, once within some minutes; the message's name.
 
         `over`: the limits that it would pass. Raises PostFailed.
         """

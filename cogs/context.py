@@ -23,7 +23,7 @@ NEEDED = ("view_channel", "send_messages", "attach_files", "embed_links", "read_
 
 
 class Speaker:
-    """The words for whoever reads: in the language of their Discord, or of the place for all to see."""
+    """The words for a reader: in the language of their Discord, or of the place for all to see."""
 
     def __init__(self, languages: Languages) -> None:
         self._languages = languages

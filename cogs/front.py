@@ -191,9 +191,9 @@ class DiscordFront:
         there = f" {link.url}" if link is not None else ""
         return f"{words.say(fault)}{there}\n-# {words.say(marker(run))}"
 
-    async def put_request(self, desk: str, offer: Offer, over: Sequence[Over]) -> str:
+    async def put_request(self, place: str, offer: Offer, over: Sequence[Over]) -> str:
         """Put a member's request before the admins, once within some minutes; the message's name. Raises PostFailed."""
-        channel = self._client.get_partial_messageable(number_of(desk))
+        channel = self._client.get_partial_messageable(number_of(place))
         content, buttons = self._shown(request(offer, over), offer)
         assert buttons is not None, "a request can be answered"
         try:

@@ -92,7 +92,7 @@ class Presses(commands.Cog):
         put = await self._admission.put(about[0], spender_of(interaction))
         if put.offer.message is None:
             try:
-                message = await self._front.put_request(put.desk, put.offer, put.over)
+                message = await self._front.put_request(put.channel, put.offer, put.over)
             except PostFailed as error:
                 log.warning("request not posted", offer=put.offer.offer_id, error=str(error))
                 raise OfferGone("request.not_posted") from None

@@ -43,7 +43,7 @@ def lock_books(tx: Transaction) -> None:
 
 
 def lock_places(tx: Transaction) -> None:
-    """The same for whoever counts the free places at the provider and takes one."""
+    """The same for a caller that counts the free places at the provider and takes one."""
 
 
 def skip_locked(tx: Transaction) -> str:

@@ -86,8 +86,8 @@ class NoDesk:
     async def posted_clip(self, run: Run) -> tuple[str, str] | None:
         return None
 
-    async def put_request(self, desk: str, offer: Offer, over: Sequence[Over]) -> str:
-        return f"{desk}/{offer.offer_id}"
+    async def put_request(self, channel: str, offer: Offer, over: Sequence[Over]) -> str:
+        return f"{channel}/{offer.offer_id}"
 
     async def show_replaced(self, offer: Offer) -> None: ...
 

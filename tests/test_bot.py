@@ -70,8 +70,8 @@ async def test_defaults_are_sent_and_what_has_none_is_left_out(world: Scene) -> 
 
 
 async def test_the_card_is_for_the_caller_and_moves_on_with_the_run(tmp_path: Path) -> None:
-    """Understood, queued, filming, finished: with price and rest, and not an edit more than there is news."""
-    async with scene(tmp_path, queue_s=0.4, run_s=0.4, QUOTA_USER_USD="10.00") as world:
+    """Sent, in line, being made, done: with price and rest, and not an edit more than there is news."""
+    async with scene(tmp_path, queue_s=1.0, run_s=1.0, QUOTA_USER_USD="10.00") as world:
         interaction = await world.veo(FOX)
         await world.card(interaction, "in the channel")
         seen = [status_of(version) for version in interaction.history if version["embeds"]]

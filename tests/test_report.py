@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby, pairwise
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from bot.domain.money import USD_U
-from bot.domain.report import COLUMNS, Group, Report, RunFact, make_report, report_csv
+from bot.domain.report import COLUMNS, Group, Report, RunFact, make_report, tabled
 from bot.domain.runs import STATE_OF_ENDING, TERMINAL, Ending, RunState
 from bot.domain.untrusted import strip_bidi_controls
 from cogs import chart
@@ -242,6 +243,13 @@ def read(text: str) -> list[dict[str, str]]:
     head, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     assert tuple(head) == COLUMNS
     return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+def report_csv(facts: Iterable[RunFact], name_of: Callable[[str], str]) -> str:
+    """The whole table."""
+    table = io.StringIO(newline="")
+    deque(tabled(facts, table, name_of), maxlen=0)
+    return table.getvalue()
 
 
 class TestCsv:

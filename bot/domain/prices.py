@@ -34,7 +34,7 @@ class PriceTable:
         return self._per_second_u[request.resolution, request.generate_audio] * request.seconds
 
     def variants(self, request: VeoRequest) -> Iterator[tuple[int, VeoRequest]]:
-        """Every way to film the same prompt, with its price, in no particular order."""
+        """Every way to make a video of the same prompt, with its price, in no particular order."""
         for duration in DURATIONS:
             for resolution in RESOLUTIONS:
                 for audio in (True, False):

@@ -51,7 +51,7 @@ class NewRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One way to film an offered prompt, with the price that was quoted for it."""
+    """One way to make the video of an offered prompt, with the price that was quoted for it."""
 
     request: VeoRequest
     price_u: int

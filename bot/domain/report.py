@@ -7,10 +7,9 @@ the facts; members, roles and channels stay opaque names such as `discord:123`, 
 from __future__ import annotations
 
 import csv
-import io
 from array import array
 from bisect import bisect_right
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -175,13 +174,6 @@ def tabled(facts: Iterable[RunFact], table: TextIO, name_of: Callable[[str], str
             )
         )
         yield fact
-
-
-def report_csv(facts: Iterable[RunFact], name_of: Callable[[str], str]) -> str:
-    """The same table as one text."""
-    table = io.StringIO(newline="")
-    deque(tabled(facts, table, name_of), maxlen=0)
-    return table.getvalue()
 
 
 class _Count:

@@ -65,7 +65,7 @@ class Put:
     """A request as it is put to the admins: where, what it would pass, and those that it replaces."""
 
     offer: Offer
-    desk: str  # the scope of the channel
+    channel: str  # the scope of the admins' channel
     over: list[Over]
     replaced: list[Offer]
 
@@ -145,11 +145,11 @@ class Admission:
             raise OfferGone("question.expired")
         rules = await self._books.rules(offer.wish.server)
         check_access(who, rules)
-        desk = request_channel_of(rules)
-        if desk is None:
+        channel = request_channel_of(rules)
+        if channel is None:
             raise OfferGone("request.off")
         replaced = await self._books.ask(offer_id, now=self._clock.now(), pause_s=DENIAL_PAUSE_S)
-        return Put(offer=offer, desk=desk, over=await self.passed(offer), replaced=replaced)
+        return Put(offer=offer, channel=channel, over=await self.passed(offer), replaced=replaced)
 
     async def asked(self, offer: Offer, message: str) -> Offer:
         """The admins have the request before them; the request as it stands by now."""

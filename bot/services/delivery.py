@@ -122,7 +122,7 @@ class Deliverer:
         self._shows = asyncio.Semaphore(SHOWS_AT_ONCE)
         self._showing: dict[str, _Showing] = {}  # by run id
 
-    # Clips, also for whoever asks for one again
+    # Clips, also for those who ask for one again
 
     @asynccontextmanager
     async def shown(self, run: Run, limit_bytes: int | None) -> AsyncIterator[Path | None]:

@@ -177,7 +177,7 @@ def _headline(run: Run) -> str:
 
 
 def _made(run: Run) -> Text:
-    """What can be said of a video that was made, for whoever wants another like it."""
+    """What can be said of a video that was made, for those who want another like it."""
     facts: list[Fact] = [options(run.request)]
     if run.seed_used is not None and run.seed_used != run.request.seed:
         facts.append(text("option.seed", seed=str(run.seed_used)))

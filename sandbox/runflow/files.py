@@ -120,9 +120,9 @@ class FileHost:
             return web.Response(text="<!doctype html><title>Sign in</title>", content_type="text/html")
         if fault == "zero":
             return web.Response(body=b"", content_type="video/mp4")
-        content = Padded(as_format(await self._clip(run, switches), switches.film), switches.file_bytes)
+        content = Padded(as_format(await self._clip(run, switches), switches.container), switches.file_bytes)
         part = None if switches.no_range else _range(request.headers.get("Range", ""), content.size)
-        headers = {"Content-Type": MEDIA_TYPES.get(switches.film, "video/mp4")} | (
+        headers = {"Content-Type": MEDIA_TYPES.get(switches.container, "video/mp4")} | (
             {} if switches.no_range else {"Accept-Ranges": "bytes"}
         )
         if part is not None and part.start >= content.size:
@@ -160,16 +160,16 @@ class FileHost:
         return await asyncio.shield(task)
 
 
-def as_format(content: bytes, film: str) -> bytes:
+def as_format(content: bytes, container: str) -> bytes:
     """Make an MP4 look like another format, or append to it. The video itself isn't converted."""
-    if film == "mov":
+    if container == "mov":
         return content[:8] + b"qt  " + content[12:]  # QuickTime File Format, The File Type Atom
-    if film == "hevc":
+    if container == "hevc":
         return content.replace(b"avc1", b"hvc1")  # ISO/IEC 14496-15, 8.4.1
-    if film == "tail":
+    if container == "tail":
         return content + b"\n"
-    if film in ("webm", "mkv"):  # RFC 8794 and 9559: a header with its DocType, a segment, a void element
-        doc_type = {"webm": b"webm", "mkv": b"matroska"}[film]
+    if container in ("webm", "mkv"):  # RFC 8794 and 9559: a header with its DocType, a segment, a void element
+        doc_type = {"webm": b"webm", "mkv": b"matroska"}[container]
         head = b"\x42\x82" + bytes([0x80 | len(doc_type)]) + doc_type
         body = b"\xec" + _ebml_size(len(content)) + content
         return b"\x1a\x45\xdf\xa3" + _ebml_size(len(head)) + head + b"\x18\x53\x80\x67" + _ebml_size(len(body)) + body

@@ -119,7 +119,7 @@ class Switches:
     """The minimum size of the file. It is padded with a ``free`` box, so it stays playable."""
     clip: Literal["drawn", "stored"] = "drawn"
     """``stored``: the same committed clip for every run, which takes no time."""
-    film: Literal["mp4", "webm", "mkv", "mov", "hevc", "tail"] = "mp4"
+    container: Literal["mp4", "webm", "mkv", "mov", "hevc", "tail"] = "mp4"
     """The format that the file claims to have. ``tail``: an MP4 with a newline after its last box."""
     download: Literal["whole", "truncated", "short", "stall", "html", "zero"] = "whole"
     """``truncated``: less data than Content-Length says. ``short``: half of the file, without Content-Length."""
@@ -191,11 +191,11 @@ MARKERS: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "private": {"url_place": "private"},
         "redirect": {"url_place": "redirect"},
         "redirect-private": {"url_place": "redirect-private"},
-        "webm": {"film": "webm"},
-        "mkv": {"film": "mkv"},
-        "mov": {"film": "mov"},
-        "hevc": {"film": "hevc"},
-        "tail": {"film": "tail"},
+        "webm": {"container": "webm"},
+        "mkv": {"container": "mkv"},
+        "mov": {"container": "mov"},
+        "hevc": {"container": "hevc"},
+        "tail": {"container": "tail"},
         "truncated": {"download": "truncated"},
         "truncated-once": {"download": "truncated", "download_fault_times": 1},
         "short": {"download": "short"},

@@ -76,7 +76,7 @@ async def test_a_clip_can_have_another_format(lab: Lab) -> None:
         ("hevc", stored[:12], "video/mp4"),
         ("tail", stored, "video/mp4"),
     ):
-        lab.box.switches.film = film  # type: ignore[assignment]
+        lab.box.switches.container = film  # type: ignore[assignment]
         got = await lab.fetch(await lab.clip_url())
         assert (got.status, got.headers["Content-Type"]) == (200, media_type)
         assert got.content.startswith(head)
