@@ -24,6 +24,7 @@ from bot.services import Services
 from cogs.account import Account
 from cogs.admin import Admins
 from cogs.context import Speaker, invite_link
+from cogs.describe import Translations
 from cogs.front import UNREADABLE, DiscordFront
 from cogs.gateway import stay_connected
 from cogs.presses import Presses
@@ -137,8 +138,16 @@ class VeoClient(commands.Bot):
         Discord allows 200 new commands a day (docs, Application Commands), so nothing is sent without need.
         """
         assert self.application_id is not None
-        ours = {command.name: command.to_dict(self.tree) for command in self.tree.get_commands()}
-        theirs = {command["name"]: command for command in await self.http.get_global_commands(self.application_id)}
+        translations = Translations(self._speaker)
+        await self.tree.set_translator(translations)
+        ours = {
+            command.name: await command.get_translated_payload(self.tree, translations)
+            for command in self.tree.get_commands()
+        }
+        # The library's own call leaves the translations out (discord.py 2.7, http.py).
+        route = discord.http.Route("GET", "/applications/{application_id}/commands", application_id=self.application_id)
+        every = {"with_localizations": "true"}
+        theirs = {command["name"]: command for command in await self.http.request(route, params=every)}
         if ours.keys() == theirs.keys() and all(agrees(ours[name], theirs[name]) for name in ours):
             return False
         await self.tree.sync()
@@ -198,11 +207,12 @@ def _says_nothing(value: object) -> bool:
     return value is None or value is False or value in ([], {})
 
 
-# What we send of a command and of an option; Discord adds ids, versions and localisations of its own.
+# What we send of a command and of an option; Discord adds ids, versions and empty localizations of its own.
 _COMPARED = (
     "name",
     "value",
     "description",
+    "description_localizations",
     "type",
     "options",
     "choices",

@@ -84,6 +84,14 @@ async def test_a_server_reads_its_language_alone(tmp_path: Path, language: str) 
             await told_every_way(world)
         shown = [words for words in read_by(world, "Bo", "Ada") if words]
         assert len(shown) > 30
+        command = world.discord.registered("veo")
+        assert command["description_localizations"] == {"de": f"«{command['description']}»"}
+        for option in command["options"]:
+            said = f"«{option['description']}»"
+            assert option["description_localizations"] == ({"de": said} if len(said) <= 100 else {})
+        await world.stop()
+        await world.start()
+        assert len(world.logged("commands registered")) == 1  # at the next start nothing differs
         assert [words for words in shown if unmarked(words)] == []
 
 

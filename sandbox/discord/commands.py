@@ -360,3 +360,12 @@ def _resolve(option: JsonObject, value: str, world: World, server: Server | None
 
 def _by_id(things: list[ChannelOrRole], wanted: str) -> ChannelOrRole | None:
     return next((each for each in things if each.id == wanted), None)
+
+
+def without_localizations(form: Any) -> Any:
+    """Commands as Discord lists them to a client that did not ask for translations."""
+    if isinstance(form, list):
+        return [without_localizations(each) for each in form]
+    if not isinstance(form, dict):
+        return form
+    return {name: without_localizations(value) for name, value in form.items() if not name.endswith("_localizations")}

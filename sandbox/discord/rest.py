@@ -4,7 +4,7 @@ from typing import Any
 
 from sandbox.clock import Clock
 from sandbox.discord.api import Call, Reply, Route
-from sandbox.discord.commands import Commands
+from sandbox.discord.commands import Commands, without_localizations
 from sandbox.discord.entities import Channel, Server
 from sandbox.discord.errors import ApiError, JsonObject, invalid
 from sandbox.discord.events import Snowflakes
@@ -133,7 +133,10 @@ class BotRoutes:
         return Reply(payload={"url": self._gateway.url, "shards": 1, "session_start_limit": limit})
 
     def _list_commands(self, call: Call) -> Reply:
-        return Reply(payload=self._commands.registered(self._scope(call)))
+        found = self._commands.registered(self._scope(call))
+        if call.query.get("with_localizations") in ("true", "True", "1"):
+            return Reply(payload=found)
+        return Reply(payload=without_localizations(found))
 
     def _put_commands(self, call: Call) -> Reply:
         return Reply(payload=self._commands.replace(self._scope(call), call.body.json))
