@@ -1,4 +1,7 @@
-"""`/veo-admin` through the sandbox: every act by an admin, kept with its actor, and refused to a member."""
+"""`/veo-admin` through the sandbox: every act by an admin, kept with its actor, and refused to a member.
+
+In one piece, because every command of the admins is tried on the same few worlds.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The audit finds each kind of breach in a broken database, and none in a healthy one, beside whatever writes it."""
+"""The audit finds each kind of breach in a broken database, and none in a healthy one, beside whatever writes it.
+
+In one piece, because each breach is an entry of one list that names all invariants.
+"""
 
 from __future__ import annotations
 

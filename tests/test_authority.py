@@ -1,6 +1,8 @@
 """Whose word counts where: two servers with their admins, the bot's owner and its team.
 
 Ada owns the bot and Aurora Studio, with Bo, Cem and Dana in it. Dana owns Elsewhere, with Eli in it.
+
+In one piece, because the two servers and those who rule them are the stage of every test.
 """
 
 from __future__ import annotations

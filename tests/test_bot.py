@@ -1,4 +1,7 @@
-"""The bot over TCP against both sandboxes: what a member sees, what is posted, what it costs."""
+"""The bot over TCP against both sandboxes: what a member sees, what is posted, what it costs.
+
+In one piece, because it follows one `/veo` after the other through all that a member may see.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 `FAILURES` names them all with their tests. Where a whole bot is quickly had the test goes over TCP; else it is the
 core over a real database, with a Runflow and a wall of posts on a script and a clock that jumps.
+
+In one piece, because `FAILURES` is the list of all of them, and is checked to be whole.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Prices, amounts, periods and settlement are exact, over every option and by property."""
+"""Prices, amounts, periods and settlement are exact, over every option and by property.
+
+In one piece, because every part of it checks the others by the same options and prices.
+"""
 
 from __future__ import annotations
 

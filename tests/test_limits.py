@@ -1,4 +1,7 @@
-"""What a limit promises: whoever asks at once, whenever it was set, and whatever is answered twice."""
+"""What a limit promises: whoever asks at once, whenever it was set, and whatever is answered twice.
+
+In one piece, because its last part takes each guard of the first parts out again.
+"""
 
 from __future__ import annotations
 

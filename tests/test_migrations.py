@@ -1,4 +1,7 @@
-"""A database is made, found again, or refused in a sentence and left as it was."""
+"""A database is made, found again, or refused in a sentence and left as it was.
+
+In one piece, because every refusal and every step starts from the same old files.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Random acts of members and admins, the clock and crashes, against a model that knows only the rules of the money.
 
 The second half takes one guard after the other out of a copy of the code, and shows that the machine notices.
+
+In one piece, because the guards of the second half are those that the stories of the first rely on.
 """
 
 from __future__ import annotations

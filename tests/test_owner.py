@@ -1,4 +1,7 @@
-"""One owner of the data: one process writes, others read or copy beside it; nothing is sold that cannot be kept."""
+"""One owner of the data: one process writes, others read or copy beside it; nothing is sold that cannot be kept.
+
+In one piece, because each way to touch the data is tried while the same bot owns it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What may be spent, where and by whom: which levels follow from rules and settings, and what a refusal says."""
+"""What may be spent, where and by whom: which levels follow from rules and settings, and what a refusal says.
+
+In one piece, because each refusal is worded by the levels that are tested above it.
+"""
 
 from __future__ import annotations
 

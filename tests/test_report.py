@@ -1,4 +1,7 @@
-"""The spend report, its CSV and its chart say what the runs say: by example and by property."""
+"""The spend report, its CSV and its chart say what the runs say: by example and by property.
+
+In one piece, because report, table and chart are checked on the same facts.
+"""
 
 from __future__ import annotations
 

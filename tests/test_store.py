@@ -1,6 +1,8 @@
 """What every store promises (`bot.ports.Store`), and what the SQLite one promises beside it.
 
 A second store joins the contract by one more entry in `SHELVES`.
+
+In one piece, because it is one contract: a store passes all of it or is none.
 """
 
 from __future__ import annotations

@@ -6,13 +6,11 @@ those whose `Admin.server` is EVERYWHERE, and the front lets only the applicatio
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Literal, TextIO
 
+from bot.domain.act_table import write_acts
 from bot.domain.acts import Detail, Verb, change_of
 from bot.domain.limits import (
     EVERYWHERE,
@@ -32,7 +30,6 @@ from bot.domain.periods import PeriodKind
 from bot.domain.records import Act, Admin, Change, End
 from bot.domain.report import Report, make_report, tabled
 from bot.domain.runs import Ending, Run
-from bot.domain.untrusted import as_cell
 from bot.errors import BadAmount, BadRequest, StoreDown
 from bot.facts import Named, Text, Usd
 from bot.log import get_logger
@@ -293,7 +290,7 @@ class Administration:
         `name_of` is as in `report`, and `detail_of` puts an act's figures into words. Raises StoreDown.
         """
         return await self._archive.acts(
-            admin.server, lambda acts: _write_acts(acts, table, name_of, detail_of, bytes_max)
+            admin.server, lambda acts: write_acts(acts, table, name_of, detail_of, bytes_max)
         )
 
     # Small helpers
@@ -361,41 +358,6 @@ def _log(act: Act) -> None:
     """An act that is kept; what was refused is not one."""
     facts = {"verb": act.verb, "server": act.server, "actor": act.actor, "subject": act.subject}
     log.info("act by an admin", **facts, detail=act.detail, reason=act.reason)
-
-
-ACT_COLUMNS = (
-    *("at", "actor", "actor_name", "act", "server", "server_name", "subject", "subject_name", "member"),
-    *("detail", "reason"),
-)
-
-
-def _write_acts(
-    acts: Iterator[Act],
-    table: TextIO,
-    name_of: Callable[[str], str],
-    detail_of: Callable[[Act], str],
-    bytes_max: int,
-) -> tuple[int, int]:
-    """Write acts as CSV up to so many bytes; how many there are, and how many were written."""
-    line = io.StringIO(newline="")
-    writer = csv.writer(line)
-    writer.writerow(ACT_COLUMNS)
-    found = written = 0
-    for found, act in enumerate(acts, start=1):
-        if written + 1 < found:
-            continue  # the table is full; the rest is only counted
-        name = act.subject.partition(":")[2]
-        at = datetime.fromtimestamp(act.at, UTC).isoformat(timespec="seconds")
-        texts = (act.actor, act.actor_name, act.verb, act.server, act.server_name, act.subject, name_of(name))
-        writer.writerow((at, *map(as_cell, (*texts, act.member, detail_of(act), act.reason))))
-        text = line.getvalue()
-        bytes_max -= len(text.encode())
-        if bytes_max >= 0:
-            table.write(text)
-            written = found
-            line.seek(0)
-            line.truncate()
-    return found, written
 
 
 def _charge_of(run: Run) -> int:
