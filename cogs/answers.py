@@ -84,5 +84,6 @@ async def names_in(client: discord.Client, server_id: int | None) -> dict[str, s
     for server in list(client.guilds):
         if server_id in (None, server.id):
             names |= {name_of(each.id): each.name for each in (*server.roles, *server.channels, *server.threads)}
+            names[name_of(server.id)] = server.name  # not "@everyone", the role that has the server's id
             await asyncio.sleep(0)  # of thousands of servers nobody is to wait for
     return names
