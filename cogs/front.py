@@ -115,16 +115,19 @@ class DiscordFront:
         """Every way in which the last line of the run's notice may be written, by this version or the one before."""
         old = {Notice.UNKNOWN: " · unknown", Notice.OVERDUE: " · overdue"}.get(run.notice or Notice.RESULT, "")
         lines = {words.say(marker(run)) for words in self._speaker.languages()}
+        if run.post_handle is not None and (line := run.post_handle.partition("\n")[2]):
+            lines.add(line)  # as it was posted: a catalogue may have been changed or taken away since
         return (*(f"-# {line}" for line in lines), f"-# Run `{run.run_id}`{old}")
 
     async def prepare(self, run: Run, clip: Path | Link | None) -> str:
-        """See `bot.ports.Front.prepare`: the handle is the nonce."""
-        return nonce_of(run)
+        """See `bot.ports.Front.prepare`: the handle is the nonce, and below it the marker as it will be posted."""
+        return f"{nonce_of(run)}\n{self._words(run).say(marker(run))}"
 
     async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
         """See `bot.ports.Front.post`: an ordinary message with a nonce fixed by the run and its notice."""
         try:
-            return _named(await self._send(await self._place_of(run), run, clip, handle))
+            nonce = handle.partition("\n")[0]
+            return _named(await self._send(await self._place_of(run), run, clip, nonce))
         except discord.NotFound as error:
             if error.code == _UNKNOWN_MESSAGE:  # the nonce's message exists no more: posted, and then deleted
                 return message_name(number_of(run.channel), "deleted")
@@ -156,7 +159,7 @@ class DiscordFront:
         return channel.permissions_for(channel.guild.me).read_message_history
 
     async def _send(
-        self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None, handle: str
+        self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None, nonce: str
     ) -> discord.Message:
         video_format = await asyncio.to_thread(format_of, clip) if isinstance(clip, Path) else MP4
         content = self._content(run, clip, video_format)
@@ -166,10 +169,10 @@ class DiscordFront:
         view = render.buttons(View(actions=(receipt_button(run),)), self._words(run))
         assert view is not None, "a result has a receipt"
         if not isinstance(clip, Path):
-            return await channel.send(content, nonce=handle, allowed_mentions=caller_only, view=view)
+            return await channel.send(content, nonce=nonce, allowed_mentions=caller_only, view=view)
         file = await asyncio.to_thread(discord.File, clip, filename=video_format.file_name(run.file_name))
         try:
-            return await channel.send(content, file=file, nonce=handle, allowed_mentions=caller_only, view=view)
+            return await channel.send(content, file=file, nonce=nonce, allowed_mentions=caller_only, view=view)
         finally:
             file.close()
 
@@ -191,13 +194,13 @@ class DiscordFront:
         there = f" {link.url}" if link is not None else ""
         return f"{words.say(fault)}{there}\n-# {words.say(marker(run))}"
 
-    async def put_request(self, place: str, offer: Offer, over: Sequence[Over]) -> str:
+    async def put_request(self, channel: str, offer: Offer, over: Sequence[Over]) -> str:
         """Put a member's request before the admins, once within some minutes; the message's name. Raises PostFailed."""
-        channel = self._client.get_partial_messageable(number_of(place))
+        admins = self._client.get_partial_messageable(number_of(channel))
         content, buttons = self._shown(request(offer, over), offer)
         assert buttons is not None, "a request can be answered"
         try:
-            return _named(await channel.send(content, nonce=offer.offer_id, view=buttons, allowed_mentions=NOBODY))
+            return _named(await admins.send(content, nonce=offer.offer_id, view=buttons, allowed_mentions=NOBODY))
         except NETWORK_ERRORS as error:
             if is_ours(error):
                 raise

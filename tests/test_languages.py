@@ -138,3 +138,21 @@ async def told_every_way(world: Scene) -> None:
     ):
         await answered(world, f"veo-admin {command}", by="Ada", **options)
     await world.answer_to(await world.veo("while it is paused"))
+
+
+async def test_a_post_is_found_again_after_its_language_is_gone(tmp_path: Path, language: str) -> None:
+    """Killed before it noted its post, and started without the catalogue: the video is not posted a second time."""
+    async with scene(tmp_path, before=language) as world:
+        with world.discord.altered_events(german):
+            await world.veo("a red fox", duration="4s")
+            await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+        await world.kill()
+        long_ago = "first_try_at = first_try_at - 3600, last_try_at = last_try_at - 3600"
+        world.change(f"UPDATE run SET delivery = 'sending', message = NULL, due_at = 0, {long_ago}")
+        sent, asked = len(world.seen()), len(world.discord.requests)
+        world.before = ""
+        await world.start()
+        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+        assert len(world.seen()) == sent
+        since = world.discord.requests[asked:]
+        assert not any(each.method == "POST" and each.path.endswith("/messages") for each in since)

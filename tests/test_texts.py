@@ -18,7 +18,7 @@ from discord import app_commands
 from bot import errors
 from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
 from bot.texts import Languages, Words
-from bot.texts.messages import MESSAGES, Plural
+from bot.texts.messages import MARKERS, MESSAGES, Plural
 from cogs.account import Account
 from cogs.admin import Admins
 from cogs.render import LETTERS, MARKUP
@@ -301,6 +301,23 @@ def test_a_translation_that_cannot_be_filled_in_is_english(
     assert words.say(text("title.question", price=Usd(3_200_000))) == "Make this for 3,20\u00a0$?"
     assert words.say(text("question.declined")) == "«Okay, not made.»"
     assert "placeholders differ" in caplog.text
+
+
+@pytest.mark.parametrize("alike", [MARKERS[:2], MARKERS[1:], MARKERS], ids=" ".join)
+def test_markers_that_read_alike_are_english(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, alike: tuple[str, ...]
+) -> None:
+    """A message about a late video is not taken for the video itself, whatever a translator wrote."""
+    catalogue = translated()
+    for key in alike:
+        catalogue[str(MESSAGES[key])].string = "Video: {id}"
+    with (tmp_path / "de.po").open("wb") as file:
+        write_po(file, catalogue)
+    words = Languages(tmp_path).words("de", MARKUP)
+    assert {words.say(text(key, id=Code("x"))) for key in MARKERS} == {
+        "Video `x`", "Video `x` · not sure yet", "Video `x` · overdue",
+    }  # fmt: skip
+    assert "they must differ" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -336,6 +336,7 @@ class Steps:
             delivery_tries=0,
             first_try_at=None,
             direct=False,
+            post_handle=None,
         )
         changes |= RunChanges(overdue=True) if notice == Notice.OVERDUE else RunChanges(unknown_told=True)
         return await self._store.advance(run, state, now=now, changes=changes)

@@ -27,7 +27,7 @@ from babel.numbers import format_currency, format_decimal
 from bot.domain.untrusted import strip_controls
 from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
 from bot.log import get_logger
-from bot.texts.messages import MESSAGES, Plural
+from bot.texts.messages import MARKERS, MESSAGES, Plural
 
 log = get_logger("veo.texts")
 
@@ -209,8 +209,13 @@ def _catalogue(path: Path, locale: Locale) -> gettext.GNUTranslations:
     """The translations of a file, without those that cannot be filled in: English stands for these."""
     with path.open("rb") as file:
         catalogue = read_po(file, locale=str(locale), abort_invalid=True)
-    wrong = [each for each in catalogue if each.id and not _fits(each)]
-    for each in wrong:
+    markers = [str(MESSAGES[key]) for key in MARKERS]
+    translated = {id_: each.string for id_ in markers if (each := catalogue.get(id_)) is not None and each.string}
+    if len({translated.get(id_, id_) for id_ in markers}) < len(markers):
+        log.warning("translations left out: they must differ", file=path.name, messages=markers)
+        for id_ in translated:
+            catalogue.delete(id_)
+    for each in [each for each in catalogue if each.id and not _fits(each)]:
         catalogue.delete(each.id, each.context)
         log.warning("translation left out: its placeholders differ", file=path.name, message=each.id)
     compiled = io.BytesIO()

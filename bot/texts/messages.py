@@ -1,8 +1,8 @@
 """Every sentence and label that a person reads, in English, by its key: what other languages translate.
 
-The only long list in this program, on purpose: whoever writes or translates reads it from top to bottom. Placeholders
-are named; `{/veo}` is a command, marked up by the front. A `_note` above a message is for its translators. There is no
-markup in here. `plural` gives one form for each number in English; `{count}` chooses it.
+Long on purpose: writers and translators read it from top to bottom. Placeholders are named; `{/veo}` is a command,
+marked up by the front. A `_note` above a message is for its translators. There is no markup in here. `plural` gives one
+form for each number in English; `{count}` chooses it.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ RUNS: Mapping[str, str | Plural] = {
     "rule.unbilled": _("A video that couldn't be made and wasn't billed costs nothing."),
     "rule.flagged": _("It was made and billed, even though a flagged video is never shown."),
     "rule.work_done": _("The work that was done was billed."),
-    "rule.above_quote": _("It cost more than quoted. The bot's owner is told about that."),
+    "rule.above_quote": _("It cost more than quoted. The bot's owner can see this in the log."),
     "rule.billed": _("You pay what Runflow billed."),
     "history.none": _("No videos yet. Make your first with {/veo}."),
     "history.entry": _("{prompt} {state} · {money}"),
@@ -664,5 +664,8 @@ OPERATOR: Mapping[str, str | Plural] = {
         "The database {url} cannot be used ({why}); check the disk, and restore a backup if the file is damaged."
     ),
 }
+
+# By these a message is found again in its channel, so in no language may two of them read alike.
+MARKERS = ("run_id", "run_id.unknown", "run_id.overdue")
 
 MESSAGES: Mapping[str, str | Plural] = {**COMMANDS, **SHARED, **RUNS, **WISHES, **ADMINS, **OPERATOR}
