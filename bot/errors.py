@@ -42,7 +42,7 @@ class InvariantError(AssertionError):
 
 
 def require(holds: object, otherwise: str) -> None:
-    """Raise InvariantError with that remark unless it holds; unlike `assert`, whatever Python is told."""
+    """Raise InvariantError with this message unless `holds` is true; unlike `assert`, also under `python -O`."""
     if not holds:
         raise InvariantError(otherwise)
 

@@ -37,13 +37,14 @@ class Translations(app_commands.Translator):
     def __init__(self, speaker: Speaker) -> None:
         self._speaker = speaker
         self._words: dict[discord.Locale, Words] = {}
-        self._keys = {str(message): key for key, message in COMMANDS.items()}
+        self._keys = {str(message): key for key, message in COMMANDS.items() if key.startswith("command.")}
 
     async def translate(self, string: app_commands.locale_str, locale: discord.Locale, context: object) -> str | None:
         """Called by the library for each text and language; None: English stands for it."""
         key = self._keys.get(string.message)
         if key is None:
             return None
-        words = self._words.setdefault(locale, self._speaker.of(locale.value))
-        said = words.say(text(key))
+        if locale not in self._words:
+            self._words[locale] = self._speaker.of(locale.value)
+        said = self._words[locale].say(text(key))
         return said if said != string.message and len(said) <= DESCRIPTION_CHARS_MAX else None

@@ -1,4 +1,4 @@
-"""Use cases over the ports: who may ask, how a run moves, and how its end is told. No I/O of their own."""
+"""The use cases: taking requests, moving runs, delivering results. All I/O goes through the ports."""
 
 from __future__ import annotations
 

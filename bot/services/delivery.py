@@ -259,7 +259,7 @@ class Deliverer:
         except ClipUnavailable:
             if not self._tried_for(run, CLIP_GIVE_UP_S):
                 raise
-            log.error("clip cannot be had; its member is told", run=run.run_id)
+            log.error("clip unavailable; the member is told", run=run.run_id)
             return _Posted(message=await self._send(attempt, None), lost=True)
         if clip is not None:
             try:

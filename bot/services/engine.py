@@ -1,4 +1,4 @@
-"""The loop that moves runs. It knows when a run is due; what is then done with it stands in `bot.services.steps`.
+"""The loop that moves runs. It decides when a run is due; `bot.services.steps` does the work.
 
 The run's row is the state machine and `due_at` the only timer: the loop sleeps until the nearest due row or a wake-up,
 and takes each due run one step further. There is no queue, task or timer for a run that waits.
@@ -19,7 +19,7 @@ from bot.services.steps import Steps
 log = get_logger("veo.engine")
 
 LEASE_S = 90.0  # a claimed run whose step came to nothing is due again after this
-STOP_GRACE_S = 5.0  # for steps that are under way when the bot is told to stop
+STOP_GRACE_S = 5.0  # how long running steps may take to finish at shutdown
 CLOCK_SETTLE_S = 1.0  # after the clock was set: steps may still write times by the old clock for this long
 STORE_PAUSE_S = 1.0  # while the store is down
 
