@@ -11,14 +11,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from bot.domain.limits import Policy, Standing
-from bot.domain.models import VeoRequest
-from bot.domain.records import Accepted, Link, NotSent, Refused, Unclear, Wish
+from bot.domain.records import Accepted, Link, NotSent, Refused, Unclear
 from bot.domain.runs import Ending, Notice, Observation, Run
 from bot.media import Media
 from bot.services.admission import Admission
 from bot.services.engine import Engine
 from storage import SqliteStore, check_books
-from tests.money import store_at
+from tests.money import store_at, wish
 from tests.parts import LIMITS, HandClock, NoDesk, core, running
 
 DAY_S = 86400.0
@@ -103,19 +102,7 @@ class Bench:
     url: str
 
     async def admit(self, origin: str = "1") -> Run:
-        wish = Wish(
-            origin=origin,
-            member="m",
-            member_name="Mo",
-            server="s",
-            channel="c",
-            budget_channel="c",
-            roles=(),
-            request=VeoRequest(prompt="fox"),
-            reply_to="r",
-            reply_until=self.time.at + 900,
-        )
-        run = await self.admission.ask(wish)
+        run = await self.admission.ask(wish(origin, reply_to="r", reply_until=self.time.at + 900))
         assert isinstance(run, Run)
         return run
 

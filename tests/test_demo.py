@@ -44,6 +44,30 @@ async def test_every_scenario_of_the_contract_exists() -> None:
     assert set(CONTRACT) <= set(SCENARIOS)
 
 
+async def test_out_must_be_a_new_file(tmp_path: Path) -> None:
+    """A folder is refused before the run, and nothing is said about ports."""
+    for out, said in ((tmp_path, "is a folder. Name a file in it"), (tmp_path / "no" / "clip.mp4", "doesn't exist")):
+        code, lines, errors = await demo("--out", str(out))
+        assert (code, lines) == (2, [])
+        assert said in errors
+        assert "--port" not in errors
+
+
+async def test_a_reader_who_leaves_ends_the_demo_quietly(tmp_path: Path) -> None:
+    """As with `head -1`: no sentence about ports, no trace."""
+    command = (sys.executable, "-m", "bot", "demo", "--headless", "--option", "duration=4s")
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        ended = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=write, stderr=asyncio.subprocess.PIPE)
+    finally:
+        os.close(write)
+    _, errors = await ended.communicate()
+    assert ended.returncode == 0
+    assert b"Traceback" not in errors
+    assert b"can't start" not in errors
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_a_scenario_ends_as_it_should(name: str, tmp_path: Path) -> None:
     """The demo exits with 0, prints the outcome and exact cost last, and saves a playable clip if one was posted."""

@@ -67,7 +67,7 @@ async def test_a_card_shows_where_every_level_stands(bench: Bench) -> None:
     run = await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
     bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
     await bench.until(run, lambda row: row.delivery == Delivery.DELIVERED)
-    scopes = ["total", "server:s", "channel:c", "member:m"]
+    scopes = ["total", "server:discord:2", "channel:discord:3", "member:discord:1"]
     assert seen_[0] == (RunState.SUBMITTING, [(scope, 3_200_000, 0) for scope in scopes])
     assert (RunState.SUCCEEDED, [(scope, 0, 3_200_000) for scope in scopes]) in seen_
 
@@ -91,7 +91,7 @@ async def test_deliveries_that_hang_stop_nobody_else(bench: Bench) -> None:
         await bench.until(await bench.admit(str(number)), lambda row: row.terminal)
     assert bench.script.posts == []
     bench.script.stall.set()
-    for run in await bench.store.latest("m", 100):
+    for run in await bench.store.latest("discord:1", 100):
         await bench.until(run, lambda row: row.delivery == Delivery.DELIVERED)
         bench.time.at += 1.0
     assert len(bench.script.posts) == 40

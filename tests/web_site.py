@@ -18,8 +18,6 @@ from zoneinfo import ZoneInfo
 import aiohttp
 
 from bot.domain.limits import Policy
-from bot.domain.models import VeoRequest
-from bot.domain.records import Wish
 from bot.domain.runs import Run
 from bot.media import Media
 from bot.runflow import connect
@@ -30,7 +28,7 @@ from bot.web.listener import Bounds
 from bot.web.operator import OperatorServer
 from bot.web.public import WebServer
 from storage import SqliteStore
-from tests.money import store_at
+from tests.money import store_at, wish
 from tests.parts import HandClock, core
 
 START = 1_800_000_000.0
@@ -64,17 +62,7 @@ class Site:
     async def a_run(self) -> Run:
         """An admitted run that somebody is working on: it is not due before the clock moves by an hour."""
         self.runs += 1
-        wish = Wish(
-            origin=f"origin {self.runs}",
-            member="m",
-            member_name="Mo",
-            server="s",
-            channel="c",
-            budget_channel="c",
-            roles=(),
-            request=VeoRequest(prompt="a red fox"),
-        )
-        run = await self.admission.ask(wish)
+        run = await self.admission.ask(wish(str(self.runs)))
         assert isinstance(run, Run)
         assert await self.due() == [run.run_id]
         return run

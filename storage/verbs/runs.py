@@ -6,7 +6,6 @@ several callers the first moves the run, whatever locks the database takes; see 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
@@ -23,11 +22,12 @@ from bot.domain.runs import (
     RunState,
 )
 from bot.errors import require
+from bot.log import get_logger
 from storage.dialect import Transaction, lock_books, lock_places, skip_locked
 from storage.verbs import books
 from storage.verbs.rows import ENDED, UnreadableRow, get_run, insert_act, readable_runs_where, runs_where, under_way
 
-log = logging.getLogger("veo.storage")
+log = get_logger("veo.storage")
 
 _PARKED_S = 3600.0  # so long a run whose row cannot be read is left alone
 
@@ -75,7 +75,7 @@ def claim(tx: Transaction, run_id: str, now: float, lease_until: float) -> Run |
         sql = "UPDATE run SET due_at = :later, in_line = 0, parked_at = :now WHERE run_id = :id AND parked_at IS NULL"
         values = {"later": now + _PARKED_S, "now": now, "id": run_id}
         if tx.execute(sql, values).rowcount:
-            log.error("%s; it is parked until a version of this program that can read it is started", error)
+            log.error("row parked until a version of this program can read it", run=run_id, reason=str(error))
         else:
             tx.execute("UPDATE run SET due_at = :later, in_line = 0 WHERE run_id = :id", values)
         return None
