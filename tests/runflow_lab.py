@@ -190,14 +190,6 @@ def left_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 async def submitted(answer: bytes, *, reset: bool = False) -> Accepted | Refused | NotSent | Unclear:
     """The outcome of a submission that gets this answer; checks that it was sent once."""
     async with replying(answer, reset=reset) as server, connected(server.url) as client:

@@ -13,13 +13,13 @@ from aiohttp.abc import ResolveResult
 from bot.domain.records import Accepted, NotSent
 from bot.errors import Unreadable
 from bot.runflow.replies import RateLimitPause
+from tests.harness import free_port
 from tests.runflow_lab import (
     ID,
     REF,
     Lab,
     a_run,
     connected,
-    free_port,
     reply,
     serving,
     submitted,

@@ -13,7 +13,8 @@ from aiohttp import web
 from bot.domain.models import VeoRequest
 from bot.domain.runs import Ending
 from bot.errors import SettingsError, Unreadable
-from tests.runflow_lab import ID, KEY, REF, Json, Lab, a_run, connected, free_port, laboratory, serving
+from tests.harness import free_port
+from tests.runflow_lab import ID, KEY, REF, Json, Lab, a_run, connected, laboratory, serving
 from tests.words import refuses, said
 
 
