@@ -237,6 +237,7 @@ def _limits(settings: Settings) -> Limits:
         poll_longest_s=max(settings.poll_interval_s, settings.poll_interval_max_s),
         deadline_s=settings.run_deadline_s,
         settle_s=settings.runflow_settle_s,
+        callbacks=settings.public_url is not None,
     )
 
 

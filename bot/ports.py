@@ -11,20 +11,25 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from bot.domain.limits import Level, Over, Plan, Rules, Spender, Standing
+from bot.domain.models import VeoRequest
 from bot.domain.records import (
     Accepted,
     Act,
     Approve,
     Change,
+    Claimed,
     End,
     Figures,
     Link,
     NewRun,
     NotSent,
     Offer,
+    Recovered,
     Refused,
     RunChanges,
+    Sweep,
     Unclear,
+    Woken,
 )
 from bot.domain.report import RunFact
 from bot.domain.runs import Observation, Run, RunState
@@ -71,8 +76,10 @@ class Runs(Reading, Protocol):
     are what they were, and is answered with the run after it, or with None and no change.
     """
 
-    async def claim_due(self, now: float, *, lease_until: float, limit: int, total_max: int) -> list[Run]:
-        """The runs due by `now`: first those that were woken, then the longest waiting.
+    async def claim_due(
+        self, now: float, *, lease_until: float, limit: int, total_max: int, sweep: Sweep | None = None
+    ) -> Claimed:
+        """The runs due by `now`, the longest waiting first, then those of the sweep; no more than `limit`.
 
         And as many of those in line, oldest first, as there are free places of `total_max`. Each is due again
         at `lease_until` at the latest, and in line no more.
@@ -82,14 +89,11 @@ class Runs(Reading, Protocol):
         """
         ...
 
-    async def next_due(self) -> float | None:
-        """When the next run is due or a reply address ends; None where nothing is left to do."""
-        ...
+    async def recover(self, now: float, *, deadline_s: float) -> Recovered:
+        """After a start, or when the clock was set: what to look at before it is due, since it may have changed.
 
-    async def recover(self, now: float, *, deadline_s: float) -> int:
-        """After a start, or when the clock was set: make every run due that is not over or not delivered.
-
-        Those in line go on waiting there, `deadline_s` seconds at most. How many have something left to do.
+        That is every run that is not over or not delivered; those in line go on waiting there, `deadline_s` seconds at
+        most. Only a time that is out of sight is written anew, so that a start costs the same however much is open.
         """
         ...
 
@@ -100,11 +104,8 @@ class Runs(Reading, Protocol):
         """
         ...
 
-    async def wake(self, callback_token: str, candidate_id: str | None) -> str | None:
-        """Make the token's run due before all others, and keep the id that was named while it has none.
-
-        None: no such token.
-        """
+    async def wake(self, callback_token: str, candidate_id: str | None) -> Woken | None:
+        """The token's run as it stands, the id kept that was named while it has none; None: no such token."""
         ...
 
     async def begin_submit(self, run: Run, *, now: float, total_max: int) -> Run | None:
@@ -118,8 +119,10 @@ class Runs(Reading, Protocol):
         """Move on to a state that is no end, or stay and write."""
         ...
 
-    async def settle(self, run: Run, end: End, *, now: float) -> Run | None:
+    async def settle(self, run: Run, end: End, *, now: float, lease_until: float | None = None) -> Run | None:
         """End the run, resolve its holds and make its result due for delivery, together.
+
+        With a lease the caller goes on to deliver it, and this first try is counted.
 
         What is unknown is ended by this only as FAILED for nothing: it is proven that it never arrived.
         None also where the run has no id at Runflow and a callback named a candidate that the caller has not seen.
@@ -128,6 +131,10 @@ class Runs(Reading, Protocol):
 
     async def correct(self, run: Run, cost_u: int, *, now: float) -> Run:
         """Book the cost of an ended run that had none yet; a second time changes nothing."""
+        ...
+
+    async def lengths(self, limit: int) -> list[tuple[VeoRequest, float]]:
+        """Of the latest runs with a video, at most `limit`: what was asked for, and the seconds from order to end."""
         ...
 
     async def looked_up(self, run_id: str, *, fresh: bool) -> None:
@@ -148,7 +155,8 @@ class Admissions(Reading, Protocol):
     async def admit(self, new: NewRun, plan: Plan) -> Run:
         """Read the rules, check every level, hold the price on each and write the run: all of it or nothing.
 
-        The same origin again is answered with the run that it made. Raises what the plan raises,
+        Where its order follows at once and a place is free, the intent to POST is written with it; where none is free,
+        it is written in line. The same origin again is answered with the run that it made. Raises what the plan raises,
         OverLimit and TooManyInFlight with the first level that refused.
         """
         ...

@@ -28,7 +28,7 @@ LIMITS = Limits(
     poll_longest_s=15.0,
     deadline_s=3600.0,
     settle_s=120.0,
-    steps_per_s=10_000.0,
+    looks_per_s=10_000.0,
 )
 PRICES = PriceTable(Settings.model_validate({"discord_token": "a", "runflow_api_key": "b"}).price_usd_per_second)
 

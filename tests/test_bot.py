@@ -73,15 +73,14 @@ async def test_defaults_are_sent_and_what_has_none_is_left_out(world: Scene) -> 
 
 
 async def test_the_card_is_for_the_caller_and_moves_on_with_the_run(tmp_path: Path) -> None:
-    """Sent, in line, being made, done: with price and rest, and not an edit more than there is news."""
+    """In line, being made, done: with price and rest, and not an edit more than there is news that lasts."""
     async with scene(tmp_path, queue_s=1.0, run_s=1.0, QUOTA_USER_USD="10.00") as world:
         interaction = await world.veo(FOX)
         await world.card(interaction, "in the channel")
         seen = [status_of(version) for version in interaction.history if version["embeds"]]
         titles = [text.split("\n")[0] for text in seen]
-        assert list(dict.fromkeys(titles)) == ["Sending to Veo", "In line at Veo", "Making your video", "Done"]
+        assert list(dict.fromkeys(titles)) == ["In line at Veo", "Making your video", "Done"]
         assert len(titles) <= len(set(seen)) + 1
-        assert seen[0] == "Sending to Veo\nGot it, sending it to Veo."
         assert re.fullmatch(
             r"Making your video\nIn the works since <t:\d+:t>\.", seen[titles.index("Making your video")]
         )
@@ -89,6 +88,15 @@ async def test_the_card_is_for_the_caller_and_moves_on_with_the_run(tmp_path: Pa
         fields = {each["name"]: each["value"] for each in interaction.history[-1]["embeds"][0]["fields"]}
         assert fields["Price"] == "$3.20"
         assert re.fullmatch(r"\$6\.80 of \$10\.00 left, resets <t:\d+:R>", fields["Your limit"])
+
+
+async def test_an_order_that_takes_a_while_is_shown_on_its_way(tmp_path: Path) -> None:
+    """Whoever waits for more than a second reads that the wish was understood; in less the order is there."""
+    async with scene(tmp_path, runflow={"reply_delay_s": 1.3}) as world:
+        interaction = await world.veo(FOX)
+        await world.card(interaction, "in the channel")
+        seen = [status_of(version) for version in interaction.history if version["embeds"]]
+        assert seen[0] == "Sending to Veo\nGot it, sending it to Veo."
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from bot.domain.runs import Ending, Notice, Observation, Run
 from bot.errors import PostFailed, Unreadable
 from bot.media import Media
 from bot.services.engine import Engine
-from bot.services.pace import STEPS_AT_ONCE
+from bot.services.pace import LOOKS_AT_ONCE
 from storage import check_books, open_store
 from tests.long_runs import EPOCH, HOUR_S, POLICY, in_flight
 from tests.money import PRICE_U, Inline, empty_books, home, new_run
@@ -125,7 +125,7 @@ class Process:
             clock=SystemClock(wall=self.outside.now, steady=self.outside.now),
             chance=random.Random(1),
             clips=Media(self.path.parent / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=self.outside.now),
-            limits=replace(LIMITS, runs_total=100_000, steps_per_s=STEPS_PER_S),
+            limits=replace(LIMITS, runs_total=100_000, looks_per_s=STEPS_PER_S),
         ).engine
 
     async def watched(self, seconds: float, every_s: float, look: Callable[[], None]) -> None:
@@ -176,9 +176,9 @@ def test_ten_thousand_runs_cost_no_more_than_a_few(path: Path) -> None:
         process.loop.close()
     asked = outside.asked["runflow"]
     assert asked[0] < 1.0
-    assert STEPS_PER_S * 30 < len(asked) <= STEPS_AT_ONCE + STEPS_PER_S * 40
-    assert most_in(asked, 1.0) <= STEPS_AT_ONCE + STEPS_PER_S
-    assert max(tasks) <= STEPS_AT_ONCE + 3  # beside the steps: the loop, and who watches
+    assert STEPS_PER_S * 30 < len(asked) <= LOOKS_AT_ONCE + STEPS_PER_S * 40
+    assert most_in(asked, 1.0) <= LOOKS_AT_ONCE + STEPS_PER_S
+    assert max(tasks) <= LOOKS_AT_ONCE + 3  # beside the steps: the loop, and who watches
     assert max(memory[2:]) - memory[1] < 200_000, memory  # bytes; one per run would be two megabytes at least
     with closing(sqlite3.connect(path)) as connection:
         sql = "SELECT run_id FROM run WHERE due_at <= 1 ORDER BY due_at LIMIT 9"
@@ -221,6 +221,6 @@ def test_a_day_with_an_outage_leaves_nobody_behind(path: Path) -> None:
     for times in outside.asked.values():
         before = [at for at in times if at < start]
         after = [at for at in times if at >= start + HOUR_S]
-        assert most_in(after, 10.0) <= STEPS_AT_ONCE + 10 * STEPS_PER_S
+        assert most_in(after, 10.0) <= LOOKS_AT_ONCE + 10 * STEPS_PER_S
         assert most_in(after, 600.0) <= 12 * most_in(before, 600.0)
     assert check_books(f"sqlite:///{path}") == []

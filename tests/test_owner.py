@@ -416,7 +416,7 @@ async def test_damage_sells_nothing_and_a_backup_mends_it(tmp_path: Path) -> Non
 
 
 async def test_a_full_disk_sells_nothing_and_loses_nothing(tmp_path: Path) -> None:
-    """`/veo` is refused, readiness is red, callbacks are to come again; with room the paid run is delivered once."""
+    """`/veo` is refused, readiness is red, a callback is taken; with room the paid run is delivered once."""
     async with scene(tmp_path, runflow={"end": "never"}, before=AT_ONCE) as world:
         paid = await world.veo(FOX)
         await world.card(paid, "In the works")
@@ -429,7 +429,7 @@ async def test_a_full_disk_sells_nothing_and_loses_nothing(tmp_path: Path) -> No
             answer = await world.answer_to(await world.veo("a blue fox"))
             assert answer["content"].startswith(NOTHING_STARTED)
             await world.runflow.finish(run, end="succeeded")
-            assert [each["status_code"] for each in world.runflow.courier.deliveries[run][0].attempts] == [503]
+            assert [each["status_code"] for each in world.runflow.courier.deliveries[run][0].attempts] == [202]
             assert dump(tmp_path / "veo.db") == before
             assert list(world.runflow.runs) == [run]
             assert await readiness(world) == DOWN
@@ -620,7 +620,7 @@ async def test_what_could_not_be_undone_is_undone_before_anything_else(tmp_path:
     with pytest.raises(NotAllowed):
         await store.admit(new_run("1", now=1.0), refuse)
     assert (torn.failures, real.in_transaction) == (1, True)
-    assert await store.next_due() is None
+    assert await store.lookup_proven() is False
     assert not real.in_transaction
     await store.check()
     store.writer.damage = sqlite3.DatabaseError("database disk image is malformed")

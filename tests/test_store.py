@@ -40,7 +40,7 @@ from hypothesis.stateful import (
 from bot.domain.limits import EVERYWHERE, Level, OverLimit, Rule, RuleKind, Rules, Spender, Standing, TooManyInFlight
 from bot.domain.models import DURATIONS, RESOLUTIONS, SEED_MAX, VeoRequest
 from bot.domain.periods import Period
-from bot.domain.records import Act, Change, Choice, End, NewRun, Offer, OfferKind, RunChanges
+from bot.domain.records import Act, Change, Choice, End, NewRun, Offer, OfferKind, RunChanges, Sweep, Woken
 from bot.domain.runs import IN_FLIGHT, MOVES, STATE_OF_ENDING, TERMINAL, Delivery, Ending, Notice, Run, RunState
 from bot.errors import InvariantError, NotAllowed, StoreDown
 from bot.ports import Store
@@ -584,46 +584,56 @@ async def in_state(store: Ledger, state: RunState, name: str = "1") -> Run:
     return run
 
 
+async def claimed(
+    store: Ledger, now: float, *, until: float = 1e6, limit: int = 9, sweep: Sweep | None = None
+) -> list[Run]:
+    """What is due by now, or early in a sweep, leased."""
+    return (await store.claim_due(now, lease_until=until, limit=limit, total_max=99, sweep=sweep)).runs
+
+
+async def next_due(store: Ledger, now: float = 0.0) -> float | None:
+    """When the next run is due or a reply address ends, asked by somebody who takes nothing."""
+    return (await store.claim_due(now, lease_until=1e6, limit=0, total_max=0)).due_at
+
+
 class TestDueRuns:
     async def test_the_longest_waiting_come_first(self, store: Ledger) -> None:
         """Due runs are handed out in the order of their due times, no more than asked for, none before its time."""
         for name, due in (("a", 50.0), ("b", 10.0), ("c", 30.0), ("d", 20.0), ("e", 60.5)):
             await admitted(store, name, now=due)
-        first = await store.claim_due(60.0, lease_until=150.0, limit=3, total_max=99)
+        first = await claimed(store, 60.0, limit=3)
         assert [run.run_id for run in first] == ["run-b", "run-d", "run-c"]
-        rest = await store.claim_due(60.0, lease_until=150.0, limit=3, total_max=99)
+        rest = await claimed(store, 60.0, limit=3)
         assert [run.run_id for run in rest] == ["run-a"]
 
     async def test_a_claimed_run_is_leased(self, store: Ledger) -> None:
         """Nobody gets a claimed run again before the lease ends, and from then on somebody does."""
         await admitted(store)
-        (run,) = await store.claim_due(0.0, lease_until=90.0, limit=9, total_max=99)
-        assert run.due_at == 90.0
+        found = await store.claim_due(0.0, lease_until=90.0, limit=9, total_max=99)
+        (run,) = found.runs
+        assert (run.due_at, found.due_at, found.paced, found.line_waits) == (90.0, 90.0, 1, False)
         assert await store.get(run.run_id) == run
-        assert await store.next_due() == 90.0
-        assert await store.claim_due(89.9, lease_until=180.0, limit=9, total_max=99) == []
-        assert len(await store.claim_due(90.0, lease_until=180.0, limit=9, total_max=99)) == 1
+        assert await claimed(store, 89.9, until=180.0) == []
+        assert len(await claimed(store, 90.0, until=180.0)) == 1
 
     async def test_claims_at_once_share_the_runs(self, store: Ledger) -> None:
         """Each due run goes to exactly one of many who ask at the same time."""
         for n in range(20):
             await admitted(store, str(n))
-        claims = await asyncio.gather(
-            *(store.claim_due(0.0, lease_until=90.0, limit=3, total_max=99) for _ in range(10))
-        )
+        claims = await asyncio.gather(*(claimed(store, 0.0, limit=3) for _ in range(10)))
         assert sorted(run.run_id for claim in claims for run in claim) == sorted(f"run-{n}" for n in range(20))
 
     async def test_the_next_due_time_is_the_nearest(self, store: Ledger) -> None:
         """It is that of a run or of a reply address, whichever comes first; none where nothing is left to do."""
-        assert await store.next_due() is None
+        assert await next_due(store) is None
         run = await running(store, "1", reply_to="address", reply_until=900.0)
-        assert await store.next_due() == 5.0
+        assert await next_due(store) == 5.0
         run = await stayed(store, run, due_at=1000.0)
-        assert await store.next_due() == 900.0
+        assert await next_due(store) == 900.0
         run = await stayed(store, run, due_at=None)
-        assert await store.next_due() == 900.0
-        await store.claim_due(900.0, lease_until=990.0, limit=1, total_max=99)
-        assert await store.next_due() is None
+        assert await next_due(store) == 900.0
+        await claimed(store, 900.0)
+        assert await next_due(store) is None
         await stayed(store, run, due_at=7.0)
 
     async def test_reply_addresses_are_dropped_in_time(self, store: Ledger, shelf: Shelf) -> None:
@@ -631,7 +641,7 @@ class TestDueRuns:
         for name, until in (("a", 10.0), ("b", 10.1)):
             run = await admitted(store, name, reply_to=f"secret-{name}", reply_until=until)
             await stayed(store, run, due_at=500.0)
-        assert await store.claim_due(10.0, lease_until=90.0, limit=9, total_max=99) == []
+        assert await claimed(store, 10.0) == []
         kept = {run.run_id: (run.reply_to, run.reply_until) for run in await store.latest("bo", 9)}
         assert kept == {"run-a": (None, None), "run-b": ("secret-b", 10.1)}
         assert "secret-a" not in repr(shelf.dump())
@@ -639,24 +649,44 @@ class TestDueRuns:
     async def test_a_claimed_run_carries_no_dead_address(self, store: Ledger) -> None:
         """An address that ended by now is gone from the very runs that are handed out."""
         await admitted(store, "1", reply_to="secret", reply_until=10.0)
-        (run,) = await store.claim_due(10.0, lease_until=90.0, limit=9, total_max=99)
+        (run,) = await claimed(store, 10.0)
         assert (run.reply_to, run.reply_until) == (None, None)
 
-    async def test_a_start_makes_everything_due(self, store: Ledger) -> None:
-        """Leased, waiting and overdue runs are all due after a start and counted; what is done stays quiet."""
-        await stayed(store, await running(store, "leased"), due_at=500.0)
-        await stayed(store, await running(store, "far"), due_at=90_000.0)
-        await stayed(store, await running(store, "late"), due_at=1.0)
+    async def test_a_start_looks_at_everything_once(self, store: Ledger) -> None:
+        """Leased, waiting and overdue runs are looked at after a start, due or not; what is done stays quiet."""
+        for name, due_at in (("leased", 500.0), ("far", 90_000.0), ("same", 500.0), ("late", 1.0)):
+            await stayed(store, await running(store, name), due_at=due_at)
         await stayed(store, await ended(store, "done"), due_at=None)
-        assert await store.recover(100.0, deadline_s=3600.0) == 3
-        due = await store.claim_due(100.0, lease_until=190.0, limit=9, total_max=99)
-        assert {run.run_id for run in due} == {"run-leased", "run-far", "run-late"}
+        recovered = await store.recover(100.0, deadline_s=3600.0)
+        assert recovered.open_runs == 4
+        sweep: Sweep | None = recovered.sweep
+        looked: list[str] = []
+        while sweep is not None:
+            found = await store.claim_due(100.0, lease_until=190.0, limit=2, total_max=99, sweep=sweep)
+            assert found.paced == len(found.runs) <= 2
+            looked += [run.run_id for run in found.runs]
+            for run in found.runs:
+                await stayed(store, run, due_at=run.due_at and run.due_at + len(looked))  # still within the sweep
+            sweep = found.sweep
+        assert looked[0] == "run-late"
+        assert sorted(looked) == ["run-far", "run-late", "run-leased", "run-same"]
 
-    async def test_a_start_never_makes_a_run_wait_longer(self, store: Ledger) -> None:
-        """A run that was due before the start keeps its place in the line."""
-        await stayed(store, await running(store), due_at=1.0)
+    async def test_each_start_looks_anew(self, store: Ledger) -> None:
+        """What the start before has looked at is looked at again, and nobody looks early without a start."""
+        await stayed(store, await running(store), due_at=500.0)
+        for _ in range(2):
+            sweep = (await store.recover(100.0, deadline_s=3600.0)).sweep
+            assert len(await claimed(store, 100.0, until=400.0, sweep=sweep)) == 1
+            assert await claimed(store, 100.0, sweep=sweep) == []
+            assert await claimed(store, 100.0) == []
+
+    async def test_a_start_writes_only_what_is_out_of_sight(self, store: Ledger, shelf: Shelf) -> None:
+        """A run that was due before the start, or will be soon, keeps its time; one due in days was timed wrongly."""
+        for name, due_at in (("1", 1.0), ("2", 4000.0), ("3", 200_000.0)):
+            await stayed(store, await running(store, name), due_at=due_at)
         await store.recover(100.0, deadline_s=3600.0)
-        assert await store.next_due() == 1.0
+        runs = [await store.get(f"run-{name}") for name in ("1", "2", "3")]
+        assert [run and run.due_at for run in runs] == [1.0, 4000.0, 100.0]
 
     @pytest.mark.parametrize(("delivery", "first_try_at"), [(Delivery.SENDING, 40.0), (Delivery.PENDING, 100.0)])
     async def test_a_post_in_doubt_is_no_recent_one_once_the_clock_was_set(
@@ -690,22 +720,21 @@ class TestWaking:
         assert await store.wake("forged", "job") is None
         assert shelf.dump() == before
 
-    async def test_a_callback_brings_the_next_look_forward(self, store: Ledger) -> None:
-        """The token's run, and no other, is due now, and before whatever else is."""
+    async def test_a_callback_gives_its_run(self, store: Ledger, shelf: Shelf) -> None:
+        """The token's run, and no other, as it stands; nothing is written where nothing new is named."""
         waiting, other = await running(store, "1"), await running(store, "2")
-        assert await store.wake("token-1", None) == waiting.run_id
-        assert [run.run_id for run in await store.claim_due(4.0, lease_until=90.0, limit=9, total_max=99)] == [
-            waiting.run_id
-        ]
-        assert await store.wake("token-2", None) == other.run_id
-        assert await store.next_due() == 0.0
+        before = shelf.dump()
+        assert await store.wake("token-1", None) == Woken(run_id=waiting.run_id, run=waiting)
+        assert await store.wake("token-2", "job-7") == Woken(run_id=other.run_id, run=other)
+        assert shelf.dump() == before
 
     async def test_a_named_id_is_kept_while_there_is_none(self, store: Ledger) -> None:
         """The latest id that a callback names is a candidate until the run has its own; none erases it."""
         run = await in_state(store, S.AMBIGUOUS)
         for named, kept in (("job-x", "job-x"), (None, "job-x"), ("job-y", "job-y")):
-            assert await store.wake("token-1", named) == run.run_id
+            woken = await store.wake("token-1", named)
             found = await store.get(run.run_id)
+            assert woken == Woken(run_id=run.run_id, run=found)
             assert found is not None
             assert (found.candidate_id, found.provider_id, found.state) == (kept, None, S.AMBIGUOUS)
         await store.advance(run, S.RUNNING, now=5.0, changes=RunChanges(provider_id="job-1"))
@@ -718,9 +747,9 @@ class TestWaking:
         """A late or repeated callback for a run with nothing left to do finds its address and changes nothing."""
         run = await stayed(store, await ended(store), due_at=None)
         before = shelf.dump()
-        assert await store.wake(run.callback_token, "job-9") == run.run_id
+        assert await store.wake(run.callback_token, "job-9") == Woken(run_id=run.run_id, run=run)
         assert shelf.dump() == before
-        assert await store.claim_due(1e9, lease_until=2e9, limit=9, total_max=99) == []
+        assert await claimed(store, 1e9) == []
 
 
 class TestSubmitting:
@@ -1162,7 +1191,7 @@ class TestCancelledCallers:
                 await asyncio.sleep(chance.random() / 1000)
             chance.choice(callers).cancel()
         answers = await asyncio.gather(*callers, return_exceptions=True)
-        await store.next_due()  # behind all that was queued before it
+        await store.latest("bo", 1)  # behind all that was queued before it
         known = {run.run_id: run for run in await store.latest("bo", 99)}
         for answer in answers:
             assert isinstance(answer, Run | OverLimit | asyncio.CancelledError)
@@ -1188,7 +1217,7 @@ READERS = (
     "rules",
     "acts",
     "standings",
-    "next_due",
+    "lengths",
     "get",
     "latest",
     "lookup_proven",
@@ -1257,7 +1286,7 @@ async def every_verb(store: SqliteStore) -> dict[str, Callable[[], Any]]:
         "acts": lambda: store.acts("1", 9),
         "standings": lambda: store.standings(BO, lambda _: levels),
         "claim_due": lambda: store.claim_due(9.0, lease_until=99.0, limit=9, total_max=99),
-        "next_due": store.next_due,
+        "lengths": lambda: store.lengths(9),
         "recover": lambda: store.recover(9.0, deadline_s=3600.0),
         "forget_first_tries": lambda: store.forget_first_tries(9.0),
         "wake": lambda: store.wake("token-1", "job"),
@@ -1302,7 +1331,7 @@ class TestSqlite:
         verbs: list[Callable[[], Any]] = [
             lambda: admitted(store, "3"),
             lambda: store.claim_due(9.0, lease_until=99.0, limit=9, total_max=99),
-            store.next_due,
+            lambda: store.lengths(9),
             lambda: store.recover(9.0, deadline_s=3600.0),
             lambda: store.forget_first_tries(9.0),
             lambda: store.wake("token-1", None),
@@ -1394,7 +1423,7 @@ class TestSqlite:
             admitted(store, "1", request=VeoRequest(prompt="x" * 90_000)),
             store.wake("token-0", "job"),
         )
-        assert [type(answer) for answer in answers] == [Run, StoreDown, str]
+        assert [type(answer) for answer in answers] == [Run, StoreDown, Woken]
         run = await store.get("run-0")
         assert run is not None
         assert (run.state, run.posts, run.candidate_id) == (S.SUBMITTING, 1, "job")
@@ -1446,7 +1475,8 @@ class TestSqlite:
         plans = [row[3] for sql in explained for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()]
         assert verb == "check" or any(plan.startswith("SEARCH") for plan in plans)
         assert verb in READERS or statements[0] == "BEGIN IMMEDIATE"  # a reader that turns writer can fail
-        assert [plan for plan in plans if plan.startswith("SCAN")] == []
+        made = {plan.split()[-1] for plan in plans if plan.startswith(("CO-ROUTINE", "MATERIALIZE"))}  # subqueries
+        assert [plan for plan in plans if plan.startswith("SCAN") and plan.split()[1] not in made] == []
 
     @pytest.mark.parametrize("verb", WRITERS)
     async def test_a_verb_may_be_run_again_from_its_start(self, tmp_path: Path, verb: str) -> None:

@@ -244,8 +244,7 @@ async def test_who_orders_does_not_wait_for_clips_that_hang(tmp_path: Path) -> N
         await world.until("SELECT 1 WHERE (SELECT count(*) FROM run WHERE state = 'succeeded') = 36")
         await world.veo("a red fox", **CHEAP)
         await world.until("SELECT 1 FROM run WHERE state = 'running'")
-        (hanging,) = world.rows("SELECT count(*) AS n FROM run WHERE delivery = 'pending' AND delivery_tries > 0")
-        assert hanging["n"] <= 4
+        assert 0 < len(list(tmp_path.rglob("*.part"))) <= 4
 
 
 async def test_who_orders_does_not_wait_for_what_a_channel_takes_slowly(tmp_path: Path) -> None:

@@ -32,11 +32,11 @@ async def without(self, now, **limits):
     (
         Replaced(
             "an overdue run takes no place",
-            f"{STORE}.begin_submit",
+            "storage.verbs.runs:free_places",
             """
-async def without(self, run, *, now, total_max):
-    overdue = (await self.figures()).overdue
-    return await original(self, run, now=now, total_max=total_max - overdue)
+def without(tx, total_max):
+    (overdue,) = tx.execute("SELECT count(*) FROM run WHERE overdue = 1 AND state = 'running'").fetchone()
+    return original(tx, total_max) - overdue
 """,
         ),
         partial(test_stuck.test_a_run_without_an_end_frees_its_place, marker="never"),
@@ -71,8 +71,8 @@ async def without(self, run, *, give_up_at):
             "a free place lets the next one in",
             f"{STORE}.claim_due",
             """
-async def without(self, now, *, lease_until, limit, total_max):
-    return await original(self, now, lease_until=lease_until, limit=limit, total_max=0)
+async def without(self, now, **limits):
+    return await original(self, now, **limits | {"total_max": 0})
 """,
         ),
         test_stuck.test_who_waits_for_a_place_costs_nothing_and_comes_in_turn,
@@ -99,7 +99,7 @@ def without(self, attempt, error):
             f"{DELIVERER}.shown",
             """
 def without(self, run, limit_bytes):
-    self._shows = self._transfers.places
+    self._shows = self._transfers._places
     return original(self, run, limit_bytes)
 """,
         ),

@@ -68,9 +68,11 @@ class Site:
         return run
 
     async def due(self) -> list[str]:
-        """The runs that the engine would take now; this leases them for an hour."""
-        now = self.clock.now()
-        return [run.run_id for run in await self.store.claim_due(now, lease_until=now + 3600, limit=100, total_max=99)]
+        """The runs that the engine, which does not run here, would take now; this leases them for an hour."""
+        now, woken = self.clock.now(), list(self.engine._next)
+        self.engine._next.clear()
+        due = (await self.store.claim_due(now, lease_until=now + 3600, limit=100, total_max=99)).runs
+        return list(dict.fromkeys([*woken, *(run.run_id for run in due)]))
 
     async def now(self, run: Run) -> Run:
         """The run as the store has it."""

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from bot.domain.limits import Rule, Spender, Standing
 from bot.domain.models import VeoRequest
-from bot.domain.runs import Delivery, Ending, Notice, Observation
+from bot.domain.runs import Delivery, Ending, Notice, Observation, Run
 from bot.domain.video_files import MP4, VideoFormat
 
 
@@ -39,6 +39,15 @@ class Wish:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Order:
+    """How the order of a new run begins: with the run itself where it follows at once, else when it is its turn."""
+
+    places: int  # runs that may be under way at a time
+    begin_until: float | None  # the caller sends it as soon as the run is written, by then at the latest; None: later
+    give_up_at: float  # a run that has to wait in line waits so long
+
+
+@dataclass(frozen=True, kw_only=True)
 class NewRun:
     """A wish that is priced and named, ready for the books."""
 
@@ -47,6 +56,43 @@ class NewRun:
     price_u: int
     callback_token: str
     now: float
+    order: Order | None = None  # None: it is due now, and its turn is found then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What a start still has to look at: the runs that are due between these times and were not looked at since it."""
+
+    number: int  # of the start
+    after: float
+    until: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """What a start found."""
+
+    open_runs: int  # that have something left to do
+    sweep: Sweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """What was found due, and what the caller is to wait for next."""
+
+    runs: list[Run]
+    paced: int  # how many of them do not come out of the line
+    due_at: float | None  # when the next run is due or a reply address ends; None: nothing is left to do
+    line_waits: bool  # whether runs wait for a place
+    sweep: Sweep | None  # what is left of it; None: nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Woken:
+    """The run that a callback is about."""
+
+    run_id: str
+    run: Run | None  # None: its row cannot be read
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,6 +156,11 @@ class Run:
         return self.state in TERMINAL
 
     @property
+    def takes_place(self) -> bool:
+        """Whether it has one of the places at Runflow, or is about to have it."""
+        return self.state in IN_FLIGHT | {RunState.RESERVED} and not (self.overdue or self.in_line)
+
+    @property
     def releasable(self) -> bool:
         """Whether an admin may end it by a word: nobody can tell whether Runflow will ever say anything of it."""
         return self.state == RunState.UNKNOWN or (self.state == RunState.RUNNING and self.overdue)

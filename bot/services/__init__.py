@@ -78,7 +78,7 @@ def compose(
         chance=chance,
         prompt_max_chars=terms.prompt_max_chars,
         confirm_above_u=terms.confirm_above_u,
-        look=engine.look,
+        engine=engine,
     )
     administration = Administration(books=store, archive=archive, policy=terms.policy, clock=clock, look=engine.look)
     return Services(admission=admission, administration=administration, deliverer=deliverer, engine=engine)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bot.domain.acts import Detail, Verb
 from bot.domain.limits import (
@@ -35,6 +35,7 @@ from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, Refusal, To
 from bot.facts import Code, Usd
 from bot.log import get_logger
 from bot.ports import Admissions, Clock
+from bot.services.engine import Engine
 
 log = get_logger("veo.admission")
 
@@ -82,7 +83,7 @@ class Answer:
 
 
 class Admission:
-    """The counter at which members ask. `look` tells the engine that there is a new run."""
+    """The counter at which members ask. What comes of it goes straight to the engine."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class Admission:
         chance: random.Random,
         prompt_max_chars: int,
         confirm_above_u: int,
-        look: Callable[[], None],
+        engine: Engine,
     ) -> None:
         self._books = books
         self.prices = prices
@@ -103,7 +104,7 @@ class Admission:
         self._chance = chance
         self.prompt_max_chars = prompt_max_chars
         self._confirm_above_u = confirm_above_u
-        self._look = look
+        self._engine = engine
 
     # Wishes
 
@@ -117,11 +118,10 @@ class Admission:
             if price_u > self._confirm_above_u:
                 made = await self._books.offer(self._confirmation(wish, price_u), new, plan)
             else:
-                with self._seen_through():
-                    made = await self._books.admit(new, plan)
+                made = await self._seen_through(new, self._books.admit(new, plan))
         except OverLimit as refusal:
             raise await self._with_request(refusal, wish) from None
-        return self._begun(made) if isinstance(made, Run) else made
+        return made
 
     async def confirm(self, answer: Answer, member: str) -> Run:
         """The member's yes to a price: the run, exactly as quoted, once. Raises a Refusal."""
@@ -249,9 +249,7 @@ class Admission:
         )
         new = self._new(wish, choice.price_u)
         plan = self._policy.admission(wish.spender, new.now)
-        with self._seen_through():
-            run = await self._books.take(offer.offer_id, new, plan, approve=approve)
-        return self._begun(run)
+        return await self._seen_through(new, self._books.take(offer.offer_id, new, plan, approve=approve))
 
     async def _with_request(self, refusal: OverLimit, wish: Wish) -> OverLimit:
         """The refusal, with a request to go with it where the admins can be asked and could say yes."""
@@ -278,27 +276,29 @@ class Admission:
         )
 
     def _new(self, wish: Wish, price_u: int) -> NewRun:
+        now = self._clock.now()
         return NewRun(
             wish=wish,
             run_id=self._token(10),
             price_u=price_u,
             callback_token=self._token(20),
-            now=self._clock.now(),
+            now=now,
+            order=self._engine.order(now),
         )
 
-    @contextmanager
-    def _seen_through(self) -> Iterator[None]:
-        """A transaction outlives its cancelled caller: the run that it makes all the same is looked for."""
-        try:
-            yield
-        except asyncio.CancelledError:
-            self._look()
-            raise
+    async def _seen_through(self, new: NewRun, admitting: Coroutine[Any, Any, Run]) -> Run:
+        """Admit a run and begin it. A transaction outlives its cancelled caller, and so does what follows from it."""
 
-    def _begun(self, run: Run) -> Run:
-        log.info("admitted", run=run.run_id, member=run.member, price_u=run.price_u)
-        self._look()
-        return run
+        async def admitted() -> Run:
+            run = await admitting
+            if run.run_id == new.run_id:  # and not the one that the same request made before
+                log.info("admitted", run=run.run_id, member=run.member, price_u=run.price_u)
+                self._engine.begin(run)
+            return run
+
+        task = asyncio.create_task(admitted(), name=f"admit {new.run_id}")
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody's if the caller is gone
+        return await asyncio.shield(task)
 
     def _act(self, offer: Offer, verb: Verb, admin: Admin, over: Sequence[Over] = ()) -> Act:
         adds = tuple((each.scope, each.over_u) for each in over)

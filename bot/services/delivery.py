@@ -26,7 +26,6 @@ from bot.errors import (
     PlaceGone,
     PostFailed,
     PostRefused,
-    StoreDown,
     TooLarge,
     Unreadable,
 )
@@ -42,7 +41,8 @@ _TROUBLE = (
 
 TRANSFERS_AT_ONCE = 4  # clips on their way from Runflow to disk, or from disk to Discord
 POSTS_AT_ONCE = 12  # messages without a clip: of a place that takes few at a time they wait in the library
-LINE_PAUSE_S = 60.0  # who waits for one of these is called; after so long it is looked at all the same
+WAITING_MAX = 256  # deliveries that wait for one of these in memory, in their order; more are due again later
+LINE_PAUSE_S = 15.0  # how much later
 SHOWS_AT_ONCE = 2  # beside those: clips that members ask for again
 UPLOADS_MAX = 3  # a clip that could not be uploaded so often is given as a link
 PAUSE_MAX_S = 900.0
@@ -75,11 +75,29 @@ class _Try:
 
 
 class _Line:
-    """So many places, and the ids of the runs that wait for one, in their order."""
+    """So many places, and how many deliveries wait for one, in their order."""
 
     def __init__(self, places: int) -> None:
-        self.places = asyncio.Semaphore(places)
-        self.waiting: dict[str, None] = {}
+        self._places = asyncio.Semaphore(places)
+        self._waiting = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._waiting >= WAITING_MAX
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[bool]:
+        """One of the places, in this block. Gives whether it had to be waited for."""
+        waits = self._places.locked()
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield waits
+        finally:
+            self._places.release()
 
 
 @dataclass(kw_only=True)
@@ -174,39 +192,30 @@ class Deliverer:
 
     # Notices
 
-    async def deliver(self, front: Front, run: Run) -> Run | None:
-        """Try once to post what there is to tell; the run after it, or None where somebody else moved it."""
+    async def deliver(self, front: Front, run: Run, *, is_begun: bool = False) -> Run | None:
+        """Try once to post what there is to tell; the run after it, or None where somebody else moved it.
+
+        `is_begun`: this try is counted already, with the end of the run.
+        """
         line = self._transfers if run.notice == Notice.RESULT and run.shows_video else self._posts
-        if line.places.locked():
-            # Waiting here would take the place of a step that submits or settles.
-            line.waiting[run.run_id] = None
+        if line.is_full:
             now = self._clock.now()
             changes = RunChanges(due_at=now + jittered(self._chance, LINE_PAUSE_S))
             return await self._store.advance(run, run.state, now=now, changes=changes)
-        async with line.places:  # at once: nothing is awaited in between
-            line.waiting.pop(run.run_id, None)
-            after = await self._try(front, run)
-        with suppress(StoreDown):  # they look again by themselves
-            await self._call_next(line)
-        return after
+        async with line.place() as waited:
+            begun = run if is_begun and not waited else await self._begin(run, is_begun=is_begun)
+            return None if begun is None else await self._try(front, begun)
 
-    async def _call_next(self, line: _Line) -> None:
-        """Make the one due that has waited longest."""
-        while line.waiting:
-            run_id = next(iter(line.waiting))
-            del line.waiting[run_id]
-            run, now = await self._store.get(run_id), self._clock.now()
-            if run is None or not run.delivery_open:
-                continue
-            if await self._store.advance(run, run.state, now=now, changes=RunChanges(due_at=now)) is not None:
-                return
-
-    async def _try(self, front: Front, run: Run) -> Run | None:
+    async def _begin(self, run: Run, *, is_begun: bool) -> Run | None:
+        """Count one try more, or let the first that is counted begin only now."""
         now = self._clock.now()
         changes = RunChanges(first_try_at=run.first_try_at or now, delivery_tries=run.delivery_tries + 1)
-        begun = await self._store.advance(run, run.state, now=now, changes=changes)
-        if begun is None:
-            return None
+        if is_begun:
+            changes = RunChanges(first_try_at=now)
+        return await self._store.advance(run, run.state, now=now, changes=changes)
+
+    async def _try(self, front: Front, begun: Run) -> Run | None:
+        run = begun
         attempt = _Try(front=front, run=begun, doubtful=begun.delivery == Delivery.SENDING)
         try:
             posted = await self._found(attempt) or await self._post(attempt)

@@ -1,4 +1,4 @@
-"""How often runs are looked at: so many steps a second for all of them, and a pause after each step for one."""
+"""How often runs are looked at: so many looks a second for all of them, and a pause after each look for one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import asyncio
 import random
 from dataclasses import dataclass
 
+from bot.domain.history import Lengths
 from bot.domain.pauses import PAUSE_MAX_S, growing_pause, jittered, polling_pause
 from bot.domain.runs import EMPTY_S, Run
 from bot.ports import Clock
 
+LEASE_S = 90.0  # a run whose step came to nothing is due again after this
 RESEND_PAUSE_MAX_S = 60.0  # between two tries to send an order that surely did not arrive
-STEPS_AT_ONCE = 32
+LOOKS_AT_ONCE = 32
+# Between two looks at a run of which a callback is to tell, and until the first of them where nothing is known of how
+# long such a run takes: a minute and two, in longest pauses between two polls.
+CALLED_LOOK, CALLED_FIRST_LOOK = 4, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,33 +28,37 @@ class Limits:
     poll_longest_s: float
     deadline_s: float
     settle_s: float
-    steps_per_s: float = 25.0  # for all runs together, after a burst of STEPS_AT_ONCE: no flood after an outage
+    callbacks: bool = False  # whether Runflow is asked to call back
+    looks_per_s: float = 25.0  # for all runs together, after a burst of LOOKS_AT_ONCE: no flood after an outage
 
 
-class StepRate:
-    """Allows so many steps a second, after a burst: a token bucket over the loop's time, which is never set back."""
+class LookRate:
+    """Allows so many looks a second, after a burst: a token bucket over the loop's time, which is never set back."""
 
     def __init__(self, per_s: float, burst: int) -> None:
-        self.wait_s = 1.0 / per_s  # at most this long until the next step is allowed
+        self.wait_s = 1.0 / per_s  # at most this long until the next look is allowed
         self._per_s = per_s
         self._burst = burst
         self._left = float(burst)
         self._at = 0.0
 
     def free(self) -> int:
-        """How many steps are allowed now."""
+        """How many looks are allowed now."""
         now = asyncio.get_running_loop().time()
         self._left = min(self._burst, self._left + (now - self._at) * self._per_s)
         self._at = now
         return int(self._left)
 
-    def use(self, steps: int) -> None:
-        """Count steps that were begun."""
-        self._left -= steps
+    def use(self, looks: int) -> None:
+        """Count looks that were begun."""
+        self._left -= looks
 
 
 class Schedule:
     """When a run is looked at next, in seconds from now, and how much of its time is left.
+
+    Where callbacks tell of ends, looks are rare: they are for callbacks that got lost. An end that a look found, and no
+    callback told of, says that none come; from then on runs are polled, until one comes again.
 
     Pauses are spread a little at random, so that many runs do not ask at the same moment.
     """
@@ -58,6 +67,28 @@ class Schedule:
         self._limits = limits
         self._clock = clock
         self._chance = chance
+        self.lengths = Lengths()
+        self._callbacks_come = limits.callbacks
+        self._announced: set[str] = set()  # runs of which a callback has told, and whose end is not known yet
+
+    # What is learned
+
+    def announce(self, run: Run) -> None:
+        """A callback is about this run."""
+        self._callbacks_come = self._limits.callbacks
+        if not run.terminal:
+            self._announced.add(run.run_id)
+
+    def learn(self, run: Run) -> None:
+        """The run, which the provider had, has just ended."""
+        if run.run_id in self._announced:
+            self._announced.discard(run.run_id)
+        else:
+            self._callbacks_come = False
+        if run.shows_video and run.posted_at is not None and run.ended_at is not None:
+            self.lengths.add(run.request, run.ended_at - run.posted_at)
+
+    # What is left
 
     def past_deadline(self, run: Run) -> bool:
         """Whether a video should have come of it by now."""
@@ -67,9 +98,26 @@ class Schedule:
         """How long it may still wait to be ordered. Time in which the bot was down does not count."""
         return self._limits.deadline_s - self._clock.watched(run.created_at)
 
-    def first_poll_s(self) -> float:
+    # When it is looked at next
+
+    def first_look_s(self, run: Run) -> float:
         """Until the first look at a run that the provider has just accepted."""
-        return jittered(self._chance, self._limits.poll_first_s)
+        if self._callbacks_come:
+            return self._called_look_s(run)
+        usual_s = self.lengths.shortest_s(run.request)
+        return jittered(self._chance, max(self._limits.poll_first_s, usual_s or 0.0))
+
+    def look_s(self, run: Run) -> float:
+        """Until the next look at a run that the provider has and that goes on."""
+        if self._callbacks_come and not self.past_deadline(run):
+            return self._called_look_s(run)
+        return self.poll_s(run)
+
+    def _called_look_s(self, run: Run) -> float:
+        """Until shortly after such a run usually ends, and then once a minute."""
+        usual_s = self.lengths.longest_s(run.request) or CALLED_FIRST_LOOK * self._limits.poll_longest_s
+        left_s = usual_s - self._clock.elapsed(run.posted_at or run.created_at)
+        return jittered(self._chance, max(CALLED_LOOK * self._limits.poll_longest_s, 1.1 * left_s))
 
     def poll_s(self, run: Run, asked_s: float | None = None) -> float:
         """Until the next look at a run without an end; at least `asked_s`, which is what the provider asked for."""

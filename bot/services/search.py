@@ -64,28 +64,31 @@ class Search:
         on_time = not self._schedule.past_deadline(run)
         return run.unclear_posts < UNCLEAR_POSTS_MAX and on_time and run.candidate_id is None
 
-    async def measure_list_freshness(self, run: Run) -> None:
+    async def measure_list_freshness(self, run: Run) -> bool:
         """Check that the provider's list shows a run that we know exists, and keep the result.
 
         Only then may an empty list be taken as proof of absence. Each run is checked until the list is proven, and a
-        sample of them afterwards. A list that does not show the run yet is asked again at the next looks, as long as
+        sample of them afterwards. True: the list does not show the run yet and is to be asked again soon, as long as
         that would still be in time.
         """
         if run.lookup_fresh is not None or not self._shows_in_time(run):
-            return
+            return False
         if not run.in_sample and await self._store.lookup_proven():
-            return
+            return False
         try:
             shown = any(seen.provider_id == run.provider_id for seen in await self._provider.find(run.client_ref))
         except Unreadable as error:  # no answer proves nothing
             log.warning("list not readable, so its freshness is not measured", reason=str(error))
-            return
+            return True
         in_time = self._shows_in_time(run)
         if shown and in_time:
             await self._store.looked_up(run.run_id, fresh=True)
         elif not in_time or not self._shows_in_time(run, later_s=self._limits.poll_longest_s):
             log.warning("list did not show the run in time")
             await self._store.looked_up(run.run_id, fresh=False)
+        else:
+            return True
+        return False
 
     def _shows_in_time(self, run: Run, later_s: float = 0.0) -> bool:
         """Whether a list that shows the run now, or so many seconds later, shows it soon enough after its POST."""

@@ -7,7 +7,10 @@ the next one. Whether a poll or a callback woke a run makes no difference: the a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+from bot.domain.history import Lengths
 from bot.domain.limits import Policy, Spender
 from bot.domain.lookup import LOOKUP_SHARES, Decision, decide, next_look_s
 from bot.domain.records import Accepted, End, NotSent, Refused, RunChanges, Unclear
@@ -16,12 +19,16 @@ from bot.errors import InvariantError, StoreDown, Unreadable
 from bot.log import get_logger
 from bot.ports import Clock, Front, Provider, Runs
 from bot.services.delivery import Deliverer, cost_wait_s
-from bot.services.pace import Limits, Schedule
+from bot.services.pace import LEASE_S, Limits, Schedule
 from bot.services.search import Search
 
 log = get_logger("veo.engine")
 
 PROGRESS_TIMEOUT_S = 10.0
+MOVES_AT_ONCE = 64  # more wait in the order in which they were begun
+LENGTHS_READ = 500  # ended runs from which a start learns how long videos take
+# A card shows what lasts: a POST that is answered sooner, or a video that is posted sooner, is shown when it is.
+POST_SHOWN_AFTER_S, END_SHOWN_AFTER_S = 1.0, 2.0
 
 
 class Steps:
@@ -47,18 +54,86 @@ class Steps:
         self._search = search
         self._clock = clock
         self._deliverer = deliverer
+        self._moves = asyncio.Semaphore(MOVES_AT_ONCE)
 
-    async def take(self, front: Front, run: Run) -> None:
-        """Take the step of the run's state, update its card, and post what there is to say."""
-        after = await self._move(front, run)
+    async def remember(self) -> None:
+        """Learn from the runs of before how long videos take. Raises StoreDown."""
+        self._schedule.lengths = Lengths(await self._store.lengths(LENGTHS_READ))
+
+    def announce(self, run: Run) -> None:
+        """A callback is about this run, which is looked at now."""
+        self._schedule.announce(run)
+
+    async def begin(self, front: Front, run: Run) -> Run | None:
+        """The first step of a run that was just admitted: the order where its intent is on disk, or its place in line.
+
+        As `take`. It is taken once, by whoever committed the intent: any later step has to find out what became of it.
+        """
+        if run.in_line:
+            await self._show_progress(front, run)
+            return run
+        if run.state != RunState.SUBMITTING:
+            return await self.take(front, run)
+        async with self._moves:
+            after = await self._order(front, run)
+        return await self._tell(front, run, after)
+
+    async def take(self, front: Front, run: Run) -> Run | None:
+        """Take the step of the run's state, update its card, and post what there is to say; the run after it.
+
+        None where somebody else moved it meanwhile; its row says what is next.
+        """
+        async with self._moves:
+            after = await self._move(front, run)
+        return await self._tell(front, run, after)
+
+    async def _tell(self, front: Front, before: Run, after: Run | None) -> Run | None:
+        """Show and post what a step has brought."""
         if after is None:
-            return  # somebody else moved it; its row says what is next
-        if _shows_on_card(run, after):
-            await self._show_progress(front, after)
+            return None
+        is_news = _shows_on_card(before, after)
         if after.delivery_open:
-            delivered = await self._deliverer.deliver(front, after)
-            if delivered is not None and not delivered.delivery_open:
-                await self._show_progress(front, delivered)
+            ends = after.terminal and not before.terminal
+            return await self._deliver(front, after, is_news=is_news, is_begun=ends)
+        if is_news:
+            await self._show_progress(front, after)
+        if after.state == RunState.RUNNING and await self._search.measure_list_freshness(after):
+            return await self._look_soon(after)
+        return after
+
+    async def _deliver(self, front: Front, run: Run, *, is_news: bool, is_begun: bool) -> Run | None:
+        """Post what there is to say, and show on the card that it was; where that takes a while, that it will be."""
+        async with self._shown_after(END_SHOWN_AFTER_S if is_news else None, front, run) as shown:
+            delivered = await self._deliverer.deliver(front, run, is_begun=is_begun)
+        if delivered is not None and (not delivered.delivery_open or (is_news and not shown.is_set())):
+            await self._show_progress(front, delivered)
+        return delivered
+
+    @asynccontextmanager
+    async def _shown_after(self, wait_s: float | None, front: Front, run: Run) -> AsyncIterator[asyncio.Event]:
+        """Show the run on its card where the block takes longer than so many seconds; None: never. Tells if it did."""
+        shown, cards = asyncio.Event(), list[asyncio.Task[None]]()
+
+        def show() -> None:
+            shown.set()
+            cards.append(asyncio.create_task(self._show_progress(front, run)))
+
+        timer = None if wait_s is None else asyncio.get_running_loop().call_later(wait_s, show)
+        try:
+            yield shown
+            await asyncio.gather(*cards)  # one edit after the other, so that the last is what stays
+        finally:
+            if timer is not None:
+                timer.cancel()
+            for card in cards:
+                card.cancel()
+
+    async def _look_soon(self, run: Run) -> Run | None:
+        """Look at a run again as if it were polled: the list is still to be asked for it."""
+        due_at = self._clock.now() + self._schedule.poll_s(run)
+        if run.due_at is not None and run.due_at <= due_at:
+            return run
+        return await self._store.advance(run, run.state, now=self._clock.now(), changes=RunChanges(due_at=due_at))
 
     async def _move(self, front: Front, run: Run) -> Run | None:
         """The step of each state; the run after it, or None where somebody else moved it meanwhile."""
@@ -106,13 +181,13 @@ class Steps:
         begun = await self._store.begin_submit(run, now=now, total_max=self._limits.runs_total)
         if begun is None:
             return await self._wait_in_line(run, give_up_at=now + left_s)
-        async with asyncio.TaskGroup() as group:  # meanwhile the member sees that the wish was understood
-            group.create_task(self._show_progress(front, begun))
+        return await self._order(front, begun)
+
+    async def _order(self, front: Front, begun: Run) -> Run | None:
+        """Send the order of a run whose intent is on disk; where it takes a while, the card says that it is sent."""
+        async with self._shown_after(POST_SHOWN_AFTER_S, front, begun):
             # The answer is on disk before the card is waited for.
-            after = await self._handle_answer(begun, await self._provider.submit(begun))
-            if after is not None and after.state == RunState.RUNNING:
-                await self._search.measure_list_freshness(after)
-            return after
+            return await self._handle_answer(begun, await self._provider.submit(begun))
 
     async def _wait_in_line(self, run: Run, *, give_up_at: float) -> Run | None:
         """Wait until a place is free, which the store notices by itself; until then only the deadline matters."""
@@ -214,7 +289,7 @@ class Steps:
         log.info("running at the provider", provider_id=seen.provider_id, request_id=seen.request_id)
         now = self._clock.now()
         changes = RunChanges(
-            due_at=now if seen.ending else now + self._schedule.first_poll_s(),
+            due_at=now if seen.ending else now + self._schedule.first_look_s(run),
             tries=0,
             provider_id=seen.provider_id,
             provider_request_id=seen.request_id,
@@ -243,11 +318,10 @@ class Steps:
             return await self._store.advance(run, run.state, now=now, changes=changes | _new_status(run, seen, now))
         if seen.ending is not None:
             return await self._settle(run, seen, seen.ending)
-        await self._search.measure_list_freshness(run)
         if self._schedule.past_deadline(run) and not run.overdue:
             log.warning("overdue", status=seen.status)
             return await self._queue_notice(run, RunState.RUNNING, Notice.OVERDUE)
-        changes = RunChanges(due_at=now + self._schedule.poll_s(run), tries=run.tries + 1)
+        changes = RunChanges(due_at=now + self._schedule.look_s(run), tries=run.tries + 1)
         return await self._store.advance(run, run.state, now=now, changes=changes | _new_status(run, seen, now))
 
     def _clip_may_follow(self, run: Run, seen: Observation) -> bool:
@@ -276,8 +350,9 @@ class Steps:
             failure_code=seen.failure_code,
             failure_message=seen.failure_message,
         )
-        settled = await self._store.settle(run, end, now=self._clock.now())
+        settled = await self._end(run, end)
         if settled is not None:
+            self._schedule.learn(settled)
             log.info("settled", ending=ending, price_u=run.price_u, charged_u=settled.charged_u)
             _log_cost_difference(settled)
         return settled
@@ -319,7 +394,11 @@ class Steps:
     async def _fail_for_nothing(self, run: Run, code: str, message: str) -> Run | None:
         """End a run that surely bought nothing."""
         end = End(ending=Ending.FAILED, cost_u=0, failure_code=code, failure_message=message)
-        return await self._store.settle(run, end, now=self._clock.now())
+        return await self._end(run, end)
+
+    async def _end(self, run: Run, end: End) -> Run | None:
+        now = self._clock.now()
+        return await self._store.settle(run, end, now=now, lease_until=now + LEASE_S)
 
     async def _queue_notice(
         self, run: Run, state: RunState, notice: Notice, changes: RunChanges | None = None

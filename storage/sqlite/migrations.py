@@ -96,6 +96,12 @@ def step_13_what_a_front_needs(db: Database) -> None:
     db.executescript(schema.SCHEMA_13)
 
 
+@steps()
+def step_15_starts_without_writing(db: Database) -> None:
+    """A start finds what it has to look at without writing every row."""
+    db.executescript(schema.SCHEMA_15)
+
+
 def refuse_what_is_not_ours(db: Database, path: str) -> None:
     """Raise DatabaseError, having changed nothing, for a foreign database or one newer than this program."""
     names = set(db.table_names())

@@ -445,3 +445,15 @@ ALTER TABLE run ADD COLUMN place_locale TEXT;
 ALTER TABLE run ADD COLUMN can_post INTEGER NOT NULL DEFAULT 1 CHECK (can_post IN (0, 1));
 ALTER TABLE run ADD COLUMN post_limit_bytes INTEGER;
 """
+
+
+SCHEMA_15 = """
+-- In which start a run was last looked at by its time: a start looks once at all that it has not looked at yet.
+ALTER TABLE run ADD COLUMN swept INTEGER NOT NULL DEFAULT 0;
+DROP INDEX run_due;
+CREATE INDEX run_due ON run (due_at, state, in_line, delivery, swept, run_id) WHERE due_at IS NOT NULL;
+-- Those that have a place at the provider: never more than there are places.
+CREATE INDEX run_placed ON run (state, created_at, run_id)
+    WHERE state IN ('ambiguous', 'reserved', 'running', 'submitting') AND parked_at IS NULL AND overdue = 0
+      AND in_line = 0;
+"""

@@ -13,7 +13,21 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from bot.domain.limits import Level, Plan, Rules, Spender, Standing
-from bot.domain.records import Act, Approve, Change, End, Figures, NewRun, Offer, RunChanges
+from bot.domain.models import VeoRequest
+from bot.domain.records import (
+    Act,
+    Approve,
+    Change,
+    Claimed,
+    End,
+    Figures,
+    NewRun,
+    Offer,
+    Recovered,
+    RunChanges,
+    Sweep,
+    Woken,
+)
 from bot.domain.runs import Run, RunState
 from storage.sqlite.writer import Writer
 from storage.verbs import admissions, reports, rows, rules, runs
@@ -108,21 +122,20 @@ class SqliteStore:
 
     # The way of a run
 
-    async def claim_due(self, now: float, *, lease_until: float, limit: int, total_max: int) -> list[Run]:
+    async def claim_due(
+        self, now: float, *, lease_until: float, limit: int, total_max: int, sweep: Sweep | None = None
+    ) -> Claimed:
         return await self.writer.write(
-            lambda tx: runs.claim_due(tx, now, lease_until=lease_until, limit=limit, total_max=total_max)
+            lambda tx: runs.claim_due(tx, now, lease_until=lease_until, limit=limit, total_max=total_max, sweep=sweep)
         )
 
-    async def next_due(self) -> float | None:
-        return await self.writer.read(runs.next_due)
-
-    async def recover(self, now: float, *, deadline_s: float) -> int:
+    async def recover(self, now: float, *, deadline_s: float) -> Recovered:
         return await self.writer.write(lambda tx: runs.recover(tx, now, deadline_s=deadline_s))
 
     async def forget_first_tries(self, before: float) -> None:
         await self.writer.write(lambda tx: runs.forget_first_tries(tx, before))
 
-    async def wake(self, callback_token: str, candidate_id: str | None) -> str | None:
+    async def wake(self, callback_token: str, candidate_id: str | None) -> Woken | None:
         return await self.writer.write(lambda tx: runs.wake(tx, callback_token, candidate_id))
 
     async def begin_submit(self, run: Run, *, now: float, total_max: int) -> Run | None:
@@ -131,11 +144,14 @@ class SqliteStore:
     async def advance(self, run: Run, state: RunState, *, now: float, changes: RunChanges) -> Run | None:
         return await self.writer.write(lambda tx: runs.advance(tx, run, state, now=now, changes=changes))
 
-    async def settle(self, run: Run, end: End, *, now: float) -> Run | None:
-        return await self.writer.write(lambda tx: runs.settle(tx, run, end, now=now))
+    async def settle(self, run: Run, end: End, *, now: float, lease_until: float | None = None) -> Run | None:
+        return await self.writer.write(lambda tx: runs.settle(tx, run, end, now=now, lease_until=lease_until))
 
     async def correct(self, run: Run, cost_u: int, *, now: float) -> Run:
         return await self.writer.write(lambda tx: runs.correct(tx, run, cost_u, now=now))
+
+    async def lengths(self, limit: int) -> list[tuple[VeoRequest, float]]:
+        return await self.writer.read(lambda tx: runs.lengths(tx, limit))
 
     async def looked_up(self, run_id: str, *, fresh: bool) -> None:
         await self.writer.write(lambda tx: runs.looked_up(tx, run_id, fresh=fresh))

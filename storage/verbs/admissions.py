@@ -26,6 +26,7 @@ from storage.verbs.rows import (
     read_run,
 )
 from storage.verbs.rules import ask_rules_for, is_known, read_rules, standings
+from storage.verbs.runs import start
 
 _OFFER_DAYS_KEPT = 30.0
 
@@ -51,7 +52,7 @@ def _admit(tx: Transaction, new: NewRun, plan: Plan, *, approved: bool = False) 
     books.check_flights(flights)
     where = books.opened(tx, levels, open_periods)
     added = books.read_extras(extras)
-    run = insert_run(tx, new, levels[-1].scope, where.member_period)
+    run = insert_run(tx, new, levels[-1].scope, where.member_period, start(tx, new))
     books.hold(tx, new, where, added, approved=approved)
     return run
 

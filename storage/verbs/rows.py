@@ -69,9 +69,10 @@ _WISH = tuple(field.name for field in fields(Wish))
 _GIVEN = (
     *_WISH,
     *("run_id", "price_u", "callback_token", "state", "state_at", "created_at", "due_at"),
-    *("member_scope", "member_period"),
+    *("member_scope", "member_period", "tries", "in_line", "posts", "posted_at"),
 )
 _NEW_RUN = f"INSERT INTO run ({', '.join(_GIVEN)}) VALUES ({', '.join(f':{name}' for name in _GIVEN)})"
+_AT_FIRST = {"tries": 0, "in_line": False, "posts": 0, "posted_at": None}
 _NEW_ROLE = "INSERT INTO run_role (role, run_id) VALUES (:role, :run_id)"
 # What a run is at first, beside what is given: the columns' defaults.
 _COUNTS = ("charged_u", "refunded_u", "tries", "posts", "cost_checks", "delivery_tries", "uploads", "unclear_posts")
@@ -127,22 +128,21 @@ def _run_of(row: tuple[Any, ...]) -> Run:
     return Run(**values)
 
 
-def insert_run(tx: Transaction, new: NewRun, member_scope: str, member_period: str) -> Run:
-    """Write a run; it is answered as it would be read back."""
+def insert_run(tx: Transaction, new: NewRun, member_scope: str, member_period: str, start: Mapping[str, object]) -> Run:
+    """Write a run, with where it starts; it is answered as it would be read back."""
     given = {
         **vars(new.wish),
         "run_id": new.run_id,
         "price_u": new.price_u,
         "callback_token": new.callback_token,
-        "state": RunState.RESERVED,
         "state_at": new.now,
         "created_at": new.now,
-        "due_at": new.now,
+        **start,
     }
     run = Run(**_UNTOUCHED | given)
     level = {"member_scope": member_scope, "member_period": member_period}
     as_text = {"roles": json.dumps(run.roles), "request": json.dumps(run.request.options)}
-    tx.execute(_NEW_RUN, given | level | as_text)
+    tx.execute(_NEW_RUN, _AT_FIRST | given | level | as_text)
     tx.executemany(_NEW_ROLE, [{"role": role, "run_id": run.run_id} for role in dict.fromkeys(run.roles)])
     return run
 

@@ -122,7 +122,7 @@ def release(tx: Transaction, run: Run, act: Act, end: End) -> Run | None:
         return current
     if not current.releasable:  # evidence came first
         return None
-    return end_run(tx, current, end, act.at, act)
+    return end_run(tx, current, end, act.at, act=act)
 
 
 # What was done and said

@@ -6,10 +6,13 @@ several callers the first moves the run, whatever locks the database takes; see 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 
-from bot.domain.records import Act, End, RunChanges
+from bot.domain.models import VeoRequest
+from bot.domain.records import Act, Claimed, End, NewRun, Recovered, RunChanges, Sweep, Woken
 from bot.domain.runs import (
     COST_CHECKS_S,
     MOVES,
@@ -35,18 +38,38 @@ _PARKED_S = 3600.0  # so long a run whose row cannot be read is left alone
 # Who is looked at next
 
 
-def claim_due(tx: Transaction, now: float, *, lease_until: float, limit: int, total_max: int) -> list[Run]:
+def claim_due(
+    tx: Transaction, now: float, *, lease_until: float, limit: int, total_max: int, sweep: Sweep | None = None
+) -> Claimed:
     """See `bot.ports.Runs.claim_due`."""
     lock_places(tx)
     drop_replies(tx, now)
-    # However much is due: of those in line there are no more than free places, and each takes one once.
-    line = next_in_line(tx, min(limit, free_places(tx, total_max)))
-    next_ = [claim(tx, run_id, now, lease_until) for run_id in line]
-    # What was woken is due since for ever; of what is due since a start, what was ordered comes first.
+    line = next_in_line(tx, free_places(tx, total_max))
+    # Of what is due at one moment what was ordered comes first.
     sql = "SELECT run_id FROM run WHERE due_at <= :now ORDER BY due_at, state = 'reserved' LIMIT :limit"
-    due = tx.execute(sql + skip_locked(tx), {"now": now, "limit": limit - len(line)}).fetchall()
-    claimed = [claim(tx, run_id, now, lease_until) for (run_id,) in due] + next_
-    return [run for run in claimed if run is not None]
+    due = [run_id for (run_id,) in tx.execute(sql + skip_locked(tx), {"now": now, "limit": limit}).fetchall()]
+    early, left = _early(tx, now, limit - len(due), sweep)
+    number = 0 if sweep is None else sweep.number
+    claimed = [claim(tx, run_id, now, lease_until, number) for run_id in (*line, *due, *early)]
+    return Claimed(
+        runs=[run for run in claimed if run is not None],
+        paced=len(due) + len(early),
+        due_at=next_due(tx),
+        line_waits=bool(next_in_line(tx, 1)),
+        sweep=left,
+    )
+
+
+def start(tx: Transaction, new: NewRun) -> dict[str, object]:
+    """Where a new run starts: its order begun where that follows at once, or in line where no place is free."""
+    if new.order is None:
+        return {"state": RunState.RESERVED, "due_at": new.now}
+    lock_places(tx)
+    if next_in_line(tx, 1) or free_places(tx, new.order.places) <= 0:
+        return {"state": RunState.RESERVED, "due_at": new.order.give_up_at, "in_line": True, "tries": 1}
+    if new.order.begin_until is None:
+        return {"state": RunState.RESERVED, "due_at": new.now}
+    return {"state": RunState.SUBMITTING, "due_at": new.order.begin_until, "posts": 1, "posted_at": new.now}
 
 
 def drop_replies(tx: Transaction, now: float) -> None:
@@ -56,36 +79,57 @@ def drop_replies(tx: Transaction, now: float) -> None:
 
 
 def free_places(tx: Transaction, total_max: int) -> int:
-    """How many of so many places at the provider neither a run there has nor one that was let out of the line."""
-    (taken,) = tx.execute(f"SELECT count(*) FROM run WHERE {under_way()} AND in_line = 0").fetchone()
-    return max(0, total_max - int(taken))
+    """How many of so many places neither a run at the provider has nor one that was let out of the line."""
+    taken = f"SELECT 1 FROM run WHERE {under_way()} AND in_line = 0 LIMIT :total_max"
+    (count,) = tx.execute(f"SELECT count(*) FROM ({taken}) AS taken", {"total_max": total_max}).fetchone()
+    return total_max - int(count)
 
 
 def next_in_line(tx: Transaction, limit: int) -> list[str]:
     """The runs that have waited longest for a place."""
+    if limit <= 0:
+        return []
     sql = f"SELECT run_id FROM run WHERE in_line = 1 ORDER BY created_at, run_id LIMIT :limit{skip_locked(tx)}"
     return [run_id for (run_id,) in tx.execute(sql, {"limit": limit}).fetchall()]
 
 
-def claim(tx: Transaction, run_id: str, now: float, lease_until: float) -> Run | None:
-    """Lease a run. One whose row cannot be read is parked: it waits, takes no place, and is counted."""
+def _early(tx: Transaction, now: float, limit: int, sweep: Sweep | None) -> tuple[list[str], Sweep | None]:
+    """Of the runs of a sweep that are not due yet those that are due next, and what is left of the sweep."""
+    if sweep is None or limit <= 0:
+        return [], sweep
+    after = max(sweep.after, now)
+    sql = (
+        "SELECT run_id, due_at FROM run WHERE due_at >= :after AND due_at > :now AND due_at <= :until "
+        f"AND swept != :number AND in_line = 0 AND NOT ({_OVER}) ORDER BY due_at LIMIT :limit{skip_locked(tx)}"
+    )
+    values = {"after": after, "now": now, "until": sweep.until, "number": sweep.number, "limit": limit}
+    found = tx.execute(sql, values).fetchall()
+    left = replace(sweep, after=found[-1][1]) if len(found) == limit else None
+    return [run_id for run_id, _ in found], left
+
+
+def claim(tx: Transaction, run_id: str, now: float, lease_until: float, number: int = 0) -> Run | None:
+    """Lease a run, as looked at since the start of this number.
+
+    One whose row cannot be read is parked: it waits, takes no place, and is counted.
+    """
     try:
         run = get_run(tx, run_id)
     except UnreadableRow as error:
-        sql = "UPDATE run SET due_at = :later, in_line = 0, parked_at = :now WHERE run_id = :id AND parked_at IS NULL"
-        values = {"later": now + _PARKED_S, "now": now, "id": run_id}
-        if tx.execute(sql, values).rowcount:
+        values = {"later": now + _PARKED_S, "now": now, "id": run_id, "number": number}
+        moved = "UPDATE run SET due_at = :later, in_line = 0, swept = :number"
+        if tx.execute(f"{moved}, parked_at = :now WHERE run_id = :id AND parked_at IS NULL", values).rowcount:
             log.error("row parked until a version of this program can read it", run=run_id, reason=str(error))
         else:
-            tx.execute("UPDATE run SET due_at = :later, in_line = 0 WHERE run_id = :id", values)
+            tx.execute(f"{moved} WHERE run_id = :id", values)
         return None
-    sql = "UPDATE run SET due_at = :until, in_line = 0, parked_at = NULL WHERE run_id = :id"
-    tx.execute(sql, {"until": lease_until, "id": run_id})
+    sql = "UPDATE run SET due_at = :until, in_line = 0, parked_at = NULL, swept = :number WHERE run_id = :id"
+    tx.execute(sql, {"until": lease_until, "id": run_id, "number": number})
     return replace(run, due_at=lease_until, in_line=False)
 
 
 def next_due(tx: Transaction) -> float | None:
-    """See `bot.ports.Runs.next_due`."""
+    """When the next run is due or a reply address ends; None where nothing is left to do."""
     sql = (
         "SELECT min(due) AS due FROM (SELECT min(due_at) AS due FROM run WHERE due_at IS NOT NULL "
         "UNION ALL SELECT min(reply_until) FROM run WHERE reply_until IS NOT NULL) AS nearest"
@@ -94,14 +138,32 @@ def next_due(tx: Transaction) -> float | None:
     return due
 
 
-def recover(tx: Transaction, now: float, *, deadline_s: float) -> int:
+# A run that is over is looked at when its cost is due to be asked for, and not before.
+_OVER = f"state IN ({ENDED}) AND delivery NOT IN ('pending', 'sending')"
+
+
+def recover(tx: Transaction, now: float, *, deadline_s: float) -> Recovered:
     """See `bot.ports.Runs.recover`."""
-    # A cost is asked for when it is due, unless the clock was set and that is out of sight.
-    ended = f"state IN ({ENDED}) AND delivery NOT IN ('pending', 'sending') AND due_at <= :far"
+    # Out of sight, because the clock was set: a cost is asked for within a day, and who waits in line has a deadline.
     soonest = "CASE in_line WHEN 1 THEN :given_up ELSE :now END"
-    sql = f"UPDATE run SET due_at = {soonest} WHERE due_at > {soonest} AND due_at > :now AND NOT ({ended})"
-    tx.execute(sql, {"now": now, "far": now + COST_CHECKS_S[-1], "given_up": now + deadline_s})
-    return int(tx.execute("SELECT count(*) FROM run WHERE due_at IS NOT NULL").fetchone()[0])
+    far = now + max(deadline_s, COST_CHECKS_S[-1])
+    sql = f"UPDATE run SET due_at = {soonest} WHERE due_at > :given_up AND (in_line = 1 OR due_at > :far)"
+    tx.execute(sql, {"now": now, "far": far, "given_up": now + deadline_s})
+    number = _next_start(tx)
+    open_runs, until = tx.execute("SELECT count(*), max(due_at) FROM run WHERE due_at IS NOT NULL").fetchone()
+    return Recovered(open_runs=open_runs, sweep=Sweep(number=number, after=now, until=until or now))
+
+
+def _next_start(tx: Transaction) -> int:
+    """The number of this start, which none before had."""
+    sql = (
+        "INSERT INTO installation (name, value) VALUES ('starts', :first) "
+        "ON CONFLICT (name) DO UPDATE SET value = :number"
+    )
+    found = tx.execute("SELECT value FROM installation WHERE name = 'starts'").fetchone()
+    number = 1 if found is None else int(found[0]) + 1
+    tx.execute(sql, {"first": str(number).encode(), "number": str(number).encode()})
+    return number
 
 
 def forget_first_tries(tx: Transaction, before: float) -> None:
@@ -111,15 +173,21 @@ def forget_first_tries(tx: Transaction, before: float) -> None:
     tx.execute(sql, {"before": before})
 
 
-def wake(tx: Transaction, callback_token: str, candidate_id: str | None) -> str | None:
+def wake(tx: Transaction, callback_token: str, candidate_id: str | None) -> Woken | None:
     """See `bot.ports.Runs.wake`."""
-    sql = (
-        "UPDATE run SET due_at = CASE WHEN due_at IS NOT NULL THEN 0.0 END, "
-        "candidate_id = CASE WHEN provider_id IS NULL THEN coalesce(:candidate, candidate_id) "
-        "ELSE candidate_id END WHERE callback_token = :token RETURNING run_id"
-    )
-    row = tx.execute(sql, {"candidate": candidate_id, "token": callback_token}).fetchone()
-    return None if row is None else str(row[0])
+    sql = "SELECT run_id FROM run WHERE callback_token = :token"
+    found = tx.execute(sql, {"token": callback_token}).fetchone()
+    if found is None:
+        return None
+    (run_id,) = found
+    if candidate_id is not None:
+        named = "provider_id IS NULL AND coalesce(candidate_id, '') != :candidate"
+        sql = f"UPDATE run SET candidate_id = :candidate WHERE run_id = :id AND {named}"
+        tx.execute(sql, {"candidate": candidate_id, "id": run_id})
+    try:
+        return Woken(run_id=run_id, run=get_run(tx, run_id))
+    except UnreadableRow:
+        return Woken(run_id=run_id, run=None)
 
 
 # Moves
@@ -161,14 +229,19 @@ def begin_submit(tx: Transaction, run: Run, *, now: float, total_max: int) -> Ru
     """See `bot.ports.Runs.begin_submit`."""
     lock_places(tx)
     changes = {"state_at": now, "posted_at": now, "posts": run.posts + 1, "empty_since": None}
-    # Those that asked earlier go first: each older one that still waits counts as a taken place.
-    places = (
-        f"(SELECT count(*) FROM run AS other WHERE {under_way('other')} AND (other.state != 'reserved' "
-        "OR (other.created_at, other.run_id) < (run.created_at, run.run_id)))"
-    )
-    condition = f" AND {_CANDIDATE_SEEN} AND {places} < :total_max"
-    seen = {"total_max": total_max, "seen_candidate": run.candidate_id}
+    condition = f" AND {_CANDIDATE_SEEN} AND {_PLACES_TAKEN} < :total_max"
+    seen = {"total_max": total_max, "seen_candidate": run.candidate_id, "asked_at": run.created_at}
     return move(tx, run, RunState.SUBMITTING, changes, condition, seen)
+
+
+# Those that asked earlier go first: each older one that still waits counts as a taken place. None is counted on beyond
+# `:total_max`, however many wait.
+_OLDER = "(other.created_at, other.run_id) < (:asked_at, :seen_id)"
+_TAKEN = f"other.in_line = 0 AND other.run_id != :seen_id AND (other.state != 'reserved' OR {_OLDER})"
+_THERE = f"SELECT 1 FROM run AS other WHERE {under_way('other')} AND {_TAKEN} LIMIT :total_max"
+_WAITING = f"SELECT 1 FROM run AS other WHERE other.in_line = 1 AND {_OLDER} LIMIT :total_max"
+_EITHER = f"SELECT * FROM ({_THERE}) AS there UNION ALL SELECT * FROM ({_WAITING}) AS waiting"
+_PLACES_TAKEN = f"(SELECT count(*) FROM ({_EITHER}) AS taken)"
 
 
 def advance(tx: Transaction, run: Run, state: RunState, *, now: float, changes: RunChanges) -> Run | None:
@@ -181,19 +254,30 @@ def advance(tx: Transaction, run: Run, state: RunState, *, now: float, changes: 
 # Ends
 
 
-def settle(tx: Transaction, run: Run, end: End, *, now: float) -> Run | None:
+def settle(tx: Transaction, run: Run, end: End, *, now: float, lease_until: float | None = None) -> Run | None:
     """See `bot.ports.Runs.settle`."""
     require(not run.terminal, "a run ends once")
     absent = end.ending == Ending.FAILED and end.cost_u == 0
     require(run.state != RunState.UNKNOWN or absent, "evidence leads to another state first")
     lock_books(tx)
-    return end_run(tx, run, end, now)
+    is_tried = lease_until is not None
+    first_try = {"due_at": lease_until, "delivery_tries": 1, "first_try_at": now} if is_tried else None
+    return end_run(tx, run, end, now, first_try=first_try)
 
 
-def end_run(tx: Transaction, run: Run, end: End, now: float, act: Act | None = None) -> Run | None:
-    """Move a run to its end, make its result due for delivery and resolve its holds; `act`: by which an admin does it.
+def end_run(
+    tx: Transaction,
+    run: Run,
+    end: End,
+    now: float,
+    *,
+    act: Act | None = None,
+    first_try: Mapping[str, object] | None = None,
+) -> Run | None:
+    """Move a run to its end, resolve its holds and make its result due for delivery, or begin the first try of it.
 
-    None, and nothing changed, where it does not stand any more where the caller saw it.
+    `act`: by which an admin ends it. None, and nothing changed, where it does not stand any more where the caller saw
+    it.
     """
     changes = {
         **asdict(end),
@@ -207,6 +291,7 @@ def end_run(tx: Transaction, run: Run, end: End, now: float, act: Act | None = N
         "first_try_at": None,
         "direct": False,
         "post_handle": None,
+        **(first_try or {}),
     }
     seen = f" AND (provider_id IS NOT NULL OR {_CANDIDATE_SEEN})"
     state = STATE_OF_ENDING[end.ending]
@@ -236,6 +321,23 @@ def correct(tx: Transaction, run: Run, cost_u: int, *, now: float) -> Run:
 def lacks_cost(run: Run) -> bool:
     """Whether the provider has not named what the run cost."""
     return run.cost_u is None
+
+
+# What is learned from ends
+
+
+def lengths(tx: Transaction, limit: int) -> list[tuple[VeoRequest, float]]:
+    """See `bot.ports.Runs.lengths`; the oldest first, so that the latest is what is learned last."""
+    sql = (
+        "SELECT request, ended_at - posted_at, state, ending FROM run WHERE created_at > 0 "
+        "ORDER BY created_at DESC LIMIT :limit"
+    )
+    found = []
+    for request, seconds, state, ending in tx.execute(sql, {"limit": limit}).fetchall():
+        with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            if state == RunState.SUCCEEDED and ending in (Ending.VIDEO, Ending.PARTIAL) and seconds is not None:
+                found.append((VeoRequest.of(json.loads(request)), float(seconds)))
+    return found[::-1]
 
 
 # What a look-up is worth
