@@ -122,6 +122,7 @@ class Life:
                 poll_longest_s=40.0,
                 deadline_s=DEADLINE_S,
                 settle_s=SETTLE_S,
+                callbacks=world.callbacks,
             ),
             clock=self.clock,
             chance=self.chance,

@@ -156,7 +156,7 @@ async def without(self, attempt):
         "a result is due with its end",
         "storage:SqliteStore.settle",
         """
-async def without(self, run, end, *, now, lease_until):
+async def without(self, run, end, *, now, lease_until=None):
     settled = await original(self, run, end, now=now, lease_until=lease_until)
     return settled and await self.advance(settled, settled.state, now=now, changes={"delivery": "none"})
 """,
