@@ -6,13 +6,15 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING
 
 from bot.domain.runs import STATE_OF_ENDING, Ending
 from storage.sqlite import migrations
 from storage.sqlite.snapshot import snapshot
 from storage.verbs.books import COST_GIVEN
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 _REBUILT = """
     SELECT level.scope, level.period_key,

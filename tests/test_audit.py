@@ -786,6 +786,6 @@ def test_books_of_an_older_version_wait_for_its_first_start(tmp_path: Path) -> N
     """What the bot will bring up to date is not judged by rules that it does not know yet."""
     path = tmp_path / "veo.db"
     with closing(sqlite3.connect(path)) as connection:
-        migrations.steps.apply(Database(connection), stop_before="step_2_levels_rules_and_acts")
+        migrations.steps().apply(Database(connection), stop_before="step_2_levels_rules_and_acts")
     with refuses(DatabaseError, r"as an older version left it; start the bot once"):
         check_books(f"sqlite:///{path}")

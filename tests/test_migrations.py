@@ -561,7 +561,7 @@ class TestMigratingRoles:
         """Those that its row names; of one that cannot be read at least those on whose pools it is held."""
         path = tmp_path / "veo.db"
         with closing(sqlite3.connect(path)) as connection, connection:
-            migrations.steps.apply(Database(connection), stop_before="step_11_roles_by_name")
+            migrations.steps().apply(Database(connection), stop_before="step_11_roles_by_name")
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(
                 "INSERT INTO run (run_id, origin, callback_token, member, server, channel, request, price_u, "

@@ -6,12 +6,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING
 
 from bot.errors import DatabaseError
 from storage.sqlite import migrations
 from storage.sqlite.store import database_path
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 
 @contextmanager
@@ -21,18 +23,19 @@ def snapshot(url: str, *, older: bool = False) -> Iterator[Database]:
     Raises DatabaseError where there is no database of ours to read, or, unless `older` ones will do, one that this
     version has not brought up to date yet.
     """
+    from sqlite_utils import Database  # noqa: PLC0415 - the running bot does without, see `storage.sqlite.migrations`
+
     path = database_path(url)
     if not Path(path).is_file():
         raise DatabaseError("database.none", path=path)
     try:
         with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            db = Database(connection, execute_plugins=False, recursive_triggers=False)
             connection.execute("BEGIN")
-            migrations.refuse_what_is_not_ours(db, path)
-            if not migrations.steps.applied(db):
+            migrations.refuse_what_is_not_ours(connection, path)
+            if not migrations.applied(connection):
                 raise DatabaseError("database.empty", path=path)
-            if not older and migrations.steps.pending(db):
+            if not older and not migrations.is_up_to_date(connection):
                 raise DatabaseError("database.older", path=path)
-            yield db
+            yield Database(connection, execute_plugins=False, recursive_triggers=False)
     except sqlite3.Error as error:
         raise DatabaseError("database.unreadable", path=path, why=str(error)) from error

@@ -20,8 +20,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-from sqlite_utils import Database
-
 from bot.errors import DatabaseError, StoreDown
 from storage.dialect import Transaction
 from storage.sqlite import migrations
@@ -228,15 +226,13 @@ def _open(path: str) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # it holds tokens: for its owner alone
     # Without an isolation level the transactions are ours to begin.
     connection = sqlite3.connect(path, timeout=5, check_same_thread=False, isolation_level=None)
-    db = Database(connection, strict=True, execute_plugins=False, recursive_triggers=False)
     try:
-        migrations.refuse_what_is_not_ours(db, path)
-        db.enable_wal()
+        migrations.refuse_what_is_not_ours(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")  # what a savepoint keeps for its undoing is not worth a file
-        connection.execute("PRAGMA foreign_keys = OFF")  # while tables are made anew to which others point
-        with immediate(connection):
-            migrations.steps.apply(db)
+        if not migrations.is_up_to_date(connection):
+            migrations.migrate(connection)
         connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
         connection.close()
