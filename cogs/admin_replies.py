@@ -12,7 +12,7 @@ import discord
 
 from bot.domain.acts import Verb
 from bot.domain.records import Act, Admin
-from bot.domain.report import Report
+from bot.domain.report import Group, Report
 from bot.errors import Refusal, StoreDown
 from bot.facts import text
 from bot.services.administration import Administration
@@ -20,7 +20,7 @@ from bot.texts import Words
 from bot.views import View
 from bot.views import admins as views
 from bot.views.details import detail_text
-from cogs import answers, chart, render
+from cogs import answers, render
 from cogs.context import Speaker, acknowledge
 from cogs.servers import Servers
 
@@ -130,7 +130,7 @@ class AdminReplies:
                 await interaction.edit_original_response(content=words.say(refusal.text))
                 return
             table.flush()
-            picture = io.BytesIO(await asyncio.to_thread(chart.spend_chart, report.days, words))
+            picture = io.BytesIO(await asyncio.to_thread(_draw, report.days, words))
             files = [answers.attachment(CHART, picture), answers.attachment(TABLE, raw)]
             await answers.send(interaction, files, lambda left_out: {"embed": _report_embed(report, left_out, words)})
 
@@ -154,6 +154,12 @@ def _plain_details(words: Words) -> Callable[[Act], str]:
         return "" if found is None else words.marked(render.LETTERS).say(found)
 
     return detail_of
+
+
+def _draw(days: Sequence[Group], words: Words) -> bytes:
+    from cogs import chart  # noqa: PLC0415 - Pillow takes 4 MB, in a bot of whom few ever want a chart
+
+    return chart.spend_chart(days, words)
 
 
 def _report_embed(report: Report, left_out: Sequence[answers.Attachment], words: Words) -> discord.Embed:

@@ -10,10 +10,9 @@ import csv
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from statistics import median
 from typing import TextIO
 from zoneinfo import ZoneInfo
 
@@ -140,12 +139,18 @@ def make_report(facts: Iterable[RunFact], *, since: float, until: float, zone: Z
         refunded_u=refunded_u,
         off_quote=off_quote,
         off_quote_u=off_quote_u,
-        wait_median_s=median(waits_s) if waits_s else None,
+        wait_median_s=_median(waits_s),
         members=_ranked(members, {member: name for member, (_, _, name) in names.items()}),
         roles=_ranked(roles, {}),
         channels=_ranked(channels, {}),
         days=tuple(count.group(key, key) for key, count in zip(day_keys, days, strict=True)),
     )
+
+
+def _median(of: Sequence[float]) -> float | None:
+    from statistics import median  # noqa: PLC0415 - half a megabyte for something that is seldom asked for
+
+    return median(of) if of else None
 
 
 def tabled(facts: Iterable[RunFact], table: TextIO, name_of: Callable[[str], str]) -> Iterator[RunFact]:
