@@ -30,7 +30,9 @@ Where things are:
     ports        what the services ask of the outside, as Protocols
     views        what is shown, as data
     domain       pure decisions: runs, models, prices, limits, periods, look-ups, reports
-    settings     every setting; `settings_docs` prints them, `environment` reads them
+    settings     every setting; `settings_reader` reads and checks them, `settings_docs` prints them
+    environment  the texts of settings, as people, Docker and Kubernetes write them; `proxies` the proxies
+    child        runs what costs memory in a process that ends
     errors       every error, as a code with its figures
     log          events with fields
     facts        what sentences are made of

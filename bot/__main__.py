@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bot.errors import SettingsError, StartError
+from bot.settings import Settings
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,13 +80,24 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _run() -> int:
-    import asyncio  # noqa: PLC0415 - half a second of imports that other commands do not need
+    """The settings are read in another process meanwhile: what reads them would be a fifth of the bot's memory."""
+    from bot.child import in_child  # noqa: PLC0415 - see below
 
-    from bot import app, settings  # noqa: PLC0415 - the same
+    with in_child(_read_settings) as read:
+        import asyncio  # noqa: PLC0415 - half a second of imports that other commands do not need
 
+        from bot import app  # noqa: PLC0415 - the same
+
+        settings, warnings = read()
     os.umask(0o077)  # the database, clips and their folders are for their owner alone
-    asyncio.run(app.run(settings.load_settings()))
+    asyncio.run(app.run(settings, warnings))
     return 0
+
+
+def _read_settings() -> tuple[Settings, Sequence[str]]:
+    from bot import settings_reader  # noqa: PLC0415 - in the child alone
+
+    return settings_reader.load_settings(), settings_reader.environment_warnings()
 
 
 def _sandbox(words: Sequence[str]) -> int:
@@ -123,11 +135,11 @@ def _discard_output() -> None:
 
 
 def _check_ledger() -> int:
-    from bot import settings  # noqa: PLC0415 - see _run
+    from bot import settings_reader  # noqa: PLC0415 - see _run
     from bot.domain.money import usd  # noqa: PLC0415 - see _run
     from storage import prove  # noqa: PLC0415 - see _run
 
-    proof = prove(settings.database_url())
+    proof = prove(settings_reader.database_url())
     lines = [*proof.breaches] or ["The books balance: every invariant holds over the whole database."]
     if proof.invariants:
         rows = ", ".join(f"{count} in {table}" for table, count in proof.counts.items())
@@ -142,7 +154,7 @@ def _check_ledger() -> int:
 def _export_ledger(options: argparse.Namespace) -> int:
     if options.first and options.last and options.first > options.last:
         raise SettingsError("export.days", first=str(options.first), last=str(options.last))
-    from bot import settings  # noqa: PLC0415 - see _run
+    from bot import settings_reader  # noqa: PLC0415 - see _run
     from storage import export_entries  # noqa: PLC0415 - see _run
 
     if sys.stdout is None:
@@ -150,7 +162,7 @@ def _export_ledger(options: argparse.Namespace) -> int:
     try:
         # An export is UTF-8 with its own line ends, whatever the encoding of the terminal.
         with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as out:
-            export_entries(settings.database_url(), out, options.format, first=options.first, last=options.last)
+            export_entries(settings_reader.database_url(), out, options.format, first=options.first, last=options.last)
     except BrokenPipeError:
         pass  # the reader has seen enough
     except OSError as error:
@@ -159,10 +171,10 @@ def _export_ledger(options: argparse.Namespace) -> int:
 
 
 def _back_up(file: Path) -> int:
-    from bot import settings  # noqa: PLC0415 - see _run
+    from bot import settings_reader  # noqa: PLC0415 - see _run
     from storage import back_up  # noqa: PLC0415 - see _run
 
-    url = settings.database_url()
+    url = settings_reader.database_url()
     _print(f"Copied the database to {file}: {back_up(url, file):,} bytes, all checked.\n")
     return 0
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 import resource
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,17 +17,17 @@ from bot.clock import SystemClock
 from bot.domain.limits import Policy
 from bot.domain.money import to_micro
 from bot.domain.prices import PriceTable
-from bot.environment import proxy_for
 from bot.errors import DatabaseError, InvariantError, StoreDown
 from bot.log import get_logger
 from bot.media import Media
 from bot.ports import Clock, Store
+from bot.proxies import proxy_for
 from bot.runflow import connect as connect_runflow
 from bot.runflow.client import Runflow
 from bot.services import Terms, compose
 from bot.services.engine import Engine
 from bot.services.pace import Limits
-from bot.settings import Settings, environment_warnings
+from bot.settings import Settings
 from bot.telemetry.logs import start_logging
 from bot.telemetry.metrics import Metrics
 from bot.texts import Languages
@@ -49,22 +49,25 @@ OPEN_FILES = 65_536
 CONNECTIONS_MAX = 1000  # on each listener
 
 
-async def run(settings: Settings) -> None:
-    """The bot, until SIGTERM or SIGINT. Raises StartError where it cannot start as configured."""
+async def run(settings: Settings, warnings: Sequence[str]) -> None:
+    """The bot, until SIGTERM or SIGINT; its log has the `warnings` of those who read the settings.
+
+    Raises StartError where it cannot start as configured.
+    """
     if main := asyncio.current_task():
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signal_number, main.cancel)
     start_logging(_secrets_of(settings))
     try:
         async with AsyncExitStack() as stack:
-            await _serve(settings, stack)
+            await _serve(settings, warnings, stack)
     except StoreDown as error:
         raise DatabaseError("database.unusable", url=settings.database_url, why=str(error.__cause__)) from error
     except asyncio.CancelledError:
         log.info("stopped")
 
 
-async def _serve(settings: Settings, stack: AsyncExitStack) -> None:
+async def _serve(settings: Settings, warnings: Sequence[str], stack: AsyncExitStack) -> None:
     """Start in this order and serve; the stack takes everything down again in the opposite order."""
     clock = SystemClock()
     kept = await _open(settings, clock, stack)
@@ -81,8 +84,8 @@ async def _serve(settings: Settings, stack: AsyncExitStack) -> None:
     )
     await _listen(settings, kept, outside, services.engine, stack)
     await outside.provider.check_key()
-    await discord_front.log_in(outside.client, settings.discord_token.get_secret_value())
-    _warn(settings)  # only now: what keeps the bot from starting should be the only thing that is said
+    await discord_front.log_in(outside.client, settings.discord_token)
+    _warn(settings, warnings)  # only now: what keeps the bot from starting should be the only thing that is said
     await services.engine.recover()
     front = DiscordFront(outside.client, speaker)
     await supervise(
@@ -133,7 +136,7 @@ async def _connect(settings: Settings, speaker: Speaker, stack: AsyncExitStack) 
     provider = await stack.enter_async_context(
         connect_runflow(
             api_url=settings.runflow_api_url,
-            api_key=settings.runflow_api_key.get_secret_value(),
+            api_key=settings.runflow_api_key,
             public_url=settings.public_url,
             clip_bytes_max=settings.clip_max_mb * BYTES_PER_MB,
             proxy_for=proxy_for,
@@ -163,8 +166,8 @@ async def _listen(settings: Settings, kept: _Kept, outside: _Outside, engine: En
     operator = OperatorServer(ready=ready, metrics=Metrics(kept.store.figures), bounds=bounds)
     port = await stack.enter_async_context(operator.listening(settings.operator_host, settings.operator_port))
     log.info("health and metrics for the operator", host=settings.operator_host, port=port)
-    keys = [secret.get_secret_value() for secret in settings.runflow_callback_secrets]
-    web = WebServer(engine=engine, media=kept.media, secrets=keys, bounds=bounds)
+    secrets = settings.runflow_callback_secrets
+    web = WebServer(engine=engine, media=kept.media, secrets=secrets, bounds=bounds)
     port = await stack.enter_async_context(web.listening(settings.web_host, settings.web_port))
     log.info("web server listens", host=settings.web_host, port=port)
 
@@ -190,8 +193,8 @@ async def supervise(**loops: Coroutine[Any, Any, None]) -> None:
         raise first from first.__cause__
 
 
-def _warn(settings: Settings) -> None:
-    for warning in environment_warnings():
+def _warn(settings: Settings, warnings: Sequence[str]) -> None:
+    for warning in warnings:
         log.warning(warning)
     if settings.public_url is not None and not settings.runflow_callback_secrets:
         log.warning("RUNFLOW_CALLBACK_SECRETS is empty: who knows the address of a callback can send one")
@@ -203,8 +206,7 @@ def _warn(settings: Settings) -> None:
 
 
 def _secrets_of(settings: Settings) -> list[str]:
-    secrets = (settings.discord_token, settings.runflow_api_key, *settings.runflow_callback_secrets)
-    return [secret.get_secret_value() for secret in secrets]
+    return [settings.discord_token, settings.runflow_api_key, *settings.runflow_callback_secrets]
 
 
 def _terms(settings: Settings) -> Terms:

@@ -1,4 +1,4 @@
-"""Reads settings and proxies from the environment, from `.env` and from what the image sets.
+"""Reads settings from the environment, from `.env` and from what the image sets.
 
 People, Docker, Kubernetes and hosting platforms write them differently. What is clear is accepted. The rest gives a
 warning with the name, never with the value, which may be a secret.
@@ -12,10 +12,7 @@ import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from dotenv.parser import parse_stream
 
@@ -82,33 +79,6 @@ def _lines(file: Path) -> Iterator[tuple[str, str]]:
             raise SettingsError("setting.line", line=str(line), file=str(file))
         if binding.key is not None:
             yield binding.key, binding.value or ""
-
-
-def proxy_for(url: str) -> str | None:
-    """The proxy that HTTPS_PROXY and the like name for an address; None if NO_PROXY excludes it, and for this machine.
-
-    Raises SettingsError if the bot cannot use the proxy.
-    """
-    parts = urlsplit(url)
-    proxy = getproxies().get(parts.scheme, "").strip()
-    if not proxy or _is_this_machine(parts.hostname or "") or proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None
-    named = proxy if "://" in proxy else f"http://{proxy}"
-    try:
-        target = urlsplit(named)
-        usable = target.scheme in ("http", "https") and target.hostname and target.port != 0
-    except ValueError:  # an invalid port
-        usable = False
-    if not usable:
-        raise SettingsError("setting.proxy", name=f"{parts.scheme.upper()}_PROXY")
-    return named
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _unquote(text: str) -> str:

@@ -1,15 +1,13 @@
-"""The settings as documentation: the text of `.env.example` and the README's table, made from the model."""
+"""The settings as documentation: the text of `.env.example` and the README's table, made from their fields."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any
 
-from pydantic.fields import FieldInfo
-
-from bot.settings import Settings
+from bot.settings import GROUP, MEANING, UNIT, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,25 +23,24 @@ class SettingInfo:
 
 
 def describe_settings() -> Iterator[SettingInfo]:
-    """Every setting, in the order of the model: for `.env.example` and the README's table."""
-    for name, field in Settings.model_fields.items():
-        extra = cast("dict[str, object]", field.json_schema_extra)  # as `bot.settings` makes it
+    """Every setting, in the order of `Settings`: for `.env.example` and the README's table."""
+    for each in fields(Settings):
         yield SettingInfo(
-            name=name.upper(),
-            group=str(extra["group"]),
-            default=_default_text(field),
-            required=field.is_required(),
-            unit=str(extra["unit"]),
-            meaning=field.description or "",
+            name=each.name.upper(),
+            group=each.metadata[GROUP],
+            default=_default_text(each),
+            required=each.default is MISSING and each.default_factory is MISSING,
+            unit=each.metadata[UNIT],
+            meaning=each.metadata[MEANING],
         )
 
 
-def _default_text(field: FieldInfo) -> str:
-    default = None if field.is_required() else field.default
-    if default is None or default == ():
+def _default_text(setting: Field[Any]) -> str:
+    default = setting.default if setting.default_factory is MISSING else setting.default_factory()
+    if default is MISSING or default is None or default == ():
         return ""
     if isinstance(default, dict):
-        return json.dumps(default)
+        return json.dumps(default, default=str)
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

@@ -63,7 +63,7 @@ def free_port() -> int:
 @cache
 def nursery() -> Nursery:
     """Starts the bots of this test process; they all have their imports done."""
-    return Nursery("bot.app", environment=INTERPRETER)
+    return Nursery("bot.app", "bot.settings_reader", environment=INTERPRETER)
 
 
 async def started(

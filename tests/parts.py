@@ -30,7 +30,7 @@ LIMITS = Limits(
     settle_s=120.0,
     looks_per_s=10_000.0,
 )
-PRICES = PriceTable(Settings.model_validate({"discord_token": "a", "runflow_api_key": "b"}).price_usd_per_second)
+PRICES = PriceTable(Settings(discord_token="a", runflow_api_key="b").price_usd_per_second)
 
 
 class HandClock(SystemClock):

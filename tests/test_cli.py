@@ -89,31 +89,61 @@ async def test_what_cannot_start_says_why(tmp_path: Path) -> None:
             await world.start()
 
 
-STOPPED = """
-import os, signal, sys
+HOOK = """
+import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as for process 1 of a container
+bot = os.getpid()
 class Finder:
     def find_spec(name, *_):
-        if name == "bot.settings":
-            os.kill(os.getpid(), signal.SIGTERM)
+        if name == {module!r}:
+            {deed}
 sys.meta_path.insert(0, Finder)
 """
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["run"], 0), (["ledger", "check"], 130)])
-def test_a_stop_is_obeyed_from_the_first_moment(tmp_path: Path, arguments: list[str], code: int) -> None:
-    """Also as process 1 of a container, and while the bot still imports its code."""
-    (tmp_path / "sitecustomize.py").write_text(STOPPED)
+def interrupted(folder: Path, *arguments: str, **deeds: str) -> tuple[int, str, str]:
+    """What comes of a command when the import of a module does something else first."""
+    hooks = [HOOK.format(module=f"bot.{module}", deed=deed) for module, deed in deeds.items()]
+    (folder / "sitecustomize.py").write_text("".join(hooks))
     done = subprocess.run(
         [sys.executable, "-m", "bot", *arguments],
-        cwd=tmp_path,
-        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
-        capture_output=True,
+        cwd=folder,
+        env={"PYTHONPATH": f"{folder}:{ROOT}"},
+        capture_output=True,  # ends when no process is left that could write
         text=True,
         timeout=20,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+    return done.returncode, done.stdout, done.stderr
+
+
+STOP = "os.kill(bot, signal.SIGTERM)"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "deeds"),
+    [
+        ("run", 0, {"app": STOP, "settings_reader": "time.sleep(60)"}),
+        ("run", 0, {"settings_reader": STOP}),
+        ("run", 0, {"settings_reader": "os.kill(os.getpid(), signal.SIGTERM)"}),
+        ("run", 0, {"settings_reader": "raise KeyboardInterrupt"}),
+        ("ledger check", 130, {"settings_reader": STOP}),
+    ],
+)
+def test_a_stop_is_obeyed_from_the_first_moment(tmp_path: Path, command: str, code: int, deeds: dict[str, str]) -> None:
+    """Also as process 1 of a container, while it still imports its code, and while its child reads the settings."""
+    assert interrupted(tmp_path, *command.split(), **deeds) == (code, "", "")
+
+
+@pytest.mark.parametrize(
+    ("deed", "told"),
+    [("os.kill(os.getpid(), signal.SIGKILL)", "ChildProcessError"), ("raise ZeroDivisionError", "ZeroDivisionError")],
+)
+def test_settings_that_nobody_could_read_stop_the_start(tmp_path: Path, deed: str, told: str) -> None:
+    """The process that reads them was killed, or has a fault: the bot does not start, and the trace says why."""
+    code, output, errors = interrupted(tmp_path, "run", settings_reader=deed)
+    assert (code, output) == (1, "")
+    assert told in errors
 
 
 async def test_a_second_bot_on_the_same_database_is_refused(world: Scene) -> None:
