@@ -37,7 +37,8 @@ class Translations(app_commands.Translator):
     def __init__(self, speaker: Speaker) -> None:
         self._speaker = speaker
         self._words: dict[discord.Locale, Words] = {}
-        self._keys = {str(message): key for key, message in COMMANDS.items() if key.startswith("command.")}
+        described = {str(message): key for key, message in COMMANDS.items() if key.startswith("command.")}
+        self._keys = described if len(speaker.languages()) > 1 else {}  # else there is only English
 
     async def translate(self, string: app_commands.locale_str, locale: discord.Locale, context: object) -> str | None:
         """Called by the library for each text and language; None: English stands for it."""

@@ -5,20 +5,27 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
 import pytest
+from babel import Locale
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po, write_po
 from discord import app_commands
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot import errors
 from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
 from bot.texts import Languages, Words
+from bot.texts.cldr import CldrNotation
 from bot.texts.messages import MARKERS, MESSAGES, Plural
+from bot.texts.notation import American
 from cogs.account import Account
 from cogs.admin import Admins
 from cogs.render import LETTERS, MARKUP
@@ -318,6 +325,31 @@ def test_markers_that_read_alike_are_english(
         "Video `x`", "Video `x` · not sure yet", "Video `x` · overdue",
     }  # fmt: skip
     assert "they must differ" in caplog.text
+
+
+@given(
+    number=st.integers(-(10**15), 10**15),
+    day=st.dates(),
+    parts=st.lists(st.text(max_size=3), max_size=5),
+)
+def test_american_figures_are_those_of_the_cldr(number: int, day: date, parts: list[str]) -> None:
+    """What is written without Babel is what Babel would write."""
+    ours, theirs = American(), CldrNotation(Locale("en", "US"))
+    assert ours.number(number) == theirs.number(number)
+    assert ours.usd(Decimal(number).scaleb(-6)) == theirs.usd(Decimal(number).scaleb(-6))
+    assert ours.whole_usd(Decimal(number)) == theirs.whole_usd(Decimal(number))
+    assert ours.day(day) == theirs.day(day)
+    assert ours.sequence(parts) == theirs.sequence(parts)
+
+
+@pytest.mark.parametrize("locale", [None, "en-US", "en_US", "en", "de", "tlh", "x" * 99, "en-GB", "en-AU", "en-IN"])
+def test_a_locale_without_a_catalogue_is_written_as_with_other_catalogues(tmp_path: Path, locale: str | None) -> None:
+    """Whether Babel is asked or not."""
+    with (tmp_path / "fr.po").open("wb") as file:
+        write_po(file, translated())
+    alone, among = (Languages(folder).words(locale, MARKUP) for folder in (None, tmp_path))
+    facts: list[Fact] = [1_234_567, Usd(1_234_500_001), Duration(125), ("a", "b", "c")]
+    assert [alone.fact(fact) for fact in facts] == [among.fact(fact) for fact in facts]
 
 
 @pytest.mark.parametrize(

@@ -2,36 +2,24 @@
 
 `Languages` reads the catalogues (`<language>.po` beside this file) at the start; `Words` speaks one of them in the
 markup of one front. English is what the messages themselves are written in, and what a missing translation falls back
-to. Amounts, numbers and plural forms follow the Unicode CLDR by way of Babel.
+to. Amounts, numbers and plural forms are those of the Unicode CLDR.
 """
 
 from __future__ import annotations
 
 import gettext
-import io
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from string import Formatter
 from typing import Protocol
-
-from babel import Locale, UnknownLocaleError
-from babel.dates import format_skeleton
-from babel.lists import format_list
-from babel.messages.catalog import Message
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import PoFileError, read_po
-from babel.numbers import format_currency, format_decimal
 
 from bot.domain.untrusted import strip_controls
 from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
-from bot.log import get_logger
-from bot.texts.messages import MARKERS, MESSAGES, Plural
+from bot.texts.messages import MESSAGES, Plural
+from bot.texts.notation import American, Notation
 
-log = get_logger("veo.texts")
-
-ENGLISH = Locale("en", "US")
+ENGLISH = "en_US"
 SECOND_UNIT_BELOW = 10  # of the largest unit of a duration: 9 min 5 s, but 17 min
 
 
@@ -86,14 +74,14 @@ PLAIN = PlainMarkup()
 class Words:
     """One language in the markup of one front."""
 
-    def __init__(self, locale: Locale, translations: gettext.NullTranslations, markup: Markup) -> None:
-        self._locale = locale
+    def __init__(self, notation: Notation, translations: gettext.NullTranslations, markup: Markup) -> None:
+        self._notation = notation
         self._translations = translations
         self._markup = markup
 
     def marked(self, markup: Markup) -> Words:
         """The same language in another markup."""
-        return Words(self._locale, self._translations, markup)
+        return Words(self._notation, self._translations, markup)
 
     def say(self, text: Text) -> str:
         """The text with its figures. Raises KeyError where the text or one of its figures is missing."""
@@ -114,7 +102,7 @@ class Words:
             case str():
                 return fact
             case int():
-                return format_decimal(fact, locale=self._locale)
+                return self._notation.number(fact)
             case Usd(amount_u):
                 return self.usd(amount_u)
             case Moment():
@@ -134,7 +122,7 @@ class Words:
             case Text():
                 return self.say(fact)
             case _:
-                return format_list([self.fact(each) for each in fact], style="unit", locale=self._locale)
+                return self._notation.sequence([self.fact(each) for each in fact])
 
     def command(self, name: str) -> str:
         """A command of ours, such as `/veo`."""
@@ -143,13 +131,11 @@ class Words:
     def usd(self, amount_u: int, *, whole: bool = False) -> str:
         """`$3.20`: at least two decimals, more only where they say something; `whole`: none, as on an axis."""
         amount = Decimal(amount_u).scaleb(-6)
-        if whole:
-            return format_currency(amount, "USD", "¤#,##0", locale=self._locale, currency_digits=False)
-        return format_currency(amount, "USD", locale=self._locale, decimal_quantization=False)
+        return self._notation.whole_usd(amount) if whole else self._notation.usd(amount)
 
     def day(self, day: date) -> str:
         """`Nov 26`: a day whose year is known."""
-        return format_skeleton("MMMd", day, locale=self._locale)
+        return self._notation.day(day)
 
     def _duration(self, seconds: int) -> str:
         """`8 s`, `2 min 5 s`, `17 min`: as exactly as anybody wants to know."""
@@ -183,64 +169,28 @@ class Languages:
 
         A file that cannot be read, and a translation that lacks a figure, is left out with a line in the log.
         """
-        self._translations: dict[str, gettext.NullTranslations] = {}
-        for path in sorted((folder or Path(__file__).parent).glob("*.po")):
-            try:
-                locale = Locale.parse(path.stem.replace("_", "-"), sep="-")
-                self._translations[str(locale)] = _catalogue(path, locale)
-            except (OSError, ValueError, SyntaxError, LookupError, UnknownLocaleError, PoFileError) as error:
-                log.warning("language left out: its file cannot be read", file=path.name, reason=str(error))
+        paths = sorted((folder or Path(__file__).parent).glob("*.po"))
+        self._catalogues: dict[str, gettext.NullTranslations] = {}
+        if paths:
+            from bot.texts import cldr  # noqa: PLC0415 - see there
+
+            self._catalogues = cldr.read_catalogues(paths)
 
     @property
     def locales(self) -> list[str]:
         """English, and every language that has a catalogue."""
-        return [str(ENGLISH), *self._translations]
+        return [ENGLISH, *self._catalogues]
 
     def words(self, locale: str | None, markup: Markup) -> Words:
         """The words of a locale as platforms write it (`de`, `pt-BR`); English where there is no catalogue."""
-        found = _parse(locale)
-        for name in (str(found), found.language):
-            if translations := self._translations.get(name):
-                return Words(found, translations, markup)
-        return Words(found if found.language == "en" else ENGLISH, gettext.NullTranslations(), markup)
+        if not self._catalogues and not _is_other_english(locale or ""):
+            return Words(American(), gettext.NullTranslations(), markup)
+        from bot.texts import cldr  # noqa: PLC0415 - see there
+
+        return Words(*cldr.language(locale, self._catalogues), markup)
 
 
-def _catalogue(path: Path, locale: Locale) -> gettext.GNUTranslations:
-    """The translations of a file, without those that cannot be filled in: English stands for these."""
-    with path.open("rb") as file:
-        catalogue = read_po(file, locale=str(locale), abort_invalid=True)
-    markers = [str(MESSAGES[key]) for key in MARKERS]
-    translated = {id_: each.string for id_ in markers if (each := catalogue.get(id_)) is not None and each.string}
-    if len({translated.get(id_, id_) for id_ in markers}) < len(markers):
-        log.warning("translations left out: they must differ", file=path.name, messages=markers)
-        for id_ in translated:
-            catalogue.delete(id_)
-    for each in [each for each in catalogue if each.id and not _fits(each)]:
-        catalogue.delete(each.id, each.context)
-        log.warning("translation left out: its placeholders differ", file=path.name, message=each.id)
-    compiled = io.BytesIO()
-    write_mo(compiled, catalogue)
-    compiled.seek(0)
-    return gettext.GNUTranslations(compiled)
-
-
-def _fits(message: Message) -> bool:
-    """Whether every form of a translation can be filled in, and none of the figures is lost."""
-    try:
-        wanted, got = _placeholders(message.id), _placeholders(message.string)
-    except ValueError:  # a brace too many or too few
-        return False
-    return wanted == got
-
-
-def _placeholders(forms: object) -> set[tuple[str, str, str]]:
-    """The names in braces of a message, with what stands behind them there, which is nothing in ours."""
-    parsed = [Formatter().parse(str(form)) for form in (forms if isinstance(forms, list | tuple) else (forms,)) if form]
-    return {(name, spec or "", how or "") for parts in parsed for _, name, spec, how in parts if name is not None}
-
-
-def _parse(locale: str | None) -> Locale:
-    try:
-        return Locale.parse((locale or "").replace("_", "-"), sep="-")
-    except (UnknownLocaleError, ValueError, TypeError):
-        return ENGLISH
+def _is_other_english(locale: str) -> bool:
+    """Whether it is an English that writes figures in a way of its own, such as that of Great Britain."""
+    name = locale.replace("_", "-").lower()
+    return name.startswith("en-") and name != "en-us"

@@ -1,0 +1,59 @@
+"""How a language writes amounts, numbers, days and lists: American English by itself, others by `bot.texts.cldr`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Protocol
+
+
+class Notation(Protocol):
+    """One language's way to write figures."""
+
+    def number(self, number: int) -> str:
+        """`1,000`."""
+        ...
+
+    def usd(self, amount: Decimal) -> str:
+        """`$3.20`: at least two decimals, more only where they say something."""
+        ...
+
+    def whole_usd(self, amount: Decimal) -> str:
+        """`$3`, as on an axis."""
+        ...
+
+    def day(self, day: date) -> str:
+        """`Nov 26`: a day whose year is known."""
+        ...
+
+    def sequence(self, parts: Sequence[str]) -> str:
+        """`720p, 8 s, no sound`."""
+        ...
+
+
+class American:
+    """The same as the CLDR's for `en_US`, of which Babel would keep 7 MB in memory."""
+
+    def number(self, number: int) -> str:
+        return f"{number:,}"
+
+    def usd(self, amount: Decimal) -> str:
+        decimals = -int(amount.normalize().as_tuple().exponent)
+        return _dollars(amount, max(2, decimals))
+
+    def whole_usd(self, amount: Decimal) -> str:
+        return _dollars(amount, 0)
+
+    def day(self, day: date) -> str:
+        return f"{_MONTHS[day.month - 1]} {day.day}"
+
+    def sequence(self, parts: Sequence[str]) -> str:
+        return ", ".join(parts)
+
+
+def _dollars(amount: Decimal, decimals: int) -> str:
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.{decimals}f}"
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
