@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import resource
 import signal
@@ -88,6 +89,8 @@ async def _serve(settings: Settings, warnings: Sequence[str], stack: AsyncExitSt
     _warn(settings, warnings)  # only now: what keeps the bot from starting should be the only thing that is said
     await services.engine.recover()
     front = DiscordFront(outside.client, speaker)
+    gc.collect()
+    gc.freeze()  # what stands here stays: each full collection would look through it again, and hold the loop for 50 ms
     await supervise(
         engine=services.engine.run(front),
         sweep=_sweep(kept.media),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from bot.app import supervise
 from bot.errors import InvariantError, SettingsError, StoreDown
-from tests.harness import WAIT_S, scene
+from tests.harness import ROOT, WAIT_S, scene
 
 
 class Loops:
@@ -102,3 +103,35 @@ async def test_the_bot_does_not_outlive_one_of_its_loops(tmp_path: Path) -> None
         world.bot, world.before = None, ""
         await world.start()
         await world.end_of(await world.veo())
+
+
+ASKED = """
+import pathlib, signal, sys
+def tell(*_):
+    pathlib.Path({file!r}).write_text(" ".join(sys.modules))
+signal.signal(signal.SIGUSR1, tell)
+"""
+# Each takes megabytes, and is for a moment of the start, for what is seldom asked for, or for other commands.
+SELDOM = ("pydantic", "pydantic_settings", "dotenv", "sqlite_utils", "click", "PIL", "babel", "statistics")
+
+
+async def test_the_bot_at_rest_keeps_nothing_of_what_is_seldom_needed(tmp_path: Path) -> None:
+    """Neither what read its settings, nor what migrates a database that is up to date, draws charts or knows German."""
+    told, code = tmp_path / "modules", tmp_path / "code"
+    code.mkdir()
+    (code / "sitecustomize.py").write_text(ASKED.format(file=str(told)))
+    async with scene(tmp_path, PYTHONPATH=f"{code}:{ROOT}") as world:  # with a process that imports for itself
+        await world.stop()
+        await world.start()
+        assert world.bot is not None
+        files = Path(f"/proc/{world.bot.pid}/maps")
+        if files.exists():  # libraries that are no longer named would still be here
+            loaded = files.read_text()
+            assert "_sqlite3" in loaded
+            assert not [name for name in ("pydantic_core", "PIL/_imaging") if name in loaded]
+        world.bot.send_signal(signal.SIGUSR1)
+        async with asyncio.timeout(WAIT_S):
+            while not told.exists() or not (modules := set(told.read_text().split())):  # noqa: ASYNC110 - it writes it
+                await asyncio.sleep(0.01)
+        assert {"bot.app", "sqlite3", "discord"} <= modules
+        assert modules.isdisjoint(SELDOM)
