@@ -157,7 +157,8 @@ class Admissions(Reading, Protocol):
 
         Where its order follows at once and a place is free, the intent to POST is written with it; where none is free,
         it is written in line. The same origin again is answered with the run that it made. Raises what the plan raises,
-        OverLimit and TooManyInFlight with the first level that refused.
+        OverLimit and TooManyInFlight with the first level that refused. An OverLimit leaves the periods of
+        all levels open, so that nobody sums up their runs again, and nothing else.
         """
         ...
 
@@ -191,7 +192,7 @@ class Admissions(Reading, Protocol):
 
         With an approval it passes the limits that admins made, and only this run does: nothing is added to them.
         Raises OfferGone where it was denied, replaced or ended by then, and as `approve` and `admit` do; then nothing
-        is written.
+        is written but what `admit` leaves.
         """
         ...
 

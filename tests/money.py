@@ -127,3 +127,17 @@ def dump(path: Path) -> Dump:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
         rows = {name: connection.execute(f"SELECT * FROM {name}") for (name,) in tables}
         return {name: sorted(found, key=repr) for name, found in rows.items()}
+
+
+def only_opened(before: Dump, after: Dump) -> bool:
+    """Whether no more was written in between than periods that were opened, with the runs that they had already."""
+    if any(after[name] != rows for name, rows in before.items() if name not in ("budget", "ledger_entry")):
+        return False
+    opened = {row[:2] for row in after["budget"]} - {row[:2] for row in before["budget"]}  # scope and key
+    made = {row[1:] for row in after["ledger_entry"]} - {row[1:] for row in before["ledger_entry"]}
+    of_runs = {(row[1], *row[4:]) for row in before["ledger_entry"]}
+    return (
+        [row for row in after["budget"] if row[:2] not in opened] == before["budget"]
+        and set(before["ledger_entry"]) <= set(after["ledger_entry"])
+        and all(row[1:3] in opened and (row[0], *row[3:]) in of_runs for row in made)
+    )

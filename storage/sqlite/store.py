@@ -11,8 +11,9 @@ import secrets
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import TypeVar
 
-from bot.domain.limits import Level, Plan, Rules, Spender, Standing
+from bot.domain.limits import Level, OverLimit, Plan, Rules, Spender, Standing
 from bot.domain.models import VeoRequest
 from bot.domain.records import (
     Act,
@@ -31,6 +32,8 @@ from bot.domain.records import (
 from bot.domain.runs import Run, RunState
 from storage.sqlite.writer import Writer
 from storage.verbs import admissions, reports, rows, rules, runs
+
+Made = TypeVar("Made")
 
 
 def database_path(url: str) -> str:
@@ -65,10 +68,11 @@ class SqliteStore:
     # Wishes, questions and their money
 
     async def admit(self, new: NewRun, plan: Plan) -> Run:
-        return await self.writer.write(lambda tx: admissions.admit(tx, new, plan))
+        return _made(await self.writer.write(lambda tx: admissions.admit(tx, new, plan)))
 
     async def offer(self, offer: Offer, new: NewRun, plan: Plan) -> Offer | Run:
-        return await self.writer.write(lambda tx: admissions.offer(tx, offer, new, plan))
+        made = await self.writer.write(lambda tx: admissions.offer(tx, offer, new, plan))
+        return made if isinstance(made, Offer) else _made(made)
 
     async def keep(self, offer: Offer) -> Offer:
         return await self.writer.write(lambda tx: admissions.keep(tx, offer))
@@ -83,7 +87,7 @@ class SqliteStore:
         return await self.writer.write(lambda tx: admissions.asked(tx, offer_id, message))
 
     async def take(self, offer_id: str, new: NewRun, plan: Plan, *, approve: Approve | None) -> Run:
-        return await self.writer.write(lambda tx: admissions.take(tx, offer_id, new, plan, approve=approve))
+        return _made(await self.writer.write(lambda tx: admissions.take(tx, offer_id, new, plan, approve=approve)))
 
     async def withdraw(self, offer_id: str) -> bool:
         return await self.writer.write(lambda tx: admissions.withdraw(tx, offer_id))
@@ -176,3 +180,10 @@ class SqliteStore:
 
     async def media_key(self) -> bytes:
         return await self.writer.read(reports.media_key)
+
+
+def _made(answer: Made | OverLimit) -> Made:
+    """What a wish made. A refusal that was committed with the periods opened for it is raised only now."""
+    if isinstance(answer, OverLimit):
+        raise answer
+    return answer

@@ -6,9 +6,10 @@ asks together travels together where the database is another machine.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bot.domain.limits import Plan
+from bot.domain.limits import OverLimit, Plan
 from bot.domain.records import Act, Approve, NewRun, Offer, OfferState
 from bot.domain.runs import Run
 from bot.errors import AskLater, OfferGone, require
@@ -34,13 +35,26 @@ _OFFER_DAYS_KEPT = 30.0
 # Wishes
 
 
-def admit(tx: Transaction, new: NewRun, plan: Plan) -> Run:
+def admit(tx: Transaction, new: NewRun, plan: Plan) -> Run | OverLimit:
     """See `bot.ports.Admissions.admit`."""
     lock_books(tx)
     return _admit(tx, new, plan)
 
 
-def _admit(tx: Transaction, new: NewRun, plan: Plan, *, approved: bool = False) -> Run:
+def _admit(tx: Transaction, new: NewRun, plan: Plan, *, approved: bool = False) -> Run | OverLimit:
+    where = _where(tx, new, plan)
+    if isinstance(where, Run):
+        return where
+    holds = _hold(tx, new, where, approved=approved)
+    if isinstance(holds, OverLimit):
+        return holds
+    run = insert_run(tx, new, where.levels[-1].scope, where.member_period, start(tx, new))
+    books.enter(tx, holds)
+    return run
+
+
+def _where(tx: Transaction, new: NewRun, plan: Plan) -> books.Opened | Run:
+    """Where a wish is to be held, all of it open by then; or the run that it made before."""
     scopes = new.wish.spender.scopes
     known, rules = ask_run_of_origin(tx, new.wish.origin), ask_rules_for(tx, new.wish.server, scopes)
     if run := read_run(known):
@@ -50,27 +64,38 @@ def _admit(tx: Transaction, new: NewRun, plan: Plan, *, approved: bool = False) 
     open_periods = books.ask_open_periods(tx, scopes, new.now)
     extras = books.ask_extras(tx, levels)
     books.check_flights(flights)
-    where = books.opened(tx, levels, open_periods)
-    added = books.read_extras(extras)
-    run = insert_run(tx, new, levels[-1].scope, where.member_period, start(tx, new))
-    books.hold(tx, new, where, added, approved=approved)
-    return run
+    return books.opened(tx, levels, open_periods, extras)
+
+
+def _hold(
+    tx: Transaction, new: NewRun, where: books.Opened, *, approved: bool = False
+) -> Sequence[Mapping[str, object]] | OverLimit:
+    """Reserve the price of a wish; see `books.hold`.
+
+    A refusal is raised, and undoes the transaction; or it is handed back, where a period was opened for the wish, so
+    that this is committed and the next wish finds it open.
+    """
+    try:
+        return books.hold(tx, new, where, approved=approved)
+    except OverLimit as refusal:
+        if where.new:
+            return refusal
+        raise
 
 
 # Questions
 
 
-def offer(tx: Transaction, asked: Offer, new: NewRun, plan: Plan) -> Offer | Run:
+def offer(tx: Transaction, asked: Offer, new: NewRun, plan: Plan) -> Offer | Run | OverLimit:
     """See `bot.ports.Admissions.offer`."""
     lock_books(tx)
-    if known := read_run(ask_run_of_origin(tx, new.wish.origin)):
-        return known
-    tx.execute("SAVEPOINT would_it")  # whoever is asked whether to pay is not refused afterwards
-    try:
-        _admit(tx, new, plan)
-    finally:
-        tx.execute("ROLLBACK TO would_it")
-        tx.execute("RELEASE would_it")
+    where = _where(tx, new, plan)
+    if isinstance(where, Run):
+        return where
+    would_hold = _hold(tx, new, where)  # whoever is asked whether to pay is not refused afterwards
+    if isinstance(would_hold, OverLimit):
+        return would_hold
+    books.let_go(tx, would_hold)
     return _keep(tx, asked)
 
 
@@ -126,17 +151,18 @@ def asked(tx: Transaction, offer_id: str, message: str) -> Offer:
 # Answers
 
 
-def take(tx: Transaction, offer_id: str, new: NewRun, plan: Plan, *, approve: Approve | None) -> Run:
+def take(tx: Transaction, offer_id: str, new: NewRun, plan: Plan, *, approve: Approve | None) -> Run | OverLimit:
     """See `bot.ports.Admissions.take`."""
     lock_books(tx)
     taken = find_offer(tx, offer_id)
     if taken is not None and taken.run_id is not None:
         return get_run(tx, taken.run_id)
     unanswered(tx, offer_id, new.now)
-    act_id = None
-    if approve is not None:
-        act_id = insert_act(tx, approve(standings(tx, new.wish.spender, plan)))
-    run = _admit(tx, new, plan, approved=approve is not None)
+    act = None if approve is None else approve(standings(tx, new.wish.spender, plan))
+    run = _admit(tx, new, plan, approved=act is not None)
+    if isinstance(run, OverLimit):
+        return run
+    act_id = None if act is None else insert_act(tx, act)
     _answer(tx, offer_id, "state = 'taken', run_id = :run, act_id = :act", {"run": run.run_id, "act": act_id})
     return run
 

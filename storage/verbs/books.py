@@ -3,7 +3,8 @@
 Every function takes a transaction that has locked the books (`storage.dialect.lock_books`), and leaves budget and
 ledger in agreement. A budget row holds the runs of its scope that were asked for between its bounds, all of them and
 no others, whatever limits and zones came and went meanwhile: a row that is opened late takes over the runs of before,
-and one that is open is written until its period ends.
+and one that is open is written until its period ends. To open one may be dear, so it is done once: also where it was
+for a wish that is then refused.
 
 What admins add on top of a limit, a grant or a refund, counts for what is asked for in their own server, in the period
 in which they did it.
@@ -12,7 +13,7 @@ in which they did it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.domain.limits import EVERYWHERE, Level, OverLimit, Standing, TooManyInFlight
@@ -28,9 +29,7 @@ COST_GIVEN = "cost by Runflow"  # the end of the reason of an entry that was mad
 RESERVE = """
     UPDATE budget SET held_u = held_u + :price_u
     WHERE scope = :scope AND period_key = :key AND (held_u + spent_u + :price_u <= :bound_u OR :bound_u IS NULL)"""
-_NEW_BOOK = """
-    INSERT INTO budget (scope, period_key, starts_at, resets_at, held_u, spent_u)
-    VALUES (:scope, :key, :starts, :resets, :held_u, :spent_u)"""
+_LET_GO = "UPDATE budget SET held_u = held_u - :price_u WHERE scope = :scope AND period_key = :key"
 _ENTER = """
     INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason, act_id)
     VALUES (:run_id, :scope, :key, :kind, :amount_u, :at, :actor, :reason, :act_id)"""
@@ -40,9 +39,27 @@ _BELONGS = {
     "total": "1 = 1",
     "server": "run.server = :name",
     "channel": "run.budget_channel = :name",
-    "role": "EXISTS (SELECT 1 FROM run_role AS had WHERE had.role = :name AND had.run_id = run.run_id)",
+    "role": "run.run_id IN (SELECT had.run_id FROM run_role AS had WHERE had.role = :name)",
     "member": "run.member = :name",
 }
+
+# The entries of a level that was not open yet: those of its runs of that period, as their members' levels have them.
+# Each of the two kinds has its index. What is held is the hold of a run that has no end.
+_ENTRIES = """
+    FROM run JOIN ledger_entry AS entry ON entry.run_id = run.run_id AND entry.scope = run.member_scope
+         AND entry.period_key = run.member_period
+         AND (entry.kind = 'hold' OR entry.kind != 'hold' AND entry.kind IN ('post', 'void', 'adjust'))
+    WHERE {belongs} AND run.created_at >= :since AND run.created_at < :until"""
+_SUMS = """
+    coalesce(sum(CASE WHEN entry.kind = 'hold' AND run.ended_at IS NULL THEN entry.amount_u END), 0) AS held_u,
+    coalesce(sum(CASE WHEN entry.kind IN ('post', 'adjust') THEN entry.amount_u END), 0) AS spent_u"""
+_NEW_BOOK = """
+    INSERT INTO budget (scope, period_key, starts_at, resets_at, held_u, spent_u)
+    VALUES (:scope, :key, :starts, :resets, :held_u, :spent_u)"""
+_TAKE_OVER = """
+    INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason, act_id)
+    SELECT entry.run_id, :scope, :key, entry.kind, entry.amount_u, entry.at, entry.actor, entry.reason, entry.act_id
+    {entries} ORDER BY entry.entry_id"""
 
 
 # Runs at a time
@@ -86,6 +103,8 @@ class Opened:
     levels: Sequence[Level]
     books: Sequence[Book]  # of the levels' periods
     others: Sequence[tuple[str, str]]  # scope and key
+    extras: Sequence[Extra]  # on top of the levels' limits
+    new: bool  # whether a period was opened only now
 
     @property
     def member_period(self) -> str:
@@ -106,7 +125,7 @@ def ask_open_periods(tx: Transaction, scopes: Sequence[str], now: float) -> Rows
     return tx.execute(sql, {**values, "now": now})
 
 
-def opened(tx: Transaction, levels: Sequence[Level], open_periods: Rows) -> Opened:
+def opened(tx: Transaction, levels: Sequence[Level], open_periods: Rows, extras: Rows) -> Opened:
     """The periods of a run's levels, opened where they were not open yet, and the other open ones in which it counts.
 
     A wish may be a moment late, and belong to a period that is over.
@@ -117,11 +136,12 @@ def opened(tx: Transaction, levels: Sequence[Level], open_periods: Rows) -> Open
     }
     mine = [found.pop((level.scope, level.period.starts_at, level.period.resets_at), None) for level in levels]
     lacking = [level for level, book in zip(levels, mine, strict=True) if book is None]
-    made = iter(open_books(tx, lacking))
     return Opened(
         levels=levels,
-        books=[next(made) if book is None else book for book in mine],
+        books=_filled(mine, open_books(tx, lacking)),
         others=[(scope, book.key) for (scope, *_), book in found.items()],
+        extras=read_extras(extras),
+        new=bool(lacking),
     )
 
 
@@ -129,17 +149,16 @@ def open_books(tx: Transaction, levels: Sequence[Level]) -> list[Book]:
     """The period of each of these levels. One that is not open yet is opened, with the runs that it has already."""
     found = [read_book(asked) for asked in [ask_book(tx, level) for level in levels]]
     lacking = [level for level, book in zip(levels, found, strict=True) if book is None]
-    asked = [(level, _ask_keys(tx, level), ask_entries_of(tx, level)) for level in lacking]
+    asked = [(level, _ask_keys(tx, level), ask_unopened(tx, level)) for level in lacking]
     made = []
-    for level, keys, entries in asked:
-        before = named(entries)
+    for level, keys, before in asked:
         key = _free_key(level, {key for (key,) in keys.fetchall()})
-        made.append((level, _book_of(before, key), before))
-    for level, book, before in made:
+        made.append(replace(_book_of(before.fetchone()), key=key))
+    for level, book in zip(lacking, made, strict=True):
         tx.execute(_NEW_BOOK, {**_bounds(level), **vars(book)})
-        tx.executemany(_ENTER, [{**entry, "scope": level.scope, "key": book.key} for entry in before])
-    new = iter(book for _, book, _ in made)
-    return [next(new) if book is None else book for book in found]
+        entries, values = entries_of(level)
+        tx.execute(_TAKE_OVER.format(entries=entries), {**values, "scope": level.scope, "key": book.key})
+    return _filled(found, made)
 
 
 def ask_book(tx: Transaction, level: Level) -> Rows:
@@ -154,7 +173,18 @@ def ask_book(tx: Transaction, level: Level) -> Rows:
 def read_book(asked: Rows) -> Book | None:
     """What was asked for; None where the period is not open."""
     row = asked.fetchone()
-    return None if row is None else Book(key=row[0], held_u=row[1], spent_u=row[2])
+    return None if row is None else _book_of(row)
+
+
+def _book_of(row: Sequence[Any]) -> Book:
+    key, held_u, spent_u = row
+    return Book(key=key, held_u=held_u, spent_u=spent_u)
+
+
+def _filled(found: Iterable[Book | None], lacking: Iterable[Book]) -> list[Book]:
+    """The periods that were found, and the others in the places of those that were not."""
+    rest = iter(lacking)
+    return [next(rest) if book is None else book for book in found]
 
 
 def _bounds(level: Level) -> dict[str, Any]:
@@ -173,25 +203,17 @@ def _free_key(level: Level, taken: set[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def ask_entries_of(tx: Transaction, level: Level) -> Rows:
-    """Ask for the entries of the runs that belong into a level's period, as their members' levels have them."""
+def entries_of(level: Level) -> tuple[str, dict[str, Any]]:
+    """The entries of the runs that belong into a level's period, as the end of a SELECT, and its values."""
     sort, _, name = level.scope.partition(":")
-    return tx.execute(
-        "SELECT entry.run_id, entry.kind, entry.amount_u, entry.at, entry.actor, entry.reason, entry.act_id "
-        "FROM run JOIN ledger_entry AS entry ON entry.run_id = run.run_id AND entry.scope = run.member_scope "
-        "AND entry.period_key = run.member_period AND (entry.kind = 'hold' "  # each of the two kinds has its index
-        "OR entry.kind != 'hold' AND entry.kind IN ('post', 'void', 'adjust')) "
-        f"WHERE {_BELONGS[sort]} AND run.created_at >= :starts AND run.created_at < :resets ORDER BY entry.entry_id",
-        {"name": name, **_bounds(level)},
-    )
+    span = {"since": level.period.starts_at, "until": level.period.resets_at}
+    return _ENTRIES.format(belongs=_BELONGS[sort]), {"name": name, **span}
 
 
-def _book_of(entries: Sequence[Mapping[str, Any]], key: str) -> Book:
-    """What these entries add up to."""
-    done = {entry["run_id"] for entry in entries if entry["kind"] in (Kind.POST, Kind.VOID)}
-    holds = [entry["amount_u"] for entry in entries if entry["kind"] == Kind.HOLD and entry["run_id"] not in done]
-    spent = [entry["amount_u"] for entry in entries if entry["kind"] in (Kind.POST, Kind.ADJUST)]
-    return Book(key=key, held_u=sum(holds), spent_u=sum(spent))
+def ask_unopened(tx: Transaction, level: Level) -> Rows:
+    """Ask for the row that a level's period would have, were it opened now."""
+    entries, values = entries_of(level)
+    return tx.execute(f"SELECT :key AS period_key, {_SUMS} {entries}", {**values, "key": level.period.key})
 
 
 # Extras
@@ -242,11 +264,12 @@ def reserve(tx: Transaction, row: Mapping[str, Any]) -> Rows:
     return tx.execute(RESERVE, row)
 
 
-def hold(tx: Transaction, new: NewRun, where: Opened, extras: Sequence[Extra], *, approved: bool = False) -> None:
-    """Reserve the price of a run that is written already, on every level and in every other open period of its scopes.
+def hold(tx: Transaction, new: NewRun, where: Opened, *, approved: bool = False) -> list[dict[str, Any]]:
+    """Reserve the price of a run on every level and in every other open period of its scopes; the entries to make.
 
     One that an admin approved passes the limits of admins, which stay as they are. Raises OverLimit with the first
-    level that refused; the caller's transaction then undoes the rest.
+    level that refused. The transaction is to be undone then; where a period was opened in it, which is to be kept,
+    what was reserved is given back here.
     """
     server, levels = new.wish.server, where.levels
     entry = _entry(run_id=new.run_id, kind=Kind.HOLD, amount_u=new.price_u, at=new.now, reason="admitted")
@@ -254,14 +277,26 @@ def hold(tx: Transaction, new: NewRun, where: Opened, extras: Sequence[Extra], *
     rows = []
     for level, book in zip(levels, where.books, strict=True):
         approved_u = book.held_u + book.spent_u + new.price_u if approved else 0
-        bound_u = level.bound(_extra_u(extras, level, server), approved_u)
+        bound_u = level.bound(_extra_u(where.extras, level, server), approved_u)
         rows.append({**entry, "scope": level.scope, "key": book.key, "bound_u": bound_u})
     rows += [{**entry, "scope": scope, "key": key, "bound_u": None} for scope, key in where.others]
-    reserved = [reserve(tx, row) for row in rows]
-    for level, book, changed in zip(levels, where.books, reserved[: len(levels)], strict=True):
-        if changed.rowcount == 0:
-            raise OverLimit(level, new.price_u, _standing(level, book, extras, server))
-    tx.executemany(_ENTER, rows)
+    fitted = [changed.rowcount > 0 for changed in [reserve(tx, row) for row in rows]]
+    for level, book, fits in zip(levels, where.books, fitted[: len(levels)], strict=True):
+        if not fits:
+            if where.new:
+                let_go(tx, [row for row, fits in zip(rows, fitted, strict=True) if fits])
+            raise OverLimit(level, new.price_u, _standing(level, book, where.extras, server))
+    return rows
+
+
+def enter(tx: Transaction, holds: Sequence[Mapping[str, Any]]) -> None:
+    """Make the entries of these holds, whose run is written by now."""
+    tx.executemany(_ENTER, holds)
+
+
+def let_go(tx: Transaction, holds: Sequence[Mapping[str, Any]]) -> None:
+    """Give back what was reserved for holds that have no entries."""
+    tx.executemany(_LET_GO, holds)
 
 
 # Where levels stand
@@ -274,16 +309,9 @@ def standings(tx: Transaction, levels: Sequence[Level], server: str) -> list[Sta
     """
     asked, extras = [ask_book(tx, level) for level in levels], ask_extras(tx, levels)
     books = [read_book(each) for each in asked]
-    unopened = {
-        number: ask_entries_of(tx, level)
-        for number, (level, book) in enumerate(zip(levels, books, strict=True))
-        if book is None
-    }
-    added = read_extras(extras)
-    stands = [
-        _book_of(named(unopened[number]), levels[number].period.key) if book is None else book
-        for number, book in enumerate(books)
-    ]
+    lacking = [level for level, book in zip(levels, books, strict=True) if book is None]
+    unopened = [ask_unopened(tx, level) for level in lacking]
+    added, stands = read_extras(extras), _filled(books, [_book_of(each.fetchone()) for each in unopened])
     return [_standing(level, book, added, server) for level, book in zip(levels, stands, strict=True)]
 
 
