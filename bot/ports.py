@@ -227,7 +227,8 @@ class Rulebook(Reading, Protocol):
     async def decide(self, act: Act, decision: Callable[[Rules], Change]) -> Rules:
         """Change the rules of the act's server by what they are at that moment; the rules afterwards.
 
-        Raises what the decision raises; then nothing is changed and no act is kept.
+        The present periods of the levels that the change names are open from then on. Raises what the decision
+        raises; then nothing is changed and no act is kept.
         """
         ...
 

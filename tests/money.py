@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from bot.domain.limits import Rule
+from bot.domain.limits import Plan, Rule, no_levels
 from bot.domain.models import VeoRequest
 from bot.domain.records import Act, Change, NewRun, Wish
 from bot.ports import Rulebook
@@ -110,14 +110,14 @@ def new_run(name: str, *, price_u: int = PRICE_U, now: float, **changes: object)
     )
 
 
-async def put_rule(store: Rulebook, rule: Rule, act: Act) -> None:
+async def put_rule(store: Rulebook, rule: Rule, act: Act, opens: Plan = no_levels) -> None:
     """Put a rule in force by an act of those whose it is."""
-    await store.decide(replace(act, server=rule.server), lambda _: Change(put=(rule,)))
+    await store.decide(replace(act, server=rule.server), lambda _: Change(put=(rule,), opens=opens))
 
 
-async def lift_rule(store: Rulebook, rule: Rule, act: Act) -> None:
+async def lift_rule(store: Rulebook, rule: Rule, act: Act, opens: Plan = no_levels) -> None:
     """Take it out of force."""
-    await store.decide(replace(act, server=rule.server), lambda _: Change(lift=(rule,)))
+    await store.decide(replace(act, server=rule.server), lambda _: Change(lift=(rule,), opens=opens))
 
 
 def dump(path: Path) -> Dump:

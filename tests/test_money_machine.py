@@ -33,7 +33,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bot.domain.limits import EVERYWHERE, Level, OverLimit, Policy, Rule, RuleKind, Rules, Spender, TooManyInFlight
+from bot.domain.limits import (
+    EVERYWHERE,
+    Level,
+    OverLimit,
+    Plan,
+    Policy,
+    Rule,
+    RuleKind,
+    Rules,
+    Spender,
+    TooManyInFlight,
+)
 from bot.domain.periods import PeriodKind, period_at
 from bot.domain.records import Act, End, RunChanges
 from bot.domain.runs import MOVES, STATE_OF_ENDING, TERMINAL, Ending, Run, RunState
@@ -595,12 +606,17 @@ class MoneyMachine(RuleBasedStateMachine):
         return self.admit(asks)
 
     def put(self, of: Subject, rule_: Rule) -> None:
-        if self.do(put_rule(self.store, rule_, self.act(of[0], "set"))):
+        if self.do(put_rule(self.store, rule_, self.act(of[0], "set"), self.opens(rule_))):
             self.model.rules[of] = rule_
 
     def lift(self, of: Subject) -> None:
-        if self.do(lift_rule(self.store, Rule(server=of[0], subject=of[1], kind=of[2]), self.act(of[0], "lift"))):
+        rule_ = Rule(server=of[0], subject=of[1], kind=of[2])
+        if self.do(lift_rule(self.store, rule_, self.act(of[0], "lift"), self.opens(rule_))):
             self.model.rules.pop(of, None)
+
+    def opens(self, rule_: Rule) -> Plan:
+        now = self.model.now
+        return lambda rules: self.policy.limited([rule_], rules, now)
 
     @rule(
         scope=st.sampled_from(SCOPES),

@@ -6,24 +6,28 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from bot.domain.limits import Level, OverLimit
+from bot.domain.acts import Verb
+from bot.domain.limits import EVERYWHERE, Level, OverLimit, RuleKind
 from bot.domain.periods import Period
 from bot.domain.records import Choice, Offer, OfferKind
 from bot.domain.runs import Run
 from bot.errors import StoreDown
 from storage import SqliteStore, check_books, open_store
-from tests.money import PRICE_U, Inline, dump, empty_books, new_run, only_opened
+from tests.core import ADA, SERVER, Bot
+from tests.money import PRICE_U, Inline, dump, empty_books, new_run, only_opened, wish
 
 MONTH = Period(kind="month", key="2026-11", starts_at=0.0, resets_at=1000.0)
 WEEK = Period(kind="week", key="2026-W47", starts_at=0.0, resets_at=500.0)
 MEMBER = Level(scope="member:discord:1", period=MONTH, limit_u=None)
 SCOPES = ("total", "server:discord:2", "channel:discord:3", "role:discord:4", "member:discord:1")
-Verb = Callable[[SqliteStore, str], Awaitable[object]]
+Ask = Callable[[SqliteStore, str], Awaitable[object]]
 
 
 def full(scope: str) -> list[Level]:
@@ -59,7 +63,7 @@ async def take(store: SqliteStore, name: str) -> object:
     return await store.take(f"offer {name}", new_run(name, now=2.0), lambda _: full("total"), approve=None)
 
 
-VERBS: dict[str, Verb] = {"admit": admit, "offer": offer, "take": take}
+VERBS: dict[str, Ask] = {"admit": admit, "offer": offer, "take": take}
 
 
 @contextmanager
@@ -153,6 +157,37 @@ async def test_who_comes_together_with_a_refused_one_shares_what_was_opened(tmp_
     assert standing.held_u == 4 * PRICE_U
     await store.close()
     assert check_books(f"sqlite:///{path}") == []
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_who_asks_after_a_limit_came_or_went_sums_nothing(tmp_path: Path, scope: str) -> None:
+    """Its period is open with the act: who is refused then, or looks where they stand, costs the same for 90 runs as 3.
+
+    And so when it goes, and the month counts again, by which nobody has counted this month.
+    """
+    costs = {}
+    for runs in (3, 90):
+        bot = Bot(tmp_path / f"{runs}.db", member_limit_u=None)
+        admin = replace(ADA, server=EVERYWHERE if scope == "total" else SERVER)
+        limit = partial(bot.admins.set_limit, admin, scope, RuleKind.LIMIT, in_flight=None)
+        await limit(amount="none", period="day")
+        for _ in range(runs):
+            await bot.ended()
+        await limit(amount="0.50", period="week")
+        with work_of(bot.store) as limited:
+            with pytest.raises(OverLimit) as refusal:
+                await bot.run()
+            standing = await bot.stands(scope)
+        assert refusal.value.standing == standing
+        assert (standing.period.kind, standing.spent_u) == ("week", runs * PRICE_U)
+        await bot.admins.change(admin, Verb.LIFT_LIMIT, scope)
+        with work_of(bot.store) as lifted:
+            await bot.run()
+            stands = await bot.admission.standings(wish("").spender)
+        assert {(each.period.kind, each.spent_u) for each in stands} == {("month", runs * PRICE_U)}
+        costs[runs] = limited[0] + lifted[0]
+        await bot.close()
+    assert costs[90] <= 1.2 * costs[3] + 1
 
 
 class Torn:

@@ -147,6 +147,11 @@ class Level:
 Plan = Callable[[Rules], list[Level]]  # from the rules in force to the levels of one run, in their order
 
 
+def no_levels(_: Rules) -> list[Level]:
+    """The plan of what concerns no level."""
+    return []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     """What the operator's settings say; rules are made below them."""
@@ -214,6 +219,22 @@ class Policy:
             limit_u=money.limit_u if money else self.member_limit_u,
             in_flight_max=max(flights, default=self.runs_per_member),
         )
+
+    def limited(self, changed: Iterable[Rule], rules: Rules, now: float) -> list[Level]:
+        """The levels on which these limits count, or no longer count; `rules`: those in force since then.
+
+        What each member of a role may spend counts on the levels of those members, which are not among them.
+        """
+        subjects = dict.fromkeys(rule.subject for rule in changed if rule.kind == RuleKind.LIMIT)
+        return [level for subject in subjects for level in self._levels_of(subject, rules, now)]
+
+    def _levels_of(self, subject: str, rules: Rules, now: float) -> list[Level]:
+        if subject.startswith("member:"):
+            who = Spender(member=subject.removeprefix("member:"), server="", channel="")
+            return [self.member_level(who, rules, now)]
+        if subject.startswith("role:") and rules.get(subject, RuleKind.LIMIT) is None:
+            return []  # a pool is there only where it is limited
+        return self.level(subject, rules, now)
 
     def ceiling_u(self, scope: str) -> int | None:
         if scope == TOTAL:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypedDict
 
-from bot.domain.limits import Rule, Spender, Standing
+from bot.domain.limits import Plan, Rule, Spender, Standing, no_levels
 from bot.domain.models import VeoRequest
 from bot.domain.runs import Delivery, Ending, Notice, Observation, Run
 from bot.domain.video_files import MP4, VideoFormat
@@ -168,6 +168,7 @@ class Change:
     put: tuple[Rule, ...] = ()
     lift: tuple[Rule, ...] = ()
     detail: str = ""  # what the act is kept with
+    opens: Plan = no_levels  # from the rules afterwards to the levels whose present periods are opened with it
 
 
 Approve = Callable[[Sequence[Standing]], Act]  # from where the levels stand before it to the act of an approval

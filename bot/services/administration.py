@@ -315,14 +315,19 @@ class Administration:
             )
 
     async def _decide(self, act: Act, decision: Callable[[Rules], Change]) -> Rules:
-        """Keep what is decided by the rules as they are then, with the act. Raises what the decision raises."""
+        """Keep what is decided by the rules as they are then, with the act. Raises what the decision raises.
+
+        A limit that comes or goes may count by a period that nobody counted by. It is opened with it, so that nobody
+        who asks waits for that.
+        """
         changed = ""
 
         def noted(rules: Rules) -> Change:
             nonlocal changed
             change = decision(rules)
             changed = change.detail
-            return change
+            rules_changed = (*change.put, *change.lift)
+            return replace(change, opens=lambda after: self._policy.limited(rules_changed, after, act.at))
 
         rules = await self._books.decide(act, noted)
         _log(replace(act, detail=changed or act.detail))

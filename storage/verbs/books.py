@@ -3,8 +3,8 @@
 Every function takes a transaction that has locked the books (`storage.dialect.lock_books`), and leaves budget and
 ledger in agreement. A budget row holds the runs of its scope that were asked for between its bounds, all of them and
 no others, whatever limits and zones came and went meanwhile: a row that is opened late takes over the runs of before,
-and one that is open is written until its period ends. To open one may be dear, so it is done once: also where it was
-for a wish that is then refused.
+and one that is open is written until its period ends. To open one may be dear, so it is done once: with the limit that
+counts by it, or, for those of the settings, with the first wish, and it stays open where that is refused.
 
 What admins add on top of a limit, a grant or a refund, counts for what is asked for in their own server, in the period
 in which they did it.

@@ -77,7 +77,9 @@ def decide(tx: Transaction, act: Act, decision: Callable[[Rules], Change]) -> Ru
             row = {**asdict(rule), "act_id": act_id, "in_force": int(sql == _PUT_RULE)}
             tx.execute(sql, row)
             tx.execute(_CHANGE_RULE, row)
-    return rules(tx, act.server)
+    after = rules(tx, act.server)
+    books.open_books(tx, change.opens(after))
+    return after
 
 
 # Acts on money
