@@ -166,7 +166,7 @@ async def _listen(settings: Settings, kept: _Kept, outside: _Outside, engine: En
             "media": partial(asyncio.to_thread, kept.media.has_room),
         },
     )
-    operator = OperatorServer(ready=ready, metrics=Metrics(kept.store.figures), bounds=bounds)
+    operator = OperatorServer(ready=ready, metrics=Metrics(kept.archive.figures), bounds=bounds)
     port = await stack.enter_async_context(operator.listening(settings.operator_host, settings.operator_port))
     log.info("health and metrics for the operator", host=settings.operator_host, port=port)
     secrets = settings.runflow_callback_secrets

@@ -261,11 +261,7 @@ class Rulebook(Reading, Protocol):
 
 
 class Store(Runs, Admissions, Rulebook, Protocol):
-    """What survives a restart: all of it, with what an operator watches."""
-
-    async def figures(self) -> Figures:
-        """What an operator watches."""
-        ...
+    """What survives a restart: all of it."""
 
     async def check(self) -> None:
         """Keep something small. Raises StoreDown where the disk takes nothing, or the database was seen damaged."""
@@ -277,6 +273,10 @@ class Archive(Protocol):
 
     The rows come one by one, in one snapshot; `use` runs in another thread. Raises StoreDown.
     """
+
+    async def figures(self) -> Figures:
+        """What an operator watches; it waits for no other reading."""
+        ...
 
     async def facts(
         self, server: str | None, since: float, until: float, use: Callable[[Iterator[RunFact]], Result]

@@ -34,12 +34,12 @@ _BELONGS = """
     SELECT run_id, created_at, 'total' AS scope FROM run
     UNION ALL SELECT run_id, created_at, 'server:' || server FROM run
     UNION ALL SELECT run_id, created_at, 'channel:' || budget_channel FROM run
-    UNION ALL SELECT run_id, created_at, 'role:' || role FROM run JOIN run_role USING (run_id)
+    UNION ALL SELECT run_id, run.created_at, 'role:' || role FROM run JOIN run_role USING (run_id)
     UNION ALL SELECT run_id, created_at, 'member:' || member FROM run"""
 
 # The runs whose roles can be read.
 _ROLES_READ = """
-    SELECT run_id, roles FROM run WHERE json_type(roles) = 'array'
+    SELECT run_id, roles, created_at FROM run WHERE json_type(roles) = 'array'
        AND NOT EXISTS (SELECT 1 FROM json_each(run.roles) AS role WHERE role.type != 'text')"""
 
 # What the file is to be before its rows prove anything.
@@ -117,11 +117,14 @@ INVARIANTS = {
         WHERE hold.kind = 'hold'
           AND hold.scope NOT IN ('total', 'server:' || server, 'channel:' || budget_channel, 'member:' || member)
           AND NOT (hold.scope LIKE 'role:%' AND EXISTS (
-              SELECT 1 FROM run_role AS had WHERE had.role = substr(hold.scope, 6) AND had.run_id = hold.run_id))""",
+              SELECT 1 FROM run_role AS had WHERE had.role = substr(hold.scope, 6)
+                 AND had.created_at = run.created_at AND had.run_id = hold.run_id))""",
     # A row that this program cannot read says nothing of roles.
-    "a run's roles are listed for their pools, all of them and no others": f"""
-        WITH named AS (SELECT run_id, role.value AS role FROM ({_ROLES_READ}) AS run, json_each(run.roles) AS role),
-             listed AS (SELECT run_id, role FROM ({_ROLES_READ}) AS run JOIN run_role USING (run_id))
+    "a run's roles are listed for their pools, with the time of its asking, all of them and no others": f"""
+        WITH named AS (SELECT run_id, role.value AS role, created_at
+                       FROM ({_ROLES_READ}) AS run, json_each(run.roles) AS role),
+             listed AS (SELECT run_id, role, run_role.created_at
+                        FROM ({_ROLES_READ}) AS run JOIN run_role USING (run_id))
         SELECT run_id, role, 'lacking' AS listed FROM (SELECT * FROM named EXCEPT SELECT * FROM listed)
         UNION ALL
         SELECT run_id, role, 'foreign' FROM (SELECT * FROM listed EXCEPT SELECT * FROM named)""",

@@ -50,7 +50,7 @@ def in_flight(path: Path, runs: int) -> None:
         numbers += "number (n) AS (SELECT printf('%05d', i) FROM c) "
         connection.execute(f"{numbers} INSERT INTO run ({', '.join(names)}) SELECT {columns} FROM run, number")
         connection.execute(
-            f"{numbers} INSERT INTO run_role SELECT role, replace(run_id, '00000', n) FROM run_role, number"
+            f"{numbers} INSERT INTO run_role SELECT role, created_at, replace(run_id, '00000', n) FROM run_role, number"
         )
         entry = "scope, period_key, kind, amount_u, at, actor, reason, act_id"
         connection.execute(

@@ -141,3 +141,17 @@ def only_opened(before: Dump, after: Dump) -> bool:
         and set(before["ledger_entry"]) <= set(after["ledger_entry"])
         and all(row[1:3] in opened and (row[0], *row[3:]) in of_runs for row in made)
     )
+
+
+@contextmanager
+def work_of(store: SqliteStore) -> Iterator[list[int]]:
+    """How many hundreds of steps the database takes meanwhile."""
+    steps = [0]
+
+    def step() -> None:
+        steps[0] += 1
+
+    connection = store.writer.connection
+    connection.set_progress_handler(step, 100)
+    yield steps
+    connection.set_progress_handler(None, 100)

@@ -56,7 +56,7 @@ HELD = "nothing is posted, given back or adjusted where nothing was held"
 POSTS = "a post never exceeds its hold, and a void gives back all of it"
 STORY = "all levels of a run tell the same story: as many entries of each kind, over the same amounts"
 SCOPES = "a run is held on every level of its scopes in whose period it was asked for, and on no other"
-ROLES = "a run's roles are listed for their pools, all of them and no others"
+ROLES = "a run's roles are listed for their pools, with the time of its asking, all of them and no others"
 ACTS = "every grant and refund is above 0 and named in an act by the same actor, and every rule has its act"
 GIVEN = "every grant, refund and release is in the ledger, once and with its amount"
 RULES = "every rule is what the last act on it made of it"
@@ -243,7 +243,12 @@ BREACHES = [
         ["UPDATE budget SET starts_at = 2.5 WHERE scope = 'total' AND period_key = '2026-11'"],
     ),
     Breach("a role is not listed", ROLES, ["DELETE FROM run_role WHERE run_id = 'run-late'"]),
-    Breach("a role is listed that nobody had", ROLES, ["INSERT INTO run_role VALUES ('discord:5', 'run-even')"]),
+    Breach(
+        "a role is listed that nobody had",
+        ROLES,
+        ["INSERT INTO run_role SELECT 'discord:5', created_at, run_id FROM run WHERE run_id = 'run-even'"],
+    ),
+    Breach("a role is listed at another time", ROLES, ["UPDATE run_role SET created_at = 1 WHERE run_id = 'run-late'"]),
     Breach("a run forgets its roles", ROLES, ["UPDATE run SET roles = '[]' WHERE run_id = 'run-even'"]),
     Breach("a grant of nothing", ACTS, ["UPDATE ledger_entry SET amount_u = 0 WHERE kind = 'grant'"]),
     Breach("a refund below zero", ACTS, ["UPDATE ledger_entry SET amount_u = -1 WHERE kind = 'refund'"]),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from bot.domain.runs import Run
 from bot.errors import StoreDown
 from storage import SqliteStore, check_books, open_store
 from tests.core import ADA, SERVER, Bot
-from tests.money import PRICE_U, Inline, dump, empty_books, new_run, only_opened, wish
+from tests.money import PRICE_U, Inline, dump, empty_books, new_run, only_opened, wish, work_of
 
 MONTH = Period(kind="month", key="2026-11", starts_at=0.0, resets_at=1000.0)
 WEEK = Period(kind="week", key="2026-W47", starts_at=0.0, resets_at=500.0)
@@ -64,20 +63,6 @@ async def take(store: SqliteStore, name: str) -> object:
 
 
 VERBS: dict[str, Ask] = {"admit": admit, "offer": offer, "take": take}
-
-
-@contextmanager
-def work_of(store: SqliteStore) -> Iterator[list[int]]:
-    """How many hundreds of steps the database takes meanwhile."""
-    steps = [0]
-
-    def step() -> None:
-        steps[0] += 1
-
-    connection = store.writer.connection
-    connection.set_progress_handler(step, 100)
-    yield steps
-    connection.set_progress_handler(None, 100)
 
 
 @pytest.mark.parametrize("scope", SCOPES)

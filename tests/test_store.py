@@ -1222,7 +1222,6 @@ READERS = (
     "get",
     "latest",
     "lookup_proven",
-    "figures",
 )
 WRITERS = (
     *("admit", "offer", "keep", "ask", "asked", "take", "deny", "withdraw", "decide", "keep_answer", "grant"),
@@ -1299,7 +1298,6 @@ async def every_verb(store: SqliteStore) -> dict[str, Callable[[], Any]]:
         "looked_up": lambda: store.looked_up("run-1", fresh=True),
         "lookup_proven": store.lookup_proven,
         "check": store.check,
-        "figures": store.figures,
         "latest": lambda: store.latest("bo", 9),
     }
 
@@ -1343,7 +1341,6 @@ class TestSqlite:
             lambda: store.get("run-1"),
             lambda: store.looked_up("run-1", fresh=True),
             store.lookup_proven,
-            store.figures,
             lambda: store.latest("bo", 9),
             lambda: stand(store, member_level()),
             lambda: store.release(replace(run, state=S.UNKNOWN), ACT, End(ending=Ending.FAILED)),
@@ -1477,7 +1474,8 @@ class TestSqlite:
         assert verb == "check" or any(plan.startswith("SEARCH") for plan in plans)
         assert verb in READERS or statements[0] == "BEGIN IMMEDIATE"  # a reader that turns writer can fail
         made = {plan.split()[-1] for plan in plans if plan.startswith(("CO-ROUTINE", "MATERIALIZE"))}  # subqueries
-        assert [plan for plan in plans if plan.startswith("SCAN") and plan.split()[1] not in made] == []
+        scans = {plan for plan in plans if plan.startswith("SCAN") and plan.split()[1] not in made}
+        assert scans <= {"SCAN run USING INDEX run_unended"}  # for the first of it
 
     @pytest.mark.parametrize("verb", WRITERS)
     async def test_a_verb_may_be_run_again_from_its_start(self, tmp_path: Path, verb: str) -> None:

@@ -22,7 +22,8 @@ CUTS = [
             """
 async def without(self, now, **limits):
     claimed = await original(self, now, **limits)
-    if (await self.figures()).unreadable:
+    parked = "SELECT count(*) FROM run WHERE parked_at IS NOT NULL"
+    if await self.writer.read(lambda tx: tx.execute(parked).fetchone()[0]):
         raise ValueError("a row cannot be read")
     return claimed
 """,

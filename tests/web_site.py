@@ -27,7 +27,7 @@ from bot.telemetry.metrics import Metrics
 from bot.web.listener import Bounds
 from bot.web.operator import OperatorServer
 from bot.web.public import WebServer
-from storage import SqliteStore
+from storage import Archive, SqliteStore
 from tests.money import store_at, wish
 from tests.parts import HandClock, core
 
@@ -120,7 +120,7 @@ class Site:
 @asynccontextmanager
 async def web_site(folder: Path, secrets: list[str], bounds: Bounds = USUAL) -> AsyncIterator[Site]:
     clock, chance = HandClock(START), random.Random(7)
-    store = store_at(folder / "veo.db")
+    store, archive = store_at(folder / "veo.db"), Archive(f"sqlite:///{folder / 'veo.db'}")
     media = Media(
         folder / "media",
         key=await store.media_key(),
@@ -153,12 +153,13 @@ async def web_site(folder: Path, secrets: list[str], bounds: Bounds = USUAL) -> 
                 WebServer(engine=engine, media=media, secrets=secrets, bounds=bounds).listening(
                     "127.0.0.1", 0
                 ) as made.port,
-                OperatorServer(ready=ready, metrics=Metrics(store.figures), bounds=bounds).listening(
+                OperatorServer(ready=ready, metrics=Metrics(archive.figures), bounds=bounds).listening(
                     "127.0.0.1", 0
                 ) as made.operator_port,
             ):
                 yield made
         finally:
+            archive.close()
             await store.close()
 
 

@@ -90,6 +90,11 @@ def step_13_what_a_front_needs(db: Database) -> None:
     db.executescript(schema.SCHEMA_13)
 
 
+def step_14_runs_of_a_level(db: Database) -> None:
+    """A level finds its runs, and those of them that are under way, by indexes of their own."""
+    db.executescript(schema.SCHEMA_14)
+
+
 def step_15_starts_without_writing(db: Database) -> None:
     """A start finds what it has to look at without writing every row."""
     db.executescript(schema.SCHEMA_15)
@@ -109,6 +114,7 @@ STEPS = (
     step_11_roles_by_name,
     step_12_budgets_without_limits,
     step_13_what_a_front_needs,
+    step_14_runs_of_a_level,
     step_15_starts_without_writing,
 )
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bot.domain.records import Act
+from bot.domain.records import Act, Figures
 from bot.domain.report import RunFact
 from bot.errors import StoreDown
 from storage.dialect import Transaction
@@ -28,18 +28,23 @@ BREATH_S = 0.0001
 
 
 class Archive:
-    """`bot.ports.Archive` on the SQLite file of `url`, one reading at a time. Close it with `close()`."""
+    """`bot.ports.Archive` on the SQLite file of `url`: one report at a time, and figures. Close it with `close()`."""
 
     def __init__(self, url: str) -> None:
         self._path = Path(database_path(url))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive")
-        self._reading: sqlite3.Connection | None = None
+        self._counting = ThreadPoolExecutor(1, thread_name_prefix="figures")
+        self._reading: set[sqlite3.Connection] = set()
 
     def close(self) -> None:
         """Break off what is being read."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        if (reading := self._reading) is not None:
+        for thread in (self._thread, self._counting):
+            thread.shutdown(wait=False, cancel_futures=True)
+        for reading in tuple(self._reading):
             reading.interrupt()
+
+    async def figures(self) -> Figures:
+        return await self._read(reports.figures, self._counting)
 
     async def facts(
         self, server: str | None, since: float, until: float, use: Callable[[Iterator[RunFact]], Result]
@@ -47,14 +52,17 @@ class Archive:
         def work(tx: Transaction) -> Result:
             return use(reports.read_facts(_in_turn(reports.ask_facts(tx, server, since, until))))
 
-        return await self._read(work)
+        return await self._read(work, self._thread)
 
     async def acts(self, server: str, use: Callable[[Iterator[Act]], Result]) -> Result:
-        return await self._read(lambda tx: use(reports.read_acts(_in_turn(reports.ask_acts(tx, server)))))
+        def work(tx: Transaction) -> Result:
+            return use(reports.read_acts(_in_turn(reports.ask_acts(tx, server))))
 
-    async def _read(self, work: Callable[[Transaction], Result]) -> Result:
+        return await self._read(work, self._thread)
+
+    async def _read(self, work: Callable[[Transaction], Result], thread: ThreadPoolExecutor) -> Result:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_snapshot, work)
+            return await asyncio.get_running_loop().run_in_executor(thread, self._in_snapshot, work)
         except sqlite3.Error as error:
             raise StoreDown from error
 
@@ -62,11 +70,11 @@ class Archive:
         address = f"{self._path.resolve().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, check_same_thread=False)) as connection:
             connection.execute("BEGIN")
-            self._reading = connection
+            self._reading.add(connection)
             try:
                 return work(connection)
             finally:
-                self._reading = None
+                self._reading.discard(connection)
 
 
 def _in_turn(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:

@@ -447,6 +447,25 @@ ALTER TABLE run ADD COLUMN post_limit_bytes INTEGER;
 """
 
 
+SCHEMA_14 = """
+-- What one level or one report asks for is found without a look at the runs of others, by the time of its asking.
+CREATE TABLE new_run_role (
+    role TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    run_id TEXT NOT NULL REFERENCES run (run_id),
+    PRIMARY KEY (role, created_at, run_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO new_run_role (role, created_at, run_id)
+    SELECT role, created_at, run_id FROM run_role JOIN run USING (run_id) ORDER BY role, created_at, run_id;
+DROP TABLE run_role;
+ALTER TABLE new_run_role RENAME TO run_role;
+CREATE INDEX run_of_server ON run (server, created_at);
+CREATE INDEX run_of_channel ON run (budget_channel, created_at);
+-- None of those under way is older than the first of these. It is written when a run begins and when it ends.
+CREATE INDEX run_unended ON run (created_at) WHERE ended_at IS NULL;
+"""
+
+
 SCHEMA_15 = """
 -- In which start a run was last looked at by its time: a start looks once at all that it has not looked at yet.
 ALTER TABLE run ADD COLUMN swept INTEGER NOT NULL DEFAULT 0;

@@ -21,7 +21,6 @@ from bot.domain.records import (
     Change,
     Claimed,
     End,
-    Figures,
     NewRun,
     Offer,
     Recovered,
@@ -170,9 +169,6 @@ class SqliteStore:
 
     async def latest(self, member: str, limit: int) -> list[Run]:
         return await self.writer.read(lambda tx: runs.latest(tx, member, limit))
-
-    async def figures(self) -> Figures:
-        return await self.writer.read(reports.figures)
 
     async def check(self) -> None:
         mark = secrets.token_bytes(8)

@@ -34,13 +34,30 @@ _ENTER = """
     INSERT INTO ledger_entry (run_id, scope, period_key, kind, amount_u, at, actor, reason, act_id)
     VALUES (:run_id, :scope, :key, :kind, :amount_u, :at, :actor, :reason, :act_id)"""
 
-# Which runs belong to a scope, by its sort; `:name` is the rest of it.
+# Which runs belong to a scope, by its sort; `:name` is the rest of it. Of a role's, those from some time on.
 _BELONGS = {
     "total": "1 = 1",
     "server": "run.server = :name",
     "channel": "run.budget_channel = :name",
-    "role": "run.run_id IN (SELECT had.run_id FROM run_role AS had WHERE had.role = :name)",
+    "role": (
+        "run.run_id IN (SELECT had.run_id FROM run_role AS had WHERE had.role = :name AND had.created_at >= {since})"
+    ),
     "member": "run.member = :name",
+}
+
+# Those of them that are under way. Of a server, a channel and a role all are looked at that are not older than the
+# oldest run under way anywhere: those of some hours at most, which have their indexes by time.
+_UNENDED = "run.ended_at IS NULL AND run.state != 'unknown' AND run.parked_at IS NULL AND run.overdue = 0"
+_OLDEST = f"(SELECT run.created_at FROM run WHERE {_UNENDED} ORDER BY run.created_at LIMIT 1)"
+_UNDER_WAY = {
+    "total": f"run WHERE {under_way()}",
+    "server": f"run WHERE run.server = :name AND run.created_at >= {_OLDEST} AND {_UNENDED}",
+    "channel": f"run WHERE run.budget_channel = :name AND run.created_at >= {_OLDEST} AND {_UNENDED}",
+    "role": (
+        "run_role AS had JOIN run ON run.run_id = had.run_id "
+        f"WHERE had.role = :name AND had.created_at >= {_OLDEST} AND {_UNENDED}"
+    ),
+    "member": f"run WHERE run.member = :name AND {under_way()}",
 }
 
 # The entries of a level that was not open yet: those of its runs of that period, as their members' levels have them.
@@ -66,13 +83,14 @@ _TAKE_OVER = """
 
 
 def ask_flights(tx: Transaction, levels: Sequence[Level]) -> list[tuple[Level, int, Rows]]:
-    """Ask how many runs are under way on each level that limits them: the level, its limit, the answer."""
+    """Ask how many runs are under way on each level that limits them: the level, its limit, the answer up to that."""
     asked = []
     for level in levels:
         if level.in_flight_max is not None:
             sort, _, name = level.scope.partition(":")
-            sql = f"SELECT count(*) FROM run WHERE {_BELONGS[sort]} AND {under_way()}"
-            asked.append((level, level.in_flight_max, tx.execute(sql, {"name": name})))
+            counted = f"SELECT count(*) FROM (SELECT 1 FROM {_UNDER_WAY[sort]} LIMIT :most) AS flying"
+            flying = tx.execute(counted, {"name": name, "most": level.in_flight_max})
+            asked.append((level, level.in_flight_max, flying))
     return asked
 
 
@@ -207,7 +225,7 @@ def entries_of(level: Level) -> tuple[str, dict[str, Any]]:
     """The entries of the runs that belong into a level's period, as the end of a SELECT, and its values."""
     sort, _, name = level.scope.partition(":")
     span = {"since": level.period.starts_at, "until": level.period.resets_at}
-    return _ENTRIES.format(belongs=_BELONGS[sort]), {"name": name, **span}
+    return _ENTRIES.format(belongs=_BELONGS[sort].format(since=":since")), {"name": name, **span}
 
 
 def ask_unopened(tx: Transaction, level: Level) -> Rows:

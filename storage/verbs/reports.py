@@ -66,7 +66,7 @@ def read_acts(rows: Iterable[Row]) -> Iterator[Act]:
 
 
 def figures(tx: Transaction) -> Figures:
-    """See `bot.ports.Store.figures`."""
+    """See `bot.ports.Archive.figures`."""
     counted = {
         "open": f"state IN ({OPEN})",
         "unknown": "state = 'unknown' AND state_at > 0",

@@ -73,7 +73,7 @@ _GIVEN = (
 )
 _NEW_RUN = f"INSERT INTO run ({', '.join(_GIVEN)}) VALUES ({', '.join(f':{name}' for name in _GIVEN)})"
 _AT_FIRST = {"tries": 0, "in_line": False, "posts": 0, "posted_at": None}
-_NEW_ROLE = "INSERT INTO run_role (role, run_id) VALUES (:role, :run_id)"
+_NEW_ROLE = "INSERT INTO run_role (role, created_at, run_id) VALUES (:role, :created_at, :run_id)"
 # What a run is at first, beside what is given: the columns' defaults.
 _COUNTS = ("charged_u", "refunded_u", "tries", "posts", "cost_checks", "delivery_tries", "uploads", "unclear_posts")
 _FLAGS = ("overdue", "unknown_told", "plain", "in_line", "direct")
@@ -143,7 +143,8 @@ def insert_run(tx: Transaction, new: NewRun, member_scope: str, member_period: s
     level = {"member_scope": member_scope, "member_period": member_period}
     as_text = {"roles": json.dumps(run.roles), "request": json.dumps(run.request.options)}
     tx.execute(_NEW_RUN, _AT_FIRST | given | level | as_text)
-    tx.executemany(_NEW_ROLE, [{"role": role, "run_id": run.run_id} for role in dict.fromkeys(run.roles)])
+    had = [{"role": role, "created_at": new.now, "run_id": run.run_id} for role in dict.fromkeys(run.roles)]
+    tx.executemany(_NEW_ROLE, had)
     return run
 
 
