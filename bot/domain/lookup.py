@@ -13,6 +13,7 @@ from enum import StrEnum
 
 LOOKUP_SHARES = (1 / 8, 1 / 2, 1.0, 1.5, 2.0)  # when to look: shares of the settle delay after the unclear POST
 FRESH_SHARE = 1 / 2  # a proven list shows a run within this share of the settle delay after the run arrived
+PROOF_RUNS = 3  # so many runs in turn that a list has shown in time prove it
 EMPTY_COUNTS_SHARE = 1.0 + FRESH_SHARE  # an empty answer counts from then on: even a late arrival would be shown
 EMPTY_APART_SHARE = 1 / 4  # the confirming answer comes at least this much later: a single one may be outdated
 UNCLEAR_POSTS_MAX = 3  # POSTs without a clear answer that one run may have

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.domain.lookup import FRESH_SHARE, UNCLEAR_POSTS_MAX, EmptyLookup
+from bot.domain.lookup import FRESH_SHARE, PROOF_RUNS, UNCLEAR_POSTS_MAX, EmptyLookup
 from bot.domain.runs import Observation, Run, RunState
 from bot.errors import Unreadable
 from bot.log import get_logger
@@ -21,6 +21,8 @@ class Search:
         self._limits = limits
         self._schedule = schedule
         self._clock = clock
+        self._measuring = 0  # how many runs the list is asked for at this moment
+        self._proven = False  # whether the list was proven when it was last looked for
 
     async def find(self, run: Run) -> list[Observation]:
         """What the provider has under our reference. Raises Unreadable where an empty answer would prove nothing."""
@@ -34,7 +36,7 @@ class Search:
         if found and run.lookup_fresh is None and run.unclear_posts == 1:  # of several POSTs nobody knows which it was
             in_time = self._shows_in_time(run)
             if in_time or run.tries > 0:  # a first look may have come too late to tell
-                await self._store.looked_up(run.run_id, fresh=in_time)
+                await self._keep(run, fresh=in_time)
         if not found and unread is not None:
             raise unread
         return found
@@ -67,14 +69,31 @@ class Search:
     async def measure_list_freshness(self, run: Run) -> bool:
         """Check that the provider's list shows a run that we know exists, and keep the result.
 
-        Only then may an empty list be taken as proof of absence. Each run is checked until the list is proven, and a
-        sample of them afterwards. True: the list does not show the run yet and is to be asked again soon, as long as
-        that would still be in time.
+        Only then may an empty list be taken as proof of absence. Runs are checked until the list is proven, so many at
+        a time as that takes, and a sample of them afterwards. True: the list does not show the run yet and is to be
+        asked again soon, as long as that would still be in time.
         """
         if run.lookup_fresh is not None or not self._shows_in_time(run):
             return False
-        if not run.in_sample and await self._store.lookup_proven():
+        if not run.in_sample and (self._measuring >= PROOF_RUNS or await self._is_proven()):
             return False
+        self._measuring += 1
+        try:
+            return await self._measure(run)
+        finally:
+            self._measuring -= 1
+
+    async def _is_proven(self) -> bool:
+        """Whether the list is proven; once it was, nothing but what is kept here can change that."""
+        self._proven = self._proven or await self._store.lookup_proven()
+        return self._proven
+
+    async def _keep(self, run: Run, *, fresh: bool) -> None:
+        self._proven = self._proven and fresh
+        await self._store.looked_up(run.run_id, fresh=fresh)
+
+    async def _measure(self, run: Run) -> bool:
+        """Ask the list for a run; True: again soon."""
         try:
             shown = any(seen.provider_id == run.provider_id for seen in await self._provider.find(run.client_ref))
         except Unreadable as error:  # no answer proves nothing
@@ -82,10 +101,10 @@ class Search:
             return True
         in_time = self._shows_in_time(run)
         if shown and in_time:
-            await self._store.looked_up(run.run_id, fresh=True)
+            await self._keep(run, fresh=True)
         elif not in_time or not self._shows_in_time(run, later_s=self._limits.poll_longest_s):
             log.warning("list did not show the run in time")
-            await self._store.looked_up(run.run_id, fresh=False)
+            await self._keep(run, fresh=False)
         else:
             return True
         return False

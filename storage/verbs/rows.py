@@ -65,6 +65,15 @@ _CONVERTED: dict[str, Callable[[Any], object]] = {
 }
 _RUN_FIELDS = tuple(field.name for field in fields(Run))
 _RUN = f"SELECT {', '.join(_RUN_FIELDS)} FROM run_view"
+_POSTED = "entry.scope = run.member_scope AND entry.period_key = run.member_period AND entry.kind IN ('post', 'adjust')"
+_SUM = "(SELECT coalesce(sum(amount_u), 0) FROM ledger_entry AS entry WHERE entry.run_id = run.run_id"
+_COMPUTED = {  # as `run_view` says
+    "charged_u": f"{_SUM} AND entry.kind != 'hold' AND {_POSTED})",
+    "refunded_u": f"{_SUM} AND entry.kind != 'hold' AND entry.kind = 'refund')",
+}
+_CONVERTED_MOVED = {name: convert for name, convert in _CONVERTED.items() if name not in ("request", "roles")}
+_MOVED_FIELDS = (*(name for name in _RUN_FIELDS if name not in ("request", "roles")), "request", "roles")
+RETURNING_RUN = f"RETURNING {', '.join(_COMPUTED.get(name, name) for name in _MOVED_FIELDS[:-2])}"
 _WISH = tuple(field.name for field in fields(Wish))
 _GIVEN = (
     *_WISH,
@@ -116,11 +125,24 @@ def read_run(asked: Rows) -> Run | None:
     return None if row is None else _run_of(row)
 
 
-def _run_of(row: tuple[Any, ...]) -> Run:
+def moved_run(answer: Rows, seen: Run) -> Run | None:
+    """The run that an UPDATE with `RETURNING_RUN` has moved, as it stands now; None where it moved none.
+
+    What never changes is taken from where the run was `seen` before.
+    """
+    row = answer.fetchone()
+    return None if row is None else _run_of((*row, seen.request, seen.roles), _MOVED_FIELDS, _CONVERTED_MOVED)
+
+
+def _run_of(
+    row: tuple[Any, ...],
+    names: Sequence[str] = _RUN_FIELDS,
+    converted: Mapping[str, Callable[[Any], object]] = _CONVERTED,
+) -> Run:
     """Raises UnreadableRow for one that another version of this program, or nobody, wrote so."""
-    values: dict[str, Any] = dict(zip(_RUN_FIELDS, row, strict=True))
+    values: dict[str, Any] = dict(zip(names, row, strict=True))
     try:
-        for name, convert in _CONVERTED.items():
+        for name, convert in converted.items():
             if values[name] is not None:
                 values[name] = convert(values[name])
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:

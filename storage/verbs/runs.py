@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 
+from bot.domain.lookup import PROOF_RUNS
 from bot.domain.models import VeoRequest
 from bot.domain.records import Act, Claimed, End, NewRun, Recovered, RunChanges, Sweep, Woken
 from bot.domain.runs import (
@@ -28,7 +29,17 @@ from bot.errors import require
 from bot.log import get_logger
 from storage.dialect import Transaction, lock_books, lock_places, skip_locked
 from storage.verbs import books
-from storage.verbs.rows import ENDED, UnreadableRow, get_run, insert_act, readable_runs_where, runs_where, under_way
+from storage.verbs.rows import (
+    ENDED,
+    RETURNING_RUN,
+    UnreadableRow,
+    get_run,
+    insert_act,
+    moved_run,
+    readable_runs_where,
+    runs_where,
+    under_way,
+)
 
 log = get_logger("veo.storage")
 
@@ -201,15 +212,16 @@ def move(
     condition: str = "",
     values: Mapping[str, object] | None = None,
 ) -> Run | None:
-    """Move a run if it still stands where the caller saw it; None, and nothing changed, if it does not."""
+    """Move a run if it still stands where the caller saw it; None, and nothing changed, if it does not.
+
+    One statement writes the row and gives what it says from then on.
+    """
     require(state == run.state or state in MOVES[run.state], f"illegal move {run.state} -> {state}")
     assignments = "".join(f", {name} = :{name}" for name in changes if name != "in_line")
     seen, seen_values = as_seen(run)
-    moved = tx.execute(
-        f"UPDATE run SET in_line = :in_line, state = :to_state{assignments} WHERE {seen}{condition} RETURNING run_id",
-        {"in_line": False, **changes, **(values or {}), **seen_values, "to_state": state},
-    )
-    return get_run(tx, run.run_id) if moved.fetchall() else None
+    update = f"UPDATE run SET in_line = :in_line, state = :to_state{assignments} WHERE {seen}{condition}"
+    moved = {"in_line": False, **changes, **(values or {}), **seen_values, "to_state": state}
+    return moved_run(tx.execute(f"{update} {RETURNING_RUN}", moved), run)
 
 
 def as_seen(run: Run) -> tuple[str, dict[str, object]]:
@@ -352,8 +364,8 @@ def looked_up(tx: Transaction, run_id: str, *, fresh: bool) -> None:
 def lookup_proven(tx: Transaction) -> bool:
     """See `bot.ports.Runs.lookup_proven`."""
     asked = "lookup_fresh IS NOT NULL AND posted_at > 0"
-    sql = f"SELECT lookup_fresh FROM run WHERE {asked} ORDER BY posted_at DESC LIMIT 3"
-    return tx.execute(sql).fetchall() == [(1,)] * 3
+    sql = f"SELECT lookup_fresh FROM run WHERE {asked} ORDER BY posted_at DESC LIMIT :runs"
+    return tx.execute(sql, {"runs": PROOF_RUNS}).fetchall() == [(1,)] * PROOF_RUNS
 
 
 # Reading
