@@ -7,6 +7,7 @@ import gc
 import random
 import resource
 import signal
+import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ BYTES_PER_MB = 1_000_000
 DAY_S = 86400.0
 SWEEP_S = 3600.0  # between two sweeps of old clips
 OPEN_FILES = 65_536
+SWITCH_S = 0.0005
 CONNECTIONS_MAX = 1000  # on each listener
 
 
@@ -89,6 +91,9 @@ async def _serve(settings: Settings, warnings: Sequence[str], stack: AsyncExitSt
     _warn(settings, warnings)  # only now: what keeps the bot from starting should be the only thing that is said
     await services.engine.recover()
     front = DiscordFront(outside.client, speaker)
+    # The store's thread needs the interpreter for a moment between any two statements, and would wait each time for as
+    # long as the loop may keep it: 5 ms by default.
+    sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()  # what stands here stays: each full collection would look through it again, and hold the loop for 50 ms
     await supervise(

@@ -21,11 +21,19 @@ class Period:
     resets_at: float
 
 
-@lru_cache(maxsize=64)
 def period_at(now: float, kind: PeriodKind, zone: ZoneInfo) -> Period:
     """The calendar day, week (from Monday) or month around `now`, as the clocks of `zone` show it."""
-    # By the whole second: a fraction just before midnight would be rounded into the next day.
-    today = datetime.fromtimestamp(now // 1, UTC).astimezone(zone).date()
+    # By the whole second: a fraction just before midnight would be rounded into the next day. And by the whole minute
+    # since a time from which on no zone differs from another by seconds, so that one answer serves for many requests.
+    return _period_at(now // 60 * 60 if now >= _WHOLE_MINUTES_FROM else now // 1, kind, zone)
+
+
+_WHOLE_MINUTES_FROM = datetime(1973, 1, 1, tzinfo=UTC).timestamp()  # tz database: Liberia was the last, in 1972
+
+
+@lru_cache(maxsize=64)
+def _period_at(now: float, kind: PeriodKind, zone: ZoneInfo) -> Period:
+    today = datetime.fromtimestamp(now, UTC).astimezone(zone).date()
     if kind == "day":
         key, first, following = today.isoformat(), today, today + timedelta(days=1)
     elif kind == "week":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from bot.domain.lookup import FRESH_SHARE, PROOF_RUNS, UNCLEAR_POSTS_MAX, EmptyLookup
 from bot.domain.runs import Observation, Run, RunState
 from bot.errors import Unreadable
@@ -10,6 +12,8 @@ from bot.ports import Clock, Provider, Runs
 from bot.services.pace import Limits, Schedule
 
 log = get_logger("veo.engine")
+
+SAMPLE_PAUSE_S = 60.0  # between two checks of a list that is proven
 
 
 class Search:
@@ -21,7 +25,8 @@ class Search:
         self._limits = limits
         self._schedule = schedule
         self._clock = clock
-        self._measuring = 0  # how many runs the list is asked for at this moment
+        self._measured: dict[str, float] = {}  # runs by which the list is checked, and when it was last asked for them
+        self._sampled_at = -SAMPLE_PAUSE_S  # when a proven list was last checked, by the loop's time
         self._proven = False  # whether the list was proven when it was last looked for
 
     async def find(self, run: Run) -> list[Observation]:
@@ -70,18 +75,38 @@ class Search:
         """Check that the provider's list shows a run that we know exists, and keep the result.
 
         Only then may an empty list be taken as proof of absence. Runs are checked until the list is proven, so many at
-        a time as that takes, and a sample of them afterwards. True: the list does not show the run yet and is to be
-        asked again soon, as long as that would still be in time.
+        a time as that takes, and a sample of them afterwards, now and then. True: the list does not show the run yet
+        and is to be asked again soon, as long as that would still be in time.
         """
         if run.lookup_fresh is not None or not self._shows_in_time(run):
             return False
-        if not run.in_sample and (self._measuring >= PROOF_RUNS or await self._is_proven()):
+        now = asyncio.get_running_loop().time()
+        begun = self._measured.pop(run.run_id, None) is not None
+        if not begun and self._are_enough(now):
             return False
-        self._measuring += 1
+        self._measured[run.run_id], again = now, False
         try:
-            return await self._measure(run)
+            if begun or await self._is_wanted(run, now):
+                again = await self._measure(run)
         finally:
-            self._measuring -= 1
+            if not again:
+                self._measured.pop(run.run_id, None)
+        return again
+
+    def _are_enough(self, now: float) -> bool:
+        """Whether so many runs are being checked that they can prove the list; of one that has ended nothing comes."""
+        late = now - self._limits.settle_s
+        self._measured = {run_id: at for run_id, at in self._measured.items() if at > late}
+        return len(self._measured) >= PROOF_RUNS
+
+    async def _is_wanted(self, run: Run, now: float) -> bool:
+        """Whether the list is to be checked by this run."""
+        if not await self._is_proven():
+            return True
+        if not run.in_sample or now < self._sampled_at + SAMPLE_PAUSE_S:
+            return False
+        self._sampled_at = now
+        return True
 
     async def _is_proven(self) -> bool:
         """Whether the list is proven; once it was, nothing but what is kept here can change that."""
