@@ -43,6 +43,7 @@ TRANSFERS_AT_ONCE = 4  # clips on their way from Runflow to disk, or from disk t
 POSTS_AT_ONCE = 12  # messages without a clip: of a place that takes few at a time they wait in the library
 WAITING_MAX = 256  # deliveries that wait for one of these in memory, in their order; more are due again later
 LINE_PAUSE_S = 15.0  # how much later
+AT_ONCE_S = 5.0  # a first try that is counted with the end of its run began then, if it waited no longer than this
 SHOWS_AT_ONCE = 2  # beside those: clips that members ask for again
 UPLOADS_MAX = 3  # a clip that could not be uploaded so often is given as a link
 PAUSE_MAX_S = 900.0
@@ -86,16 +87,17 @@ class _Line:
         return self._waiting >= WAITING_MAX
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[bool]:
-        """One of the places, in this block. Gives whether it had to be waited for."""
-        waits = self._places.locked()
+    async def place(self) -> AsyncIterator[float]:
+        """One of the places, in this block. Gives for how many seconds it had to be waited for."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         self._waiting += 1
         try:
             await self._places.acquire()
         finally:
             self._waiting -= 1
         try:
-            yield waits
+            yield loop.time() - began
         finally:
             self._places.release()
 
@@ -202,8 +204,8 @@ class Deliverer:
             now = self._clock.now()
             changes = RunChanges(due_at=now + jittered(self._chance, LINE_PAUSE_S))
             return await self._store.advance(run, run.state, now=now, changes=changes)
-        async with line.place() as waited:
-            begun = run if is_begun and not waited else await self._begin(run, is_begun=is_begun)
+        async with line.place() as waited_s:
+            begun = run if is_begun and waited_s < AT_ONCE_S else await self._begin(run, is_begun=is_begun)
             return None if begun is None else await self._try(front, begun)
 
     async def _begin(self, run: Run, *, is_begun: bool) -> Run | None:
