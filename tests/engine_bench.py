@@ -119,7 +119,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def started(folder: Path) -> AsyncIterator[Bench]:
+async def started(folder: Path, runs_total: int = 100) -> AsyncIterator[Bench]:
     script, time, chance = Script(), Time(), random.Random(1)
     url = f"sqlite:///{folder / 'veo.db'}"
     store = store_at(folder / "veo.db")
@@ -135,7 +135,7 @@ async def started(folder: Path) -> AsyncIterator[Bench]:
         store=store,
         provider=script,
         policy=policy,
-        limits=replace(LIMITS, runs_total=100),
+        limits=replace(LIMITS, runs_total=runs_total),
         clock=time,
         chance=chance,
         clips=Media(folder / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=time.now),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.domain.limits import Standing
-from bot.domain.records import Claimed, Refused, Unclear
+from bot.domain.limits import Policy, Standing
+from bot.domain.records import Claimed, End, NewRun, Order, Refused, Unclear
 from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState
 from bot.errors import ClipUnavailable, PlaceClosed, PostFailed, StoreDown, Unreadable
 from bot.services.delivery import GIVE_UP_TRIES
 from tests.engine_bench import DAY_S, Bench, seen, started
+from tests.money import wish
 
 
 @pytest.fixture
@@ -70,6 +72,7 @@ async def test_a_card_shows_where_every_level_stands(bench: Bench) -> None:
     await bench.until(run, lambda row: row.delivery == Delivery.DELIVERED)
     scopes = ["total", "server:discord:2", "channel:discord:3", "member:discord:1"]
     assert seen_[0] == (RunState.RUNNING, [(scope, 3_200_000, 0) for scope in scopes])
+    await comes(bench, run, lambda _: len(seen_) > 1)
     assert (RunState.SUCCEEDED, [(scope, 0, 3_200_000) for scope in scopes]) in seen_
 
 
@@ -334,3 +337,132 @@ async def test_a_success_without_a_clip_is_read_again_before_it_is_believed(benc
     bench.time.at += 3.0
     row = await bench.until(never, lambda row: row.terminal)
     assert row.ending == Ending.EMPTY
+
+
+async def comes(bench: Bench, run: Run, holds: Callable[[Run], bool]) -> None:
+    """Wait until the run's row is as wanted, without waking it."""
+    async with asyncio.timeout(5):
+        while not holds(await bench.store.get(run.run_id) or run):  # noqa: ASYNC110 - the store has no signal for it
+            await asyncio.sleep(0.005)
+
+
+async def proven(bench: Bench) -> None:
+    """Three runs that the list has shown in time: from then on it is not asked for each."""
+    for number in range(3):
+        old = await bench.until(await bench.admit(f"proof {number}"), lambda row: row.state == RunState.RUNNING)
+        await bench.store.looked_up(old.run_id, fresh=True)
+    assert await bench.store.lookup_proven()
+
+
+async def test_a_run_alone_takes_five_commits_and_no_look_at_the_table(bench: Bench) -> None:
+    """Admitted with its intent, adopted, ended, to be posted now, delivered; nothing else is written or looked for."""
+    await proven(bench)
+    claims = wrote = changes = 0
+    claim, connection = bench.store.claim_due, bench.store.writer.connection
+
+    async def counted(now: float, **more: Any) -> Claimed:
+        nonlocal claims
+        claims += 1
+        return await claim(now, **more)
+
+    def spoken(sql: str) -> None:
+        nonlocal wrote, changes
+        if sql == "COMMIT":
+            wrote, changes = wrote + (connection.total_changes > changes), connection.total_changes
+
+    await asyncio.sleep(0.05)  # the loop has seen what the last step made due
+    bench.store.claim_due = counted  # type: ignore[method-assign] # to count
+    changes = connection.total_changes
+    connection.set_trace_callback(spoken)
+    run = await bench.admit("alone")
+    await comes(bench, run, lambda row: row.state == RunState.RUNNING)
+    bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+    assert await bench.engine.wake(run.callback_token, f"rf-{run.run_id}")
+    await comes(bench, run, lambda row: row.delivery == Delivery.DELIVERED)
+    connection.set_trace_callback(None)
+    assert (wrote, claims, bench.script.submitted) == (5, 0, 4)
+
+
+async def test_what_a_dead_process_was_about_to_order_is_not_ordered_by_a_repeated_click(bench: Bench) -> None:
+    """It died between the commit and the POST: the run is looked for, and the same click once more changes nothing."""
+    asked = wish("1", reply_to="r", reply_until=bench.time.at + 900)
+    order = Order(places=100, begin_until=bench.time.at + 90, give_up_at=bench.time.at + 3600)
+    new = NewRun(wish=asked, run_id="dead", price_u=3_200_000, callback_token="t", now=bench.time.at, order=order)
+    policy = Policy(
+        member_limit_u=None,
+        server_ceiling_u=None,
+        total_ceiling_u=None,
+        period="month",
+        zone=ZoneInfo("UTC"),
+        runs_per_member=9,
+    )
+    died = await bench.store.admit(new, policy.admission(asked.spender, bench.time.at))
+    assert (died.state, died.posts) == (RunState.SUBMITTING, 1)
+    again = await bench.admission.ask(asked)
+    assert isinstance(again, Run)
+    assert again.run_id == "dead"
+    await asyncio.sleep(0.05)
+    assert bench.script.submitted == 0
+    row = await bench.until(again, lambda row: row.state != RunState.SUBMITTING)
+    assert (row.state, row.posts, row.unclear_posts, bench.script.submitted) == (RunState.AMBIGUOUS, 1, 1, 0)
+
+
+async def test_a_flood_of_callbacks_is_worked_off_a_few_at_a_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for few steps the others wait as ids, each once however often it is called, and none is lost."""
+    runs = [await bench.until(await bench.admit(str(n)), lambda row: row.state == RunState.RUNNING) for n in range(60)]
+    monkeypatch.setattr("bot.services.engine.STEPS_MAX", 5)
+    reading = most = reads = 0
+
+    async def read(provider_id: str) -> Observation | None:
+        nonlocal reading, most, reads
+        reading, reads = reading + 1, reads + 1
+        most = max(most, reading)
+        await asyncio.sleep(0.002)
+        reading -= 1
+        return seen(provider_id.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+
+    bench.script.read = read  # type: ignore[method-assign]
+    await asyncio.gather(*(bench.engine.wake(run.callback_token, None) for run in runs * 3))
+    for run in runs:
+        await comes(bench, run, lambda row: row.delivery == Delivery.DELIVERED)
+    assert most <= 5
+    assert reads <= 60 + 5  # who is called again during its step looks once more
+    assert sorted(bench.script.posts) == [(Notice.RESULT, True)] * 60
+
+
+async def test_a_callback_whose_step_cannot_be_kept_is_taken_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is down for a moment just then: nobody waits for the next look, which may be minutes away."""
+    run = await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
+    monkeypatch.setattr("bot.services.engine.AGAIN_S", 0.01)
+    bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+    settle, down = bench.store.settle, 3
+
+    async def failing(run: Run, end: End, **more: Any) -> Run | None:
+        nonlocal down
+        down -= 1
+        if down >= 0:
+            raise StoreDown
+        return await settle(run, end, **more)
+
+    bench.store.settle = failing  # type: ignore[method-assign]
+    assert await bench.engine.wake(run.callback_token, None)
+    await comes(bench, run, lambda row: row.delivery == Delivery.DELIVERED)
+    assert down == -1
+
+
+async def test_who_waits_for_a_place_is_shown_so_and_begun_when_one_is_free(tmp_path: Path) -> None:
+    """Written in line with the wish, with its card, and ordered by the end of the run before it, not by a timer."""
+    async with started(tmp_path, runs_total=1) as bench:
+        cards: list[tuple[str, bool]] = []
+        bench.script.card = lambda run, standings: cards.append((run.origin, run.in_line))
+        first = await bench.until(await bench.admit("1"), lambda row: row.state == RunState.RUNNING)
+        second = await bench.admit("2")
+        assert (second.state, second.in_line, second.posts) == (RunState.RESERVED, True, 0)
+        await comes(bench, second, lambda _: (second.origin, True) in cards)
+        bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+        assert await bench.engine.wake(first.callback_token, None)
+        await comes(bench, second, lambda row: row.posts == 1)
