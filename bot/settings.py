@@ -194,7 +194,12 @@ class Settings:
         default=3.0, metadata=_about(RUNS, "first pause between two polls of a run", "seconds")
     )
     poll_interval_max_s: Seconds = field(
-        default=15.0, metadata=_about(RUNS, "longest pause between two polls of a run", "seconds")
+        default=15.0,
+        metadata=_about(
+            RUNS,
+            "longest pause between two polls of a run; where callbacks come, it is looked at a quarter as often",
+            "seconds",
+        ),
     )
     run_deadline_s: Seconds = field(
         default=3600.0,
