@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Both set up .venv/ by themselves.
-.PHONY: demo test worlds kills format texts lock clean
+.PHONY: demo test bench worlds kills format texts lock clean
 python = .venv/bin/python
 
 demo:
@@ -24,6 +24,11 @@ worlds:
 kills:
 	@sh setup.sh test
 	$(python) -m tests.kills --kills $(or $(N),100)
+
+# Every figure beside a baseline of the same run: make bench, make bench ARGS="--only orders,memory --rounds 1".
+bench:
+	@sh setup.sh test
+	@$(python) -m bench $(ARGS)
 
 format:
 	@sh setup.sh test

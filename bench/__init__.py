@@ -1,1 +1,12 @@
-"""Measurements: each a ratio beside a baseline of the same run, since absolute figures are the machine's."""
+"""Measurements of the product through its outer edges, each beside a baseline of the same run: `make bench`.
+
+    processes   starts the real bot or the bare one, and reads its CPU time, memory and longest stops
+    outside     a quick stand-in for Discord and Runflow, and the members who click
+    payloads    what that Discord says
+    bare        the baseline: a bot that makes the same calls and keeps nothing
+    books       databases with many runs, made of one that the real bot wrote
+    table       figures, goals and verdicts
+    parts       what `--only` can name; beside it one module for each group of rows
+
+Absolute figures are the machine's; what counts is how ours stand to the baseline's.
+"""
