@@ -31,7 +31,7 @@ from bot.domain.records import (
     Unclear,
     Woken,
 )
-from bot.domain.report import RunFact
+from bot.domain.report import Day, Report, ReportedRun
 from bot.domain.runs import Observation, Run, RunState
 
 Result = TypeVar("Result")
@@ -278,10 +278,10 @@ class Archive(Protocol):
         """What an operator watches; it waits for no other reading."""
         ...
 
-    async def facts(
-        self, server: str | None, since: float, until: float, use: Callable[[Iterator[RunFact]], Result]
-    ) -> Result:
-        """What `use` makes of the runs asked for in that time, oldest first; None: of all servers."""
+    async def report(
+        self, server: str | None, days: Sequence[Day], use: Callable[[Iterator[ReportedRun]], object]
+    ) -> Report:
+        """What the runs asked for in these days come to; None: of all servers. `use` is given them, oldest first."""
         ...
 
     async def acts(self, server: str, use: Callable[[Iterator[Act]], Result]) -> Result:

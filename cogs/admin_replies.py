@@ -125,7 +125,9 @@ class AdminReplies:
             try:
                 admin = await self._servers.admin(interaction, everywhere=everywhere)
                 names = await _names(interaction, everywhere=everywhere)
-                report = await self._administration.report(admin, days, table, names)
+                report = await self._administration.report(
+                    admin, days, table, names, bytes_max=interaction.filesize_limit
+                )
             except Refusal as refusal:
                 await interaction.edit_original_response(content=words.say(refusal.text))
                 return

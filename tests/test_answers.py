@@ -50,7 +50,7 @@ async def test_a_report_of_many_runs_blocks_nobody(tmp_path: Path) -> None:
     repeat(str(bot.path), "run", MANY, **names)
     bot.wall.at += 1
     table, asked = io.StringIO(newline=""), []
-    reading = asyncio.create_task(bot.admins.report(ADA, 30, table, str))
+    reading = asyncio.create_task(bot.admins.report(ADA, 30, table, str, bytes_max=10**8))
     while not reading.done():
         began = time.monotonic()
         await bot.run()
@@ -71,7 +71,7 @@ async def test_what_is_read_of_a_lost_database_is_told_as_such(tmp_path: Path) -
     bot.archive = Archive(f"sqlite:///{tmp_path / 'other.db'}")
     bot.serve()
     with pytest.raises(StoreDown):
-        await bot.admins.report(ADA, 30, io.StringIO(), str)
+        await bot.admins.report(ADA, 30, io.StringIO(), str, bytes_max=9)
     await bot.close()
 
 

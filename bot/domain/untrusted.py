@@ -48,5 +48,7 @@ def as_cell(text: str) -> str:
 
     This holds even if the spreadsheet splits cells at semicolons, tabs or lines instead of commas.
     """
+    if text.isascii() and text.isalnum():
+        return text
     marked = _FORMULA.sub(r"\1\2'", strip_bidi_controls(text))
     return f"'{marked}" if marked.startswith(FORMULA_STARTS) else marked

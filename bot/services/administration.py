@@ -28,7 +28,7 @@ from bot.domain.limits import (
 from bot.domain.money import AMOUNT_MAX_U, parse_amount
 from bot.domain.periods import PeriodKind
 from bot.domain.records import Act, Admin, Change, End
-from bot.domain.report import Report, make_report, tabled
+from bot.domain.report import Report, days_of, write_runs
 from bot.domain.runs import Ending, Run
 from bot.errors import BadAmount, BadRequest, StoreDown
 from bot.facts import Named, Text, Usd
@@ -257,19 +257,21 @@ class Administration:
         self._look()
         return released
 
-    async def report(self, admin: Admin, days: int, table: TextIO, name_of: Callable[[str], str]) -> Report:
+    async def report(
+        self, admin: Admin, days: int, table: TextIO, name_of: Callable[[str], str], *, bytes_max: int
+    ) -> Report:
         """What was spent in the last `days` calendar days, today included; the runs themselves are written to `table`.
 
-        `name_of` gives the words for a channel or a role; it is called in another thread. Raises StoreDown.
+        `name_of` gives the words for a channel or a role; it is called in another thread. A table that becomes larger
+        than `bytes_max` breaks off behind that, for nobody takes it any more. Raises StoreDown.
         """
         until = self._clock.now()
         today = self._policy.period_of("day", until)
         since = self._policy.period_of("day", today.starts_at - (days - 1) * DAY_S + DAY_S / 2).starts_at
-        return await self._archive.facts(
+        return await self._archive.report(
             None if admin.server == EVERYWHERE else admin.server,
-            since,
-            until,
-            lambda facts: make_report(tabled(facts, table, name_of), since=since, until=until, zone=self._policy.zone),
+            days_of(since, until, self._policy.zone),
+            lambda runs: write_runs(runs, table, name_of, bytes_max),
         )
 
     async def acts(self, admin: Admin, limit: int) -> list[Act]:

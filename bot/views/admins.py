@@ -8,7 +8,7 @@ from dataclasses import replace
 from bot.domain.acts import Verb
 from bot.domain.limits import EVERYWHERE, TOTAL, Rule, RuleKind, Rules, Standing, limit_text
 from bot.domain.records import Act
-from bot.domain.report import Group, Report
+from bot.domain.report import Ranking, Report
 from bot.domain.runs import Run
 from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Usd, text
 from bot.views import Figure, Tone, View
@@ -245,13 +245,13 @@ def _rate(found: Report) -> Text:
     return text("report.rate", percent=round(100 * (found.success_rate or 0.0)), count=found.ended)
 
 
-def _top(groups: Sequence[Group], sort: str) -> tuple[Text, ...]:
+def _top(ranking: Ranking, sort: str) -> tuple[Text, ...]:
     lines = [
         text("report.group", name=Named(f"{sort}:{group.key}"), spent=Usd(group.spent_u), count=group.videos)
-        for group in groups[:TOP_GROUPS]
+        for group in ranking.groups[:TOP_GROUPS]
     ]
-    if len(groups) > TOP_GROUPS:
-        lines.append(text("more_in_file", count=len(groups) - TOP_GROUPS))
+    if left := len(ranking.groups[TOP_GROUPS:]) + ranking.others:
+        lines.append(text("more_in_file", count=left))
     return tuple(lines) or (text("report.nobody"),)
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.domain.records import Act, Figures
-from bot.domain.report import RunFact
+from bot.domain.report import Day, Report, ReportedRun
 from bot.errors import StoreDown
 from storage.dialect import Transaction
 from storage.sqlite.store import database_path
@@ -23,8 +23,8 @@ from storage.verbs import reports
 
 Result = TypeVar("Result")
 
-ROWS_AT_ONCE = 20  # about half a millisecond of work
-BREATH_S = 0.0001
+ROWS_AT_ONCE = 20  # about 0.2 ms of work
+BREATH_S = 0.001  # so most of the time belongs to the others
 
 
 class Archive:
@@ -46,19 +46,18 @@ class Archive:
     async def figures(self) -> Figures:
         return await self._read(reports.figures, self._counting)
 
-    async def facts(
-        self, server: str | None, since: float, until: float, use: Callable[[Iterator[RunFact]], Result]
-    ) -> Result:
-        def work(tx: Transaction) -> Result:
-            return use(reports.read_facts(_in_turn(reports.ask_facts(tx, server, since, until))))
+    async def report(
+        self, server: str | None, days: Sequence[Day], use: Callable[[Iterator[ReportedRun]], object]
+    ) -> Report:
+        def work(tx: Transaction) -> Report:
+            found = reports.report(tx, server, days)
+            use(reports.reported_runs(tx, server, days[0].starts_at, days[-1].ends_at))
+            return found
 
         return await self._read(work, self._thread)
 
     async def acts(self, server: str, use: Callable[[Iterator[Act]], Result]) -> Result:
-        def work(tx: Transaction) -> Result:
-            return use(reports.read_acts(_in_turn(reports.ask_acts(tx, server))))
-
-        return await self._read(work, self._thread)
+        return await self._read(lambda tx: use(reports.acts(tx, server)), self._thread)
 
     async def _read(self, work: Callable[[Transaction], Result], thread: ThreadPoolExecutor) -> Result:
         try:
@@ -72,18 +71,43 @@ class Archive:
             connection.execute("BEGIN")
             self._reading.add(connection)
             try:
-                return work(connection)
+                return work(_Considerate(connection))
             finally:
                 self._reading.discard(connection)
 
 
-def _in_turn(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """The same rows, with a breath after every few of them.
+class _Considerate:
+    """`storage.dialect.Transaction` on a connection, for a reader who lets the others go first."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, values: Mapping[str, Any] | None = None, /) -> _InTurn:
+        return _InTurn(self._connection.execute(sql, {} if values is None else values))
+
+    def executemany(self, sql: str, rows: Iterable[Mapping[str, Any]], /) -> None:
+        self._connection.executemany(sql, rows)
+
+
+class _InTurn:
+    """What a statement gave, with a breath after every few of its rows.
 
     Without it this thread takes the interpreter back before any other that waits for it has woken up, and each
     statement of the writer costs a whole switch interval of 5 ms (Python docs, sys.setswitchinterval).
     """
-    for number, row in enumerate(rows):
-        if number % ROWS_AT_ONCE == 0:
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+        self.description = cursor.description
+        self.rowcount = cursor.rowcount
+
+    def fetchone(self) -> Any:
+        return self._cursor.fetchone()
+
+    def fetchall(self) -> list[Any]:
+        return list(self)
+
+    def __iter__(self) -> Iterator[Any]:
+        while rows := self._cursor.fetchmany(ROWS_AT_ONCE):
+            yield from rows
             time.sleep(BREATH_S)
-        yield row
