@@ -466,3 +466,17 @@ async def test_who_waits_for_a_place_is_shown_so_and_begun_when_one_is_free(tmp_
         bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
         assert await bench.engine.wake(first.callback_token, None)
         await comes(bench, second, lambda row: row.posts == 1)
+
+
+async def test_a_place_is_free_before_the_video_that_had_it_is_posted(tmp_path: Path) -> None:
+    """The next in line is ordered when the run has ended, however long its clip takes."""
+    async with started(tmp_path, runs_total=1) as bench:
+        bench.script.stall = asyncio.Event()
+        first = await bench.until(await bench.admit("1"), lambda row: row.state == RunState.RUNNING)
+        second = await bench.admit("2")
+        bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+        assert await bench.engine.wake(first.callback_token, None)
+        await comes(bench, second, lambda row: row.posts == 1)
+        assert bench.script.posts == []
+        bench.script.stall.set()
+        await comes(bench, first, lambda row: row.delivery == Delivery.DELIVERED)

@@ -62,6 +62,7 @@ class Engine:
         """Take the first step of a run that was just admitted."""
         if run.in_line:
             self._line_waits = True
+            self._woken.set()  # a place may have become free at this moment
         if self._front is None:
             self._woken.set()
         else:
@@ -234,7 +235,7 @@ class Engine:
                 self._busy[run_id] = False
                 step = self._steps.begin if is_new else self._steps.take
                 run, is_new = None, False
-                self._follow(current, await step(front, current))
+                self._follow(current, await step(front, current, self._follow))
                 if not self._busy[run_id]:
                     break
         except Exception as error:
@@ -249,7 +250,7 @@ class Engine:
             del self._busy[run_id]
 
     def _follow(self, before: Run, after: Run | None) -> None:
-        """Wake the loop for what the step has made due: the run itself, and those that wait for its place."""
+        """Wake the loop for what a step has made due: the run itself, and those that wait for its place."""
         frees_place = after is not None and before.takes_place and not after.takes_place
         if after is None or (frees_place and self._line_waits) or self._clock.set_at != self._clock_set_at:
             self._woken.set()

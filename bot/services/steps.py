@@ -7,7 +7,7 @@ the next one. Whether a poll or a callback woke a run makes no difference: the a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from bot.domain.history import Lengths
@@ -23,6 +23,8 @@ from bot.services.pace import LEASE_S, Limits, Schedule
 from bot.services.search import Search
 
 log = get_logger("veo.engine")
+
+Moved = Callable[[Run, Run | None], None]  # the run before a step and after it; None: somebody else moved it
 
 PROGRESS_TIMEOUT_S = 10.0
 MOVES_AT_ONCE = 64  # more wait in the order in which they were begun
@@ -64,7 +66,7 @@ class Steps:
         """A callback is about this run, which is looked at now."""
         self._schedule.announce(run)
 
-    async def begin(self, front: Front, run: Run) -> Run | None:
+    async def begin(self, front: Front, run: Run, moved: Moved) -> Run | None:
         """The first step of a run that was just admitted: the order where its intent is on disk, or its place in line.
 
         As `take`. It is taken once, by whoever committed the intent: any later step has to find out what became of it.
@@ -73,18 +75,21 @@ class Steps:
             await self._show_progress(front, run)
             return run
         if run.state != RunState.SUBMITTING:
-            return await self.take(front, run)
+            return await self.take(front, run, moved)
         async with self._moves:
             after = await self._order(front, run)
+        moved(run, after)
         return await self._tell(front, run, after)
 
-    async def take(self, front: Front, run: Run) -> Run | None:
+    async def take(self, front: Front, run: Run, moved: Moved) -> Run | None:
         """Take the step of the run's state, update its card, and post what there is to say; the run after it.
 
-        None where somebody else moved it meanwhile; its row says what is next.
+        None where somebody else moved it meanwhile; its row says what is next. `moved` is told as soon as the row is
+        written, for to post may take minutes.
         """
         async with self._moves:
             after = await self._move(front, run)
+        moved(run, after)
         return await self._tell(front, run, after)
 
     async def _tell(self, front: Front, before: Run, after: Run | None) -> Run | None:
