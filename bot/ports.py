@@ -304,8 +304,10 @@ class Provider(Protocol):
         """Every run that carries our reference, the oldest first. Raises Unreadable."""
         ...
 
-    async def fetch(self, provider_id: str, path: Path) -> None:
+    async def fetch(self, provider_id: str, path: Path, address: str | None = None) -> None:
         """Stream the clip to `path`, whole and checked, or leave nothing.
+
+        `address`: from the reading just before; where it is not good any more, a fresh one is asked for.
 
         Raises Unreadable, ClipUnavailable; of the latter ClipTooBig, ClipTooSlow or ClipNotKept where a link can be
         given.

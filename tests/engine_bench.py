@@ -53,7 +53,7 @@ class Script:
     async def find(self, client_ref: str) -> list[Observation]:
         return [each for each in self.listed if each.client_ref == client_ref]
 
-    async def fetch(self, provider_id: str, path: Path) -> None:
+    async def fetch(self, provider_id: str, path: Path, address: str | None = None) -> None:
         if self.fetching is not None:
             raise self.fetching
         path.parent.mkdir(exist_ok=True)

@@ -228,7 +228,7 @@ class Runflow:
         except (NeverSent, Broken):
             raise Unreadable("no answer", world.chance.choice((None, None, 30.0))) from None
 
-    async def fetch(self, provider_id: str, path: Path) -> None:
+    async def fetch(self, provider_id: str, path: Path, address: str | None = None) -> None:
         world = self._world
         record = await self.read(provider_id)
         if record is None or world.bad(0.15):

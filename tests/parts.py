@@ -65,7 +65,7 @@ class Unreachable:
     async def find(self, client_ref: str) -> list[Observation]:
         raise Unreadable("unreachable")
 
-    async def fetch(self, provider_id: str, path: Path) -> None:
+    async def fetch(self, provider_id: str, path: Path, address: str | None = None) -> None:
         raise Unreadable("unreachable")
 
     async def link(self, provider_id: str) -> str:

@@ -222,7 +222,7 @@ class Script:
     async def find(self, client_ref: str) -> list[Observation]:
         return []
 
-    async def fetch(self, provider_id: str, path: Path) -> None:
+    async def fetch(self, provider_id: str, path: Path, address: str | None = None) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"clip")
 

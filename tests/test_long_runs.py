@@ -75,7 +75,7 @@ class Outside:
             raise Unreadable("no answer")
         return [self._observation(job) for job in (f"job-{client_ref[4:]}",) if job in self.ends_at]
 
-    async def fetch(self, provider_id: str, path: Path) -> None:
+    async def fetch(self, provider_id: str, path: Path, address: str | None = None) -> None:
         if not await self.reached("runflow"):
             raise Unreadable("no answer")
         path.parent.mkdir(exist_ok=True)

@@ -76,7 +76,7 @@ class Runflow:
         run_id = client_ref.removeprefix("veo-")
         return [self._seen(run_id)] if called(run_id, ARRIVED) or self.ordered[run_id] else []
 
-    async def fetch(self, provider_id: str, path: Path) -> None:
+    async def fetch(self, provider_id: str, path: Path, address: str | None = None) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"clip")
 

@@ -11,6 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from bot.domain.models import VeoRequest
+from bot.domain.runs import Ending
 from bot.errors import ClipNotKept, ClipUnavailable, Unreadable
 from bot.runflow.clips import ADDRESSES_MAX
 from sandbox.runflow.clip import STORED
@@ -158,6 +160,38 @@ async def test_an_expired_address_is_replaced(lab: Lab, fault: Any, refused: int
         assert left_in(lab.folder) == []
     asked = min(refused + 1, ADDRESSES_MAX)
     assert (lab.asked("/files/"), lab.asked("/v1/runs/")) == (asked, asked)
+
+
+@pytest.mark.parametrize("fault", ["fresh", "403", "404", "410"])
+async def test_an_address_that_was_just_read_is_used_first(lab: Lab, fault: Any) -> None:
+    """The run is not read once more for it, unless its host does not take it any more."""
+    provider_id = await lab.bought()
+    seen = await lab.client.read(provider_id)
+    assert seen is not None
+    assert seen.clip_address is not None
+    assert seen.clip_address not in repr(seen)
+    read = lab.asked("/v1/runs/")
+    lab.box.switches.url_fault, lab.box.switches.url_fault_times = ("403", 0) if fault == "fresh" else (fault, 1)
+    path = lab.folder / "veo-abc234.mp4"
+    await lab.client.fetch(provider_id, path, seen.clip_address)
+    assert path.read_bytes() == STORED.read_bytes()
+    assert lab.asked("/v1/runs/") == read + (fault != "fresh")
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/clip.mp4", "file:///etc/passwd", "https://10.0.0.1/clip", ""])
+async def test_a_hostile_address_is_refused_wherever_it_comes_from(lab: Lab, address: str) -> None:
+    """What a reading named is checked like any other, and nothing is fetched from it."""
+    with pytest.raises(ClipUnavailable, match="neither public https"):
+        await lab.client.fetch(await lab.bought(), lab.folder / "veo-abc234.mp4", address)
+    assert left_in(lab.folder) == []
+    assert lab.asked("/files/") == 0
+
+
+async def test_only_a_video_has_an_address(lab: Lab) -> None:
+    """A flagged clip's is not even handed on."""
+    seen = await lab.client.read(await lab.bought(a_run(VeoRequest(prompt="a fox [nsfw]"))))
+    assert seen is not None
+    assert (seen.ending, seen.clip_address) == (Ending.NSFW, None)
 
 
 async def test_a_run_that_cannot_be_read_leaves_nothing(lab: Lab) -> None:

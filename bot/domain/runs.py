@@ -7,7 +7,7 @@ People and places are opaque strings such as `discord:123`; only the front that 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.domain.models import VeoRequest
@@ -201,6 +201,7 @@ class Observation:
     failure_code: str | None = None
     failure_message: str | None = None
     request_id: str | None = None
+    clip_address: str | None = field(default=None, repr=False, compare=False)  # a secret for as long as it is valid
 
 
 STATE_OF_ENDING: dict[Ending, RunState] = {

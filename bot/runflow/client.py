@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -156,9 +155,17 @@ class Runflow:
             raise ClipUnavailable("the run has no clip")
         return address
 
-    async def fetch(self, provider_id: str, path: Path) -> None:
-        """Download the run's clip to `path`. Raises ClipUnavailable, Unreadable."""
-        await self._downloader.download(partial(self.link, provider_id), path)
+    async def fetch(self, provider_id: str, path: Path, address: str | None = None) -> None:
+        """Download the run's clip to `path`, from the `address` that a reading just gave, or from a fresh one.
+
+        Raises ClipUnavailable, Unreadable.
+        """
+        given = [address] if address is not None else []
+
+        async def next_address() -> str:
+            return given.pop() if given else await self.link(provider_id)
+
+        await self._downloader.download(next_address, path)
 
     async def _record(self, provider_id: str) -> dict[str, Any] | None:
         if not is_run_id(provider_id):

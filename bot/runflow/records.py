@@ -77,17 +77,19 @@ def observe(record: Mapping[str, Any]) -> Observation | None:
     output = _mapping(record.get("output"))
     failure_code, failure_message = _failure(record, output)
     status = (_text(record.get("status_code")) or _text(record.get("status")) or "unknown").lower()
+    ending = _ending(status, record)
     return Observation(
         provider_id=provider_id,
         client_ref=_text(record.get("client_ref")) or _text(_mapping(record.get("metadata")).get("client_ref")),
         status=status,
-        ending=_ending(status, record),
+        ending=ending,
         cost_u=_cost(record.get("cost")),
         seed_used=_integer(output.get("seed")),
         took_ms=_duration(record.get("duration_ms")) or _duration(_mapping(output.get("timing")).get("inference_ms")),
         failure_code=failure_code,
         failure_message=failure_message,
         request_id=_text(record.get("request_id")),
+        clip_address=clip_address(record) if ending in (Ending.VIDEO, Ending.PARTIAL) else None,
     )
 
 

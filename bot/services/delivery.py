@@ -66,6 +66,7 @@ class _Try:
     doubtful: bool  # an earlier post may stand, or may still arrive
     unseen: bool = False  # and it could not be looked for
     looked_at: float | None = None  # when it was looked for
+    address: str | None = None  # of the clip, where it was just read
     uploading: bool = False  # it came as far as to upload the clip
     posting: bool = False  # it came as far as to post
 
@@ -141,6 +142,7 @@ class Deliverer:
         self._transfers, self._posts = _Line(TRANSFERS_AT_ONCE), _Line(POSTS_AT_ONCE)
         self._shows = asyncio.Semaphore(SHOWS_AT_ONCE)
         self._showing: dict[str, _Showing] = {}  # by run id
+        self._addresses: dict[str, str] = {}  # of clips that are about to be delivered, by run id
 
     # Clips, also for those who ask for one again
 
@@ -166,14 +168,14 @@ class Deliverer:
                 if not showing.kept and not run.delivery_open:
                     self._media.discard(run.file_name)
 
-    async def _attachable(self, run: Run, limit_bytes: int | None) -> Path | None:
-        """The clip of a finished run on disk, if it is no larger than that."""
+    async def _attachable(self, run: Run, limit_bytes: int | None, address: str | None = None) -> Path | None:
+        """The clip of a finished run on disk, if it is no larger than that. `address`: where it lies, if just read."""
         path = self._media.path(run.file_name)
         if not self._holds(run):
             if run.provider_id is None:
                 raise ClipUnavailable("the run has no clip")
             try:
-                await self._provider.fetch(run.provider_id, path)
+                await self._provider.fetch(run.provider_id, path, address)
             except (ClipTooBig, ClipNotKept) as error:
                 log.warning("clip given as a link", run=run.run_id, reason=str(error))
                 return None
@@ -194,11 +196,16 @@ class Deliverer:
 
     # Notices
 
+    def expect(self, run_id: str, address: str) -> None:
+        """The clip of a run that is delivered next was just read to lie at this address."""
+        self._addresses[run_id] = address
+
     async def deliver(self, front: Front, run: Run, *, is_begun: bool = False) -> Run | None:
         """Try once to post what there is to tell; the run after it, or None where somebody else moved it.
 
         `is_begun`: this try is counted already, with the end of the run.
         """
+        address = self._addresses.pop(run.run_id, None)
         line = self._transfers if run.notice == Notice.RESULT and run.shows_video else self._posts
         if line.is_full:
             now = self._clock.now()
@@ -206,7 +213,7 @@ class Deliverer:
             return await self._store.advance(run, run.state, now=now, changes=changes)
         async with line.place() as waited_s:
             begun = run if is_begun and waited_s < AT_ONCE_S else await self._begin(run, is_begun=is_begun)
-            return None if begun is None else await self._try(front, begun)
+            return None if begun is None else await self._try(front, begun, address)
 
     async def _begin(self, run: Run, *, is_begun: bool) -> Run | None:
         """Count one try more, or let the first that is counted begin only now."""
@@ -216,17 +223,16 @@ class Deliverer:
             changes = RunChanges(first_try_at=now)
         return await self._store.advance(run, run.state, now=now, changes=changes)
 
-    async def _try(self, front: Front, begun: Run) -> Run | None:
-        run = begun
-        attempt = _Try(front=front, run=begun, doubtful=begun.delivery == Delivery.SENDING)
+    async def _try(self, front: Front, run: Run, address: str | None) -> Run | None:
+        attempt = _Try(front=front, run=run, doubtful=run.delivery == Delivery.SENDING, address=address)
         try:
             posted = await self._found(attempt) or await self._post(attempt)
         except _TROUBLE as error:
-            log.warning("not delivered", run=run.run_id, attempt=begun.delivery_tries, reason=str(error))
+            log.warning("not delivered", run=run.run_id, attempt=run.delivery_tries, reason=str(error))
             return await self._advance(attempt, self._after_failure(attempt, error))
         log.info("delivered", run=run.run_id, notice=run.notice, message=posted.message)
         end = Delivery.UNDELIVERABLE if posted.lost else Delivery.DELIVERED
-        changes = RunChanges(delivery=end, message=posted.message, due_at=self._next_look(begun), tries=0)
+        changes = RunChanges(delivery=end, message=posted.message, due_at=self._next_look(run), tries=0)
         delivered = await self._advance(attempt, changes)
         if not posted.keep:
             self._media.discard(run.file_name)
@@ -262,7 +268,7 @@ class Deliverer:
             with suppress(Unreadable, ClipUnavailable):  # then it may be uploaded after all
                 return await self._post_link(attempt)
         try:
-            clip = await self._attachable(run, run.attachable_bytes)
+            clip = await self._attachable(run, run.attachable_bytes, attempt.address)
         except ClipTooSlow:
             if run.delivery_tries < UPLOADS_MAX:
                 raise

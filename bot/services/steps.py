@@ -358,6 +358,8 @@ class Steps:
         settled = await self._end(run, end)
         if settled is not None:
             self._schedule.learn(settled)
+            if seen.clip_address is not None:
+                self._deliverer.expect(run.run_id, seen.clip_address)
             log.info("settled", ending=ending, price_u=run.price_u, charged_u=settled.charged_u)
             _log_cost_difference(settled)
         return settled
