@@ -26,7 +26,7 @@ async def test_a_dear_wish_is_asked_about_first_and_offers_what_is_cheaper(world
     assert question["flags"] & 64
     assert question["embeds"][0]["title"] == "Make this for $4.80?"
     assert labels(question) == ["Make it · $4.80", "No sound · $3.20", "1080p · $3.20", "6 s · $3.60", "Not now"]
-    assert world.rows("SELECT * FROM budget") == []
+    assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": 0}]
     assert world.runflow.runs == {}
     await world.press(question, "Make it")
     message = await world.end_of(interaction)

@@ -325,24 +325,12 @@ def standings(tx: Transaction, levels: Sequence[Level], server: str) -> list[Sta
 
     One that was not opened yet stands at what its runs of this period come to.
     """
-    asked, extras = _ask_books(tx, levels), ask_extras(tx, levels)
-    kept = {tuple(bounds): _book_of(row) for *bounds, row in ((*each[:3], each[3:]) for each in asked.fetchall())}
-    books = [kept.get(tuple(_bounds(level).values())) for level in levels]
+    asked, extras = [ask_book(tx, level) for level in levels], ask_extras(tx, levels)
+    books = [read_book(each) for each in asked]
     lacking = [level for level, book in zip(levels, books, strict=True) if book is None]
     unopened = [ask_unopened(tx, level) for level in lacking]
     added, stands = read_extras(extras), _filled(books, [_book_of(each.fetchone()) for each in unopened])
     return [_standing(level, book, added, server) for level, book in zip(levels, stands, strict=True)]
-
-
-def _ask_books(tx: Transaction, levels: Sequence[Level]) -> Rows:
-    """Ask for the periods of these levels, and some others of theirs."""
-    marks, values = among([level.scope for level in levels])
-    sql = (
-        "SELECT scope, starts_at, resets_at, period_key, held_u, spent_u FROM budget "
-        f"WHERE scope IN ({marks}) AND resets_at >= :first AND starts_at <= :last"
-    )
-    first, last = min(level.period.resets_at for level in levels), max(level.period.starts_at for level in levels)
-    return tx.execute(sql, {**values, "first": first, "last": last})
 
 
 def _standing(level: Level, book: Book, extras: Iterable[Extra], server: str) -> Standing:
