@@ -37,6 +37,7 @@ from bot.web.listener import Bounds
 from bot.web.operator import OperatorServer, Readiness
 from bot.web.public import WebServer
 from cogs import client as discord_front
+from cogs.acknowledge import Acknowledger
 from cogs.context import Speaker
 from cogs.front import DiscordFront
 from storage import Archive, open_store
@@ -155,6 +156,7 @@ async def _connect(settings: Settings, speaker: Speaker, stack: AsyncExitStack) 
             settings.discord_api_url,
             settings.discord_gateway_url,
             proxy=proxy_for(settings.discord_api_url or DISCORD_URL),
+            acknowledger=Acknowledger(),
             speaker=speaker,
         )
     )

@@ -20,7 +20,8 @@ from bot.views import View
 from bot.views.runs import PROMPT_CHARS, dotted, format_lines, history, link_lines, quota
 from bot.views.runs import options as options_text
 from cogs import render
-from cogs.context import Speaker, acknowledge, check_permissions, spender_of
+from cogs.acknowledge import Acknowledger
+from cogs.context import Speaker, check_permissions, spender_of
 from cogs.describe import description, options
 from cogs.front import DiscordFront, is_too_large
 from cogs.ids import name_of
@@ -36,12 +37,19 @@ class Account(commands.Cog):
     """What concerns one member: each sees their own only."""
 
     def __init__(
-        self, admission: Admission, deliverer: Deliverer, servers: Servers, front: DiscordFront, speaker: Speaker
+        self,
+        admission: Admission,
+        deliverer: Deliverer,
+        servers: Servers,
+        front: DiscordFront,
+        acknowledger: Acknowledger,
+        speaker: Speaker,
     ) -> None:
         self._admission = admission
         self._deliverer = deliverer
         self._servers = servers
         self._front = front
+        self._acknowledger = acknowledger
         self._speaker = speaker
         self._cooldown = commands.CooldownMapping[discord.Interaction].from_cooldown(
             SHOWS, SHOWS_PER_S, lambda interaction: interaction.user.id
@@ -51,7 +59,7 @@ class Account(commands.Cog):
     @app_commands.guild_only()
     @app_commands.allowed_installs(guilds=True, users=False)
     async def quota(self, interaction: discord.Interaction) -> None:
-        if await acknowledge(interaction, ephemeral=True) is None:
+        if await self._acknowledger.acknowledge(interaction, ephemeral=True) is None:
             return
         words, who = self._speaker.reader(interaction), spender_of(interaction)
         try:
@@ -67,7 +75,7 @@ class Account(commands.Cog):
     @app_commands.guild_only()
     @app_commands.allowed_installs(guilds=True, users=False)
     async def history(self, interaction: discord.Interaction) -> None:
-        if await acknowledge(interaction, ephemeral=True) is None:
+        if await self._acknowledger.acknowledge(interaction, ephemeral=True) is None:
             return
         words = self._speaker.reader(interaction)
         try:
@@ -84,7 +92,7 @@ class Account(commands.Cog):
     @app_commands.allowed_installs(guilds=True, users=False)
     async def show(self, interaction: discord.Interaction, run: app_commands.Range[str, 1, 100] | None = None) -> None:
         """Answered to the caller alone; only what succeeds is posted."""
-        if await acknowledge(interaction, ephemeral=True) is None:
+        if await self._acknowledger.acknowledge(interaction, ephemeral=True) is None:
             return
         words = self._speaker.reader(interaction)
         try:

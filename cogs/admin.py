@@ -22,6 +22,7 @@ from bot.facts import Code, Named, Quote, Url
 from bot.services.administration import Administration
 from bot.views import View
 from bot.views import admins as views
+from cogs.acknowledge import Acknowledger
 from cogs.admin_replies import AdminReplies
 from cogs.context import Speaker, invite_link, roles_of
 from cogs.describe import description, options
@@ -78,10 +79,12 @@ class Admins(commands.Cog):
     access = app_commands.Group(name="access", description=description("veo-admin.access"), parent=admin)
     bot_ = app_commands.Group(name="bot", description=description("veo-admin.bot"), parent=admin)
 
-    def __init__(self, administration: Administration, servers: Servers, speaker: Speaker) -> None:
+    def __init__(
+        self, administration: Administration, servers: Servers, acknowledger: Acknowledger, speaker: Speaker
+    ) -> None:
         self._administration = administration
         self._servers = servers
-        self._replies = AdminReplies(administration, servers, speaker)
+        self._replies = AdminReplies(administration, servers, acknowledger, speaker)
 
     # Limits
 

@@ -21,7 +21,8 @@ from bot.views import View
 from bot.views import admins as views
 from bot.views.details import detail_text
 from cogs import answers, render
-from cogs.context import Speaker, acknowledge
+from cogs.acknowledge import Acknowledger
+from cogs.context import Speaker
 from cogs.servers import Servers
 
 ACTS_SHOWN = 20
@@ -34,9 +35,12 @@ Do = Callable[[Admin], Awaitable[View]]
 class AdminReplies:
     """Carries out what admins ask for and shows them what came of it."""
 
-    def __init__(self, administration: Administration, servers: Servers, speaker: Speaker) -> None:
+    def __init__(
+        self, administration: Administration, servers: Servers, acknowledger: Acknowledger, speaker: Speaker
+    ) -> None:
         self._administration = administration
         self._servers = servers
+        self._acknowledger = acknowledger
         self._speaker = speaker
 
     async def change(
@@ -79,7 +83,7 @@ class AdminReplies:
         *,
         everywhere: bool,
     ) -> None:
-        if await acknowledge(interaction, ephemeral=True) is None:
+        if await self._acknowledger.acknowledge(interaction, ephemeral=True) is None:
             return
         try:
             said = await say(await self._servers.admin(interaction, everywhere=everywhere))
@@ -89,7 +93,7 @@ class AdminReplies:
 
     async def log(self, interaction: discord.Interaction, *, everywhere: bool) -> None:
         """Show the latest acts, and all of them in a file where there are more."""
-        if await acknowledge(interaction, ephemeral=True) is None:
+        if await self._acknowledger.acknowledge(interaction, ephemeral=True) is None:
             return
         words = self._speaker.reader(interaction)
         with TemporaryFile() as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as table:  # a mark for spreadsheets
@@ -118,7 +122,7 @@ class AdminReplies:
             await answers.send(interaction, files, message)
 
     async def report(self, interaction: discord.Interaction, days: int, *, everywhere: bool) -> None:
-        if await acknowledge(interaction, ephemeral=True) is None:
+        if await self._acknowledger.acknowledge(interaction, ephemeral=True) is None:
             return
         words = self._speaker.reader(interaction)
         with TemporaryFile() as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as table:  # a mark for spreadsheets

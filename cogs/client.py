@@ -22,6 +22,7 @@ from bot.facts import text
 from bot.log import get_logger
 from bot.services import Services
 from cogs.account import Account
+from cogs.acknowledge import Acknowledger
 from cogs.admin import Admins
 from cogs.context import Speaker, invite_link
 from cogs.describe import Translations
@@ -46,23 +47,24 @@ class Garbled(app_commands.AppCommandError):
 class VeoTree(app_commands.CommandTree["VeoClient"]):
     """Our commands; a use of one that the library cannot read is answered too."""
 
-    async def interaction_check(self, interaction: discord.Interaction[VeoClient], /) -> bool:
-        """Called by the library before it reads the options: where it stumbles over them, it would say nothing."""
-        data: Any = interaction.data
+    async def _call(self, interaction: discord.Interaction[VeoClient]) -> None:
+        """Called by the library with each use; where it stumbles over the options, it would say nothing.
+
+        What a command itself raises comes wrapped as an AppCommandError.
+        """
         try:
-            _ = interaction.namespace, discord.AppCommandType(data.get("type", 1))
-        except Exception as error:  # noqa: BLE001 - whatever it stumbles over; the trace goes to the log
-            garbled = Garbled("its options cannot be read")
-            garbled.__cause__ = error
-            await self.on_error(interaction, garbled)
-            return False
-        return True
+            await super()._call(interaction)
+        except app_commands.AppCommandError:
+            raise
+        except Exception as error:
+            raise Garbled("its options cannot be read") from error
 
 
 class VeoClient(commands.Bot):
     """discord.py's client with our commands. Make it with `new_client`."""
 
-    def __init__(self, silence_s: float, proxy: str | None, speaker: Speaker) -> None:
+    def __init__(self, silence_s: float, proxy: str | None, acknowledger: Acknowledger, speaker: Speaker) -> None:
+        self.acknowledger = acknowledger
         self._speaker = speaker
         self._session_open = False
         super().__init__(
@@ -87,6 +89,11 @@ class VeoClient(commands.Bot):
 
     def dispatch(self, event_name: str, /, *args: Any, **kwargs: Any) -> None:
         """Called by the library for each event; once closed nobody is told, for it would try without a loop (2.7)."""
+        if event_name == "interaction":  # as it is read, so before anything that it brings is begun
+            (interaction,) = args
+            self.acknowledger.arrived(interaction)
+            if interaction.type != discord.InteractionType.component:
+                return  # `Presses` alone listens, and a task for each command would cost the others time
         if not self.is_closed():
             super().dispatch(event_name, *args, **kwargs)
 
@@ -237,6 +244,7 @@ async def new_client(
     silence_s: float = SILENCE_S,
     *,
     proxy: str | None = None,
+    acknowledger: Acknowledger,
     speaker: Speaker,
 ) -> AsyncIterator[VeoClient]:
     """A client that is closed with the block, for Discord itself or for the addresses given.
@@ -249,7 +257,7 @@ async def new_client(
         discord.http.Route.BASE = api_url
     if gateway_url is not None:
         discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = URL(gateway_url)
-    async with VeoClient(silence_s, proxy, speaker) as client:
+    async with VeoClient(silence_s, proxy, acknowledger, speaker) as client:
         yield client
 
 
@@ -271,11 +279,12 @@ async def serve(
 ) -> None:
     """Register the commands and answer members until cancelled. Raises StartError where the gateway refuses us."""
     admission, administration = services.admission, services.administration
+    acknowledger = client.acknowledger
     allowed = Servers(client, servers, administration)
-    await client.add_cog(Veo(admission, allowed, speaker))
-    await client.add_cog(Presses(admission, allowed, front, speaker))
-    await client.add_cog(Account(admission, services.deliverer, allowed, front, speaker))
-    await client.add_cog(Admins(administration, allowed, speaker))
+    await client.add_cog(Veo(admission, allowed, acknowledger, speaker))
+    await client.add_cog(Presses(admission, allowed, front, acknowledger, speaker))
+    await client.add_cog(Account(admission, services.deliverer, allowed, front, acknowledger, speaker))
+    await client.add_cog(Admins(administration, allowed, acknowledger, speaker))
     await _outlasting(client.sync_if_changed)
     assert client.application_id is not None, "it is known since the login"
     log.info("invite the bot with this link", link=invite_link(client.application_id))

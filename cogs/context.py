@@ -1,23 +1,18 @@
-"""What the commands share about an interaction: the answer in time, who asks and where, and in which language."""
+"""What the commands share about an interaction: who asks and where, what the bot may do there, in which language."""
 
 from __future__ import annotations
 
 import time
 
-import aiohttp
 import discord
 
 from bot.domain.limits import Spender
 from bot.errors import Refusal
-from bot.log import get_logger
 from bot.texts import Languages, Words
 from cogs.ids import Reply, name_of
 from cogs.render import MARKUP
 
-log = get_logger("veo.discord")
-
 TOKEN_LIFE_S = 900.0  # Discord docs, Receiving and Responding
-ALREADY_ACKNOWLEDGED = 40060
 LOCALE_CHARS_MAX = 35  # the longest that has to be kept whole (RFC 5646, 4.4.1)
 NEEDED = ("view_channel", "send_messages", "attach_files", "embed_links", "read_message_history")
 
@@ -43,38 +38,6 @@ class Speaker:
     def languages(self) -> list[Words]:
         """Every language that a message of ours may be written in."""
         return [self.of(locale) for locale in self._languages.locales]
-
-
-async def acknowledge(interaction: discord.Interaction, *, ephemeral: bool, update: bool = False) -> int | None:
-    """Answer within Discord's three seconds, before any work; the id of the answer's message.
-
-    `update`: of a press, whose own message is the answer. None when it was too late: nothing is shown then, so
-    nothing may be started.
-    """
-    try:
-        reply = await _defer(interaction, ephemeral=ephemeral, update=update)
-    except discord.NotFound:
-        lag = (discord.utils.utcnow() - interaction.created_at).total_seconds()
-        log.warning("interaction came too late to be answered", lag_s=round(lag, 1), by="this machine's clock")
-        return None
-    except discord.HTTPException as error:
-        if error.code != ALREADY_ACKNOWLEDGED:  # our own repeat of an answer that had arrived
-            raise
-        reply = None
-    if update and interaction.message is not None:
-        return interaction.message.id
-    if reply is not None and reply.message_id is not None:
-        return reply.message_id
-    return (await interaction.original_response()).id
-
-
-async def _defer(
-    interaction: discord.Interaction, *, ephemeral: bool, update: bool
-) -> discord.InteractionCallbackResponse[discord.Client] | None:
-    try:
-        return await interaction.response.defer(ephemeral=ephemeral, thinking=not update)
-    except (aiohttp.ClientError, OSError):  # it may have arrived all the same: the repeat is told so (40060)
-        return await interaction.response.defer(ephemeral=ephemeral, thinking=not update)
 
 
 def spender_of(interaction: discord.Interaction) -> Spender:

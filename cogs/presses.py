@@ -19,8 +19,9 @@ from bot.views import ActionVerb, View
 from bot.views.runs import receipt
 from bot.views.wishes import decided, declined, request, sent
 from cogs import render
+from cogs.acknowledge import Acknowledger
 from cogs.answers import show
-from cogs.context import Speaker, acknowledge, check_permissions, reply_of, reply_until, roles_of, spender_of
+from cogs.context import Speaker, check_permissions, reply_of, reply_until, roles_of, spender_of
 from cogs.front import NETWORK_ERRORS, NOBODY, DiscordFront
 from cogs.ids import name_of, number_of
 from cogs.servers import CannotTell, NotHere, Servers
@@ -31,10 +32,13 @@ log = get_logger("veo.discord")
 class Presses(commands.Cog):
     """Listens to every press; each is answered at once and carried out once."""
 
-    def __init__(self, admission: Admission, servers: Servers, front: DiscordFront, speaker: Speaker) -> None:
+    def __init__(
+        self, admission: Admission, servers: Servers, front: DiscordFront, acknowledger: Acknowledger, speaker: Speaker
+    ) -> None:
         self._admission = admission
         self._servers = servers
         self._front = front
+        self._acknowledger = acknowledger
         self._speaker = speaker
 
     @commands.Cog.listener()
@@ -56,7 +60,7 @@ class Presses(commands.Cog):
             "receipt": self._receipt,
         }
         try:
-            if await acknowledge(interaction, ephemeral=True, update=verb != "receipt") is not None:
+            if await self._acknowledger.acknowledge(interaction, ephemeral=True, update=verb != "receipt") is not None:
                 await acts[verb](interaction, about)
         except Refusal as refusal:
             await _reply_privately(interaction, refusal.text, words)

@@ -19,7 +19,8 @@ from bot.services.admission import Admission, AskFirst
 from bot.texts import Words
 from bot.views.wishes import question, refused
 from cogs import render
-from cogs.context import Speaker, acknowledge, check_permissions, language_of, reply_of, reply_until, spender_of
+from cogs.acknowledge import Acknowledger
+from cogs.context import Speaker, check_permissions, language_of, reply_of, reply_until, spender_of
 from cogs.describe import description, options
 from cogs.ids import name_of
 from cogs.servers import Servers
@@ -28,9 +29,10 @@ from cogs.servers import Servers
 class Veo(commands.Cog):
     """The command that makes videos."""
 
-    def __init__(self, admission: Admission, servers: Servers, speaker: Speaker) -> None:
+    def __init__(self, admission: Admission, servers: Servers, acknowledger: Acknowledger, speaker: Speaker) -> None:
         self._admission = admission
         self._servers = servers
+        self._acknowledger = acknowledger
         self._speaker = speaker
         parameters = self.veo._params  # what the decorators below cannot know: the settings
         for name in ("prompt", "negative_prompt", "duration"):
@@ -58,7 +60,7 @@ class Veo(commands.Cog):
         safety_tolerance: SafetyTolerance = "4",
     ) -> None:
         """Options as in the input schema of the model, each with the default that is sent."""
-        card_id = await acknowledge(interaction, ephemeral=True)
+        card_id = await self._acknowledger.acknowledge(interaction, ephemeral=True)
         if card_id is None:
             return
         request = VeoRequest(

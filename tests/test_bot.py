@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 from discord import File
 
+from cogs.acknowledge import Acknowledger
 from cogs.client import log_in, new_client
 from sandbox.discord import CommandRefused, DiscordSandbox
 from sandbox.discord import Switches as DiscordSwitches
@@ -507,7 +508,10 @@ async def test_readiness_is_red_while_discord_is_gone(world: Scene) -> None:
 async def test_an_upload_may_take_as_long_as_its_size_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is large is given its time, and a small one is not waited for so long."""
     monkeypatch.setattr("cogs.client.UPLOAD_S", 0.1)
-    async with DiscordSandbox() as discord, new_client(discord.api_url, discord.gateway_url, speaker=SPEAKER) as client:
+    async with (
+        DiscordSandbox() as discord,
+        new_client(discord.api_url, discord.gateway_url, acknowledger=Acknowledger(), speaker=SPEAKER) as client,
+    ):
         await log_in(client, discord.token)
         channel = client.get_partial_messageable(int(discord.world.channel("video-lab").id))
         discord.switches.latency_s = 0.5
@@ -518,7 +522,7 @@ async def test_an_upload_may_take_as_long_as_its_size_asks_for(monkeypatch: pyte
 
 async def test_a_client_that_is_closed_tells_nobody_of_anything() -> None:
     """The library's tasks go on behind it: half a second after a connection it would tell of that without a loop."""
-    async with new_client(None, None, speaker=SPEAKER) as client:
+    async with new_client(None, None, acknowledger=Acknowledger(), speaker=SPEAKER) as client:
         await client.close()
         client.dispatch("ready")
 
@@ -531,7 +535,9 @@ async def test_a_gateway_that_falls_silent_is_no_gateway() -> None:
     quick = DiscordSwitches(heartbeat_interval_s=0.1, heartbeat_grace=100)
     async with (
         DiscordSandbox(switches=quick) as discord,
-        new_client(discord.api_url, discord.gateway_url, silence_s=0.4, speaker=SPEAKER) as client,
+        new_client(
+            discord.api_url, discord.gateway_url, silence_s=0.4, acknowledger=Acknowledger(), speaker=SPEAKER
+        ) as client,
         asyncio.timeout(WAIT_S),
     ):
 
