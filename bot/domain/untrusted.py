@@ -31,6 +31,8 @@ def strip_controls(text: str) -> str:
 
     Lone surrogates count as such, for nothing can encode them. The result is safe to print on a terminal.
     """
+    if text.isascii() and text.isprintable():  # most are, and have none
+        return text
     keep, drop = ("\n", "\t"), ("Cc", "Cs")
     return "".join(
         " " if unicodedata.category(letter) in drop and letter not in keep else letter

@@ -76,6 +76,7 @@ class Mask:
             text = " ".join(text.splitlines())
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        for pattern, replacement in _MASKED:
-            text = pattern.sub(replacement, text)
+        if "/" in text:  # nothing of these is without one
+            for pattern, replacement in _MASKED:
+                text = pattern.sub(replacement, text)
         return text
