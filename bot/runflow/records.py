@@ -75,12 +75,12 @@ def observe(record: Mapping[str, Any]) -> Observation | None:
     if not is_run_id(provider_id):
         return None
     output = _mapping(record.get("output"))
-    failure_code, failure_message = _failure(record, output)
     status = (_text(record.get("status_code")) or _text(record.get("status")) or "unknown").lower()
     ending = _ending(status, record)
+    failure_code, failure_message = (None, None) if ending is None else _failure(record, output)
     return Observation(
         provider_id=provider_id,
-        client_ref=_text(record.get("client_ref")) or _text(_mapping(record.get("metadata")).get("client_ref")),
+        client_ref=_client_ref(record),
         status=status,
         ending=ending,
         cost_u=_cost(record.get("cost")),
@@ -91,6 +91,10 @@ def observe(record: Mapping[str, Any]) -> Observation | None:
         request_id=_text(record.get("request_id")),
         clip_address=clip_address(record) if ending in (Ending.VIDEO, Ending.PARTIAL) else None,
     )
+
+
+def _client_ref(record: Mapping[str, Any]) -> str | None:
+    return _text(record.get("client_ref")) or _text(_mapping(record.get("metadata")).get("client_ref"))
 
 
 def _ending(status: str, record: Mapping[str, Any]) -> Ending | None:
@@ -178,8 +182,7 @@ def run_records(page: object) -> list[dict[str, Any]]:
 
 def has_client_ref(record: Mapping[str, Any], client_ref: str) -> bool:
     """Whether the record is of a run with this reference."""
-    observation = observe(record)
-    return observation is not None and observation.client_ref == client_ref
+    return _client_ref(record) == client_ref and is_run_id(record.get("id") or record.get("run_id"))
 
 
 def has_next_page(page: object, link_header: str) -> bool:
