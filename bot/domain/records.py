@@ -57,6 +57,7 @@ class NewRun:
     callback_token: str
     now: float
     order: Order | None = None  # None: it is due now, and its turn is found then
+    stands: Callable[[list[Standing]], object] | None = None  # told where its levels stand with it; perhaps again
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,7 +117,7 @@ class Admission:
             if price_u > self._confirm_above_u:
                 made = await self._books.offer(self._confirmation(wish, price_u), new, plan)
             else:
-                made = await self._seen_through(new, lambda: self._books.admit(new, plan))
+                made = await self._seen_through(new, lambda new: self._books.admit(new, plan))
         except OverLimit as refusal:
             raise await self._with_request(refusal, wish) from None
         return made
@@ -248,7 +248,7 @@ class Admission:
         )
         new = self._new(wish, choice.price_u)
         plan = self._policy.admission(wish.spender, new.now)
-        return await self._seen_through(new, lambda: self._books.take(offer.offer_id, new, plan, approve=approve))
+        return await self._seen_through(new, lambda new: self._books.take(offer.offer_id, new, plan, approve=approve))
 
     async def _with_request(self, refusal: OverLimit, wish: Wish) -> OverLimit:
         """The refusal, with a request to go with it where the admins can be asked and could say yes."""
@@ -285,14 +285,18 @@ class Admission:
             order=self._engine.order(now),
         )
 
-    async def _seen_through(self, new: NewRun, admit: Callable[[], Awaitable[Run]]) -> Run:
+    async def _seen_through(self, new: NewRun, admit: Callable[[NewRun], Awaitable[Run]]) -> Run:
         """Admit a run and begin it. A transaction outlives its cancelled caller, and so does what follows from it."""
+        standings: list[Standing] = []
+
+        def stands(now: list[Standing]) -> None:
+            standings[:] = now
 
         async def admitted() -> Run:
-            run = await admit()
+            run = await admit(replace(new, stands=stands))
             if run.run_id == new.run_id:  # and not the one that the same request made before
                 log.info("admitted", run=run.run_id, member=run.member, price_u=run.price_u)
-                self._engine.begin(run)
+                self._engine.begin(run, standings)
             return run
 
         task = asyncio.create_task(admitted(), name=f"admit {new.run_id}")

@@ -8,16 +8,22 @@ and so many of them are looked at in a second. There is no queue, task or timer 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
+from bot.domain.limits import Standing
 from bot.domain.records import Order, Sweep
 from bot.domain.runs import Run
 from bot.errors import StoreDown
 from bot.log import bind, get_logger
 from bot.ports import Clock, Front, Runs
 from bot.services.pace import LEASE_S, LOOKS_AT_ONCE, Limits, LookRate
-from bot.services.steps import Steps
+from bot.services.steps import Moved, Steps
 
 log = get_logger("veo.engine")
+
+Step = Callable[[Front, Run, Moved], Coroutine[Any, Any, Run | None]]
 
 STEPS_MAX = 512  # under way at one moment, most of which wait for a transfer; more wait as ids
 STOP_GRACE_S = 5.0  # how long running steps may take to finish at shutdown
@@ -58,15 +64,15 @@ class Engine:
             give_up_at=now + self._limits.deadline_s,
         )
 
-    def begin(self, run: Run) -> None:
-        """Take the first step of a run that was just admitted."""
+    def begin(self, run: Run, standings: list[Standing]) -> None:
+        """Take the first step of a run that was just admitted, with which its levels stand as given."""
         if run.in_line:
             self._line_waits = True
             self._woken.set()  # a place may have become free at this moment
         if self._front is None:
             self._woken.set()
         else:
-            self._start(self._front, run.run_id, run, is_new=True)
+            self._start(self._front, run.run_id, run, partial(self._steps.begin, standings=standings))
 
     def look(self) -> None:
         """A run is due that was not: look for it now."""
@@ -203,13 +209,15 @@ class Engine:
         else:
             self._start(self._front, run_id, run)
 
-    def _start(self, front: Front, run_id: str, run: Run | None, *, is_new: bool = False) -> None:
+    def _start(self, front: Front, run_id: str, run: Run | None, step: Step | None = None) -> None:
         """Begin a step in a task of its own. `run`: as it was just read; None: it is read first."""
         if run_id in self._busy:
             self._busy[run_id] = True
             return
         self._busy[run_id] = False
-        task = asyncio.create_task(self._take_steps(front, run_id, run, is_new), name=f"step {run_id}")
+        task = asyncio.create_task(
+            self._take_steps(front, run_id, run, step or self._steps.take), name=f"step {run_id}"
+        )
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -226,16 +234,18 @@ class Engine:
             del self._next[run_id]
             self._start(self._front, run_id, None)
 
-    async def _take_steps(self, front: Front, run_id: str, run: Run | None, is_new: bool) -> None:
-        """Take the run one step further, and again if it was woken meanwhile."""
+    async def _take_steps(self, front: Front, run_id: str, run: Run | None, step: Step) -> None:
+        """Take this step of the run, and then the next for as often as it was woken meanwhile."""
         bind(run=run_id)
         try:
-            while (current := run or await self._store.get(run_id)) is not None:
+            while True:
+                self._busy[run_id] = False  # first: what wakes it from here on is news to the row that is read
+                current = run or await self._store.get(run_id)
+                if current is None:
+                    break
                 bind(member=current.member, server=current.server)
-                self._busy[run_id] = False
-                step = self._steps.begin if is_new else self._steps.take
-                run, is_new = None, False
                 self._follow(current, await step(front, current, self._follow))
+                run, step = None, self._steps.take
                 if not self._busy[run_id]:
                     break
         except Exception as error:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from bot.domain.history import Lengths
-from bot.domain.limits import Policy, Spender
+from bot.domain.limits import Policy, Spender, Standing
 from bot.domain.lookup import LOOKUP_SHARES, Decision, decide, next_look_s
 from bot.domain.records import Accepted, End, NotSent, Refused, RunChanges, Unclear
 from bot.domain.runs import EMPTY_S, MISSING, MISSING_S, Delivery, Ending, Notice, Observation, Run, RunState
@@ -66,20 +66,23 @@ class Steps:
         """A callback is about this run, which is looked at now."""
         self._schedule.announce(run)
 
-    async def begin(self, front: Front, run: Run, moved: Moved) -> Run | None:
+    async def begin(self, front: Front, run: Run, moved: Moved, *, standings: list[Standing]) -> Run | None:
         """The first step of a run that was just admitted: the order where its intent is on disk, or its place in line.
 
         As `take`. It is taken once, by whoever committed the intent: any later step has to find out what became of it.
         """
         if run.in_line:
-            await self._show_progress(front, run)
+            await self._show_progress(front, run, standings)
             return run
         if run.state != RunState.SUBMITTING:
             return await self.take(front, run, moved)
+        loop = asyncio.get_running_loop()
         async with self._moves:
+            began = loop.time()
             after = await self._order(front, run)
         moved(run, after)
-        return await self._tell(front, run, after)
+        is_quick = loop.time() < began + POST_SHOWN_AFTER_S
+        return await self._tell(front, run, after, standings if is_quick else None)
 
     async def take(self, front: Front, run: Run, moved: Moved) -> Run | None:
         """Take the step of the run's state, update its card, and post what there is to say; the run after it.
@@ -92,8 +95,10 @@ class Steps:
         moved(run, after)
         return await self._tell(front, run, after)
 
-    async def _tell(self, front: Front, before: Run, after: Run | None) -> Run | None:
-        """Show and post what a step has brought."""
+    async def _tell(
+        self, front: Front, before: Run, after: Run | None, standings: list[Standing] | None = None
+    ) -> Run | None:
+        """Show and post what a step has brought. `standings`: where the levels stand, if that was just read."""
         if after is None:
             return None
         is_news = _shows_on_card(before, after)
@@ -101,7 +106,7 @@ class Steps:
             ends = after.terminal and not before.terminal
             return await self._deliver(front, after, is_news=is_news, is_begun=ends)
         if is_news:
-            await self._show_progress(front, after)
+            await self._show_progress(front, after, standings)
         if after.state == RunState.RUNNING and await self._search.measure_list_freshness(after):
             return await self._look_soon(after)
         return after
@@ -156,14 +161,16 @@ class Steps:
             case RunState.SUCCEEDED | RunState.FAILED | RunState.CANCELLED:
                 return await self._follow_up(run)
 
-    async def _show_progress(self, front: Front, run: Run) -> None:
+    async def _show_progress(self, front: Front, run: Run, standings: list[Standing] | None = None) -> None:
         """Update the card while Discord lets us; whatever becomes of that, the run goes on."""
         if run.reply_to is None or run.reply_until is None or run.reply_until <= self._clock.now():
             return
         try:
             async with asyncio.timeout(PROGRESS_TIMEOUT_S):
-                levels = self._policy.levels(Spender.of(run), self._clock.now())
-                await front.show_progress(run, await self._store.standings(Spender.of(run), levels))
+                if standings is None:
+                    levels = self._policy.levels(Spender.of(run), self._clock.now())
+                    standings = await self._store.standings(Spender.of(run), levels)
+                await front.show_progress(run, standings)
         except Exception as error:
             trace = None if isinstance(error, (TimeoutError, StoreDown)) else error
             log.warning("progress not shown", error=type(error).__name__, exc_info=trace)

@@ -50,6 +50,8 @@ def _admit(tx: Transaction, new: NewRun, plan: Plan, *, approved: bool = False) 
         return holds
     run = insert_run(tx, new, where.levels[-1].scope, where.member_period, start(tx, new))
     books.enter(tx, holds)
+    if new.stands is not None:
+        new.stands(books.standings_with(where, new))
     return run
 
 

@@ -333,6 +333,14 @@ def standings(tx: Transaction, levels: Sequence[Level], server: str) -> list[Sta
     return [_standing(level, book, added, server) for level, book in zip(levels, stands, strict=True)]
 
 
+def standings_with(where: Opened, new: NewRun) -> list[Standing]:
+    """Where the levels of a run stand that was just held on them."""
+    return [
+        _standing(level, replace(book, held_u=book.held_u + new.price_u), where.extras, new.wish.server)
+        for level, book in zip(where.levels, where.books, strict=True)
+    ]
+
+
 def _standing(level: Level, book: Book, extras: Iterable[Extra], server: str) -> Standing:
     extra_u = _extra_u(extras, level, server)
     return Standing(
