@@ -5,11 +5,13 @@ The way of one `/veo`, from the click to the posted video:
  1. `cogs.veo.Veo.veo` acknowledges the interaction, checks the place, and makes a `Wish` of its options.
  2. `bot.services.admission.Admission.ask` prices it; an expensive one becomes a question (`bot.views.wishes`) first.
  3. `storage.verbs.admissions.admit` lets `bot.domain.limits.Policy` make the levels, puts the price on hold on each of
-    them (`storage.verbs.books.hold`) and writes the run, all in one transaction.
- 4. `bot.services.engine.Engine` finds the run due, and `bot.services.steps.Steps` takes it one step further each time.
- 5. The step commits the intent, then `bot.runflow.client.Runflow.submit` sends the order.
+    them (`storage.verbs.books.hold`) and writes the run with the intent to order it, all in one transaction.
+ 4. `bot.services.engine.Engine.begin` hands the run to `bot.services.steps.Steps`, which takes it a step further
+    whenever it has news or is due. Where no place is free it waits in line, and its first step comes later.
+ 5. The first step is the order: `bot.runflow.client.Runflow.submit` sends it.
  6. If no clear answer came, `bot.services.search.Search` finds out what was bought (`bot.domain.lookup` decides).
- 7. A callback (`bot.web.public`) or the next poll makes the run due; the step reads its record until it has an end.
+ 7. A callback (`bot.web.public`) or the time of the next look (`bot.services.pace.Schedule`) begins the next step,
+    which reads the run's record; and so on until that has an end.
  8. `storage.verbs.runs.settle` turns the holds into charges by what Runflow billed.
  9. `bot.services.delivery.Deliverer` streams the clip to disk and commits the intent to post.
 10. `cogs.front.DiscordFront.post` posts `bot.views.runs.notice` with the clip, in the words of `bot.texts`.
