@@ -9,8 +9,8 @@ from time import perf_counter
 
 from bench.orders import note_stop
 from bench.outside import Click, Outside, outside
-from bench.parts import ADOPTED_S, NO_POLLS, Bench, closed_loop, set_limits, whole_run
-from bench.processes import BARE, OURS, bot
+from bench.parts import ADOPTED_S, Bench, closed_loop, set_limits, whole_run
+from bench.processes import BARE, NO_POLLS, OURS, bot
 from bench.table import Goal, Row, percentile
 
 RUNS, WARM_UP, AT_ONCE, MOST_S = 96, 16, 8, 10.0
@@ -110,6 +110,7 @@ async def _beside_polled(bench: Bench, rows: list[Row]) -> None:
     async with bench.started(OURS) as (out, _):
         clicks = [out.veo() for _ in range(bench.size(POLLED) + bench.size(ALONE))]
         await asyncio.gather(*(click.wait("ordered") for click in clicks))
+        await out.quiet(timeout=2.0)
         before = out.counts["reads"]
         ended = await _one_by_one(out, clicks[-bench.size(ALONE) :])
         _keep(rows, OURS, ended)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from bench.outside import Outside
-from bench.parts import NO_POLLS, Bench, closed_loop, set_limits
+from bench.parts import Bench, closed_loop, set_limits
 from bench.payloads import CHANNEL_ID
-from bench.processes import BARE, OURS, Bot
+from bench.processes import BARE, NO_POLLS, OURS, Bot
 from bench.table import Goal, Row, percentile
 
 ORDERS, WARM_UP, AT_ONCE, MOST_S = 500, 64, 32, 5.0

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -86,7 +87,7 @@ class Outside:
         self._runs: dict[str, SandboxRun] = {}
         self._clock = Clock()
         self._run_ids = Ids(self._clock, 0)
-        self._ids = itertools.count(payloads.FIRST_ID, payloads.ID_STEP)
+        self._ids = itertools.count((int(time.time() * 1000) - payloads.EPOCH_MS) << 22)
         self._sequence = itertools.count(1)
         self._gateway: Wire | None = None
         self._connected = asyncio.Event()
@@ -205,7 +206,7 @@ class Outside:
 
     def _edit(self, click: Click, body: bytes) -> tuple[bytes, bytes]:
         click.edits += 1
-        click.said = body.decode()
+        click.said = body.decode(errors="replace")
         click.reach("edited", perf_counter())
         return self._shown(click, "edit")
 

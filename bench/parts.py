@@ -11,12 +11,11 @@ from pathlib import Path
 from time import perf_counter
 
 from bench import payloads
+from bench.books import Kind, Library
 from bench.outside import Click, Outside, outside
 from bench.processes import OURS, Bot, bot
 from bench.table import Table
 
-# So seldom that no poll falls into a load that is not about polls.
-NO_POLLS = {"POLL_INTERVAL_S": "600", "POLL_INTERVAL_MAX_S": "600"}
 ADOPTED_S = 0.1  # after its order a run ends so late at the earliest: in life it takes minutes
 
 
@@ -29,6 +28,7 @@ class Bench:
     rounds: int
     scale: float
     runs: int
+    library: Library
 
     def size(self, usual: int, least: int = 2) -> int:
         """So many, made smaller or larger by `--scale`."""
@@ -46,13 +46,18 @@ class Bench:
         more: Mapping[str, str] | None = None,
         *,
         watched: bool = False,
+        connected: bool = True,
         clip_bytes: int = 20_000,
+        run_s: float | None = None,
+        books: tuple[Kind, int] | None = None,
     ) -> AsyncIterator[tuple[Outside, Bot]]:
-        """A bot with new books and `more` settings, and its outside."""
+        """A bot with `more` settings and its outside; with books of so many runs of a kind, or with new ones."""
         with self.new_folder() as folder:
+            if books is not None:
+                await self.library.copy(*books, folder)
             async with (
-                outside(clip_bytes=clip_bytes) as out,
-                bot(what, out, folder, watched=watched, more=more) as process,
+                outside(clip_bytes=clip_bytes, run_s=run_s) as out,
+                bot(what, out, folder, watched=watched, connected=connected, more=more) as process,
             ):
                 yield out, process
 

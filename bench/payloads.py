@@ -13,8 +13,8 @@ Json = dict[str, Any]
 BOT = User(id="1400000000000000001", name="Veo Bot", bot=True)
 ADA = User(id="1400000000000000002", name="Ada")
 SERVER_ID, ROLE_ID, CHANNEL_ID = "1400000000000000003", "1400000000000000004", "1400000000000000005"
-FIRST_MEMBER, FIRST_CHANNEL, FIRST_ID = 1_410_000_000_000_000_000, 1_420_000_000_000_000_000, 1_430_000_000_000_000_000
-ID_STEP = 2**22  # one millisecond in Discord's ids
+FIRST_MEMBER, FIRST_CHANNEL = 1_410_000_000_000_000_000, 1_420_000_000_000_000_000
+EPOCH_MS = 1_420_070_400_000  # Discord's ids count milliseconds from here, in steps of 2**22 (docs, Snowflakes)
 
 # In the frame of a use of a command; put in its place for each one.
 ID, TOKEN, CHANNEL, MEMBER, PROMPT, SEQUENCE = "<id>", "<token>", "<channel>", "<member>", "<prompt>", "<s>"

@@ -23,6 +23,8 @@ CPU_CLOCK = 2  # with a process id: its CPU clock, as clock_getcpuclockid(3) nam
 STOP_S = 20.0
 SETTLE_S = 0.8  # after it has connected: discord.py waits half a second for servers
 NO_BOUND = "100000000"
+# More settings: so seldom that no poll falls into a load that is not about polls.
+NO_POLLS = {"POLL_INTERVAL_S": "600", "POLL_INTERVAL_MAX_S": "600"}
 
 
 @dataclass(frozen=True, kw_only=True)

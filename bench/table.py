@@ -62,11 +62,10 @@ class Row:
         cells = [self.name, f"{spread(self.ours)} {self.unit}".rstrip(), baseline]
         if self.goal is None:
             return [*cells, "", "", self.note]
-        relative = self.goal.of != "figure"
         sign = "+" if self.goal.of == "difference" else ""
-        result = f"{sign}{spread(self.results())}" if relative else ""
+        result = spread(self.results(), sign) if self.goal.of != "figure" else ""
         verdict = ("missed" if self.is_missed() else "ok") + (", noise" if self.is_noise() else "")
-        goal = f"{self.goal.bound} {sign}{number(self.goal.number)}"
+        goal = f"{self.goal.bound} {number(self.goal.number, sign)}"
         return [*cells, result, goal, f"{verdict}; {self.note}" if self.note else verdict]
 
 
@@ -97,15 +96,15 @@ class Table:
         )
 
 
-def spread(figures: Sequence[float]) -> str:
+def spread(figures: Sequence[float], sign: str = "") -> str:
     """The median, and the least and the most where there are several rounds."""
-    middle = number(median(figures))
-    return middle if len(figures) == 1 else f"{middle} ({number(min(figures))}-{number(max(figures))})"
+    middle = number(median(figures), sign)
+    return middle if len(figures) == 1 else f"{middle} ({number(min(figures), sign)} to {number(max(figures), sign)})"
 
 
-def number(value: float) -> str:
-    """Three digits that count."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def number(value: float, sign: str = "") -> str:
+    """Three digits that count. `sign`: "+" to have one before what is not less than nothing."""
+    return f"{value:{sign},.0f}" if abs(value) >= 100 else f"{value:{sign}.3g}"
 
 
 def percentile(figures: Sequence[float], per_cent: int) -> float:
