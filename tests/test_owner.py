@@ -675,7 +675,7 @@ async def test_checks_at_once_share_one_commit(books: Path) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("table", ["run", "run_open", "budget", "ledger_entry", "one_hold"])
+@pytest.mark.parametrize("table", ["run", "run_placed", "budget", "ledger_entry", "one_hold"])
 async def test_damage_once_seen_is_not_forgotten(books: Path, table: str) -> None:
     """Wherever an admission meets it, nothing of that stays, and no check calls the database sound afterwards."""
     before, whole = dump(books), books.read_bytes()

@@ -471,7 +471,9 @@ SCHEMA_15 = """
 ALTER TABLE run ADD COLUMN swept INTEGER NOT NULL DEFAULT 0;
 DROP INDEX run_due;
 CREATE INDEX run_due ON run (due_at, state, in_line, delivery, swept, run_id) WHERE due_at IS NOT NULL;
--- Those that have a place at the provider: never more than there are places.
+-- Those that have a place at the provider: never more than there are places. Whoever looks for others under way finds
+-- them by `run_unended`.
+DROP INDEX run_open;
 CREATE INDEX run_placed ON run (state, created_at, run_id)
     WHERE state IN ('ambiguous', 'reserved', 'running', 'submitting') AND parked_at IS NULL AND overdue = 0
       AND in_line = 0;

@@ -21,7 +21,7 @@ from bot.domain.money import Kind, settle
 from bot.domain.records import Act, End, NewRun
 from bot.errors import require
 from storage.dialect import Rows, Transaction, among
-from storage.verbs.rows import named, under_way
+from storage.verbs.rows import named
 
 COST_GIVEN = "cost by Runflow"  # the end of the reason of an entry that was made by a known cost
 
@@ -45,19 +45,19 @@ _BELONGS = {
     "member": "run.member = :name",
 }
 
-# Those of them that are under way. Of a server, a channel and a role all are looked at that are not older than the
+# Those of them that are under way. Of a server, channel, role or member all are looked at that are not older than the
 # oldest run under way anywhere: those of some hours at most, which have their indexes by time.
 _UNENDED = "run.ended_at IS NULL AND run.state != 'unknown' AND run.parked_at IS NULL AND run.overdue = 0"
 _OLDEST = f"(SELECT run.created_at FROM run WHERE {_UNENDED} ORDER BY run.created_at LIMIT 1)"
 _UNDER_WAY = {
-    "total": f"run WHERE {under_way()}",
+    "total": f"run WHERE {_UNENDED}",
     "server": f"run WHERE run.server = :name AND run.created_at >= {_OLDEST} AND {_UNENDED}",
     "channel": f"run WHERE run.budget_channel = :name AND run.created_at >= {_OLDEST} AND {_UNENDED}",
     "role": (
         "run_role AS had JOIN run ON run.run_id = had.run_id "
         f"WHERE had.role = :name AND had.created_at >= {_OLDEST} AND {_UNENDED}"
     ),
-    "member": f"run WHERE run.member = :name AND {under_way()}",
+    "member": f"run WHERE run.member = :name AND run.created_at >= {_OLDEST} AND {_UNENDED}",
 }
 
 # The entries of a level that was not open yet: those of its runs of that period, as their members' levels have them.

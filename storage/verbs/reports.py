@@ -150,7 +150,7 @@ def acts(tx: Transaction, server: str) -> Iterator[Act]:
 def figures(tx: Transaction) -> Figures:
     """See `bot.ports.Archive.figures`."""
     counted = {
-        "open": f"state IN ({OPEN})",
+        "open": f"ended_at IS NULL AND state IN ({OPEN})",
         "unknown": "state = 'unknown' AND state_at > 0",
         "overdue": "overdue = 1 AND state = 'running'",
         "unreadable": "parked_at IS NOT NULL",
