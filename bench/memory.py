@@ -12,11 +12,11 @@ WAITING, CLIPS, CLIP_BYTES = 100_000, 40, 15_000_000
 
 
 async def idle(bench: Bench) -> None:
-    """Connected, and nothing done yet, beside the library's client alone."""
+    """Connected, and nothing done yet, beside the library's client alone; on books that were made before."""
     row = bench.table.row("memory at rest", "MiB", Goal(bound="<=", number=1.4, of="ratio"), baseline="bare client")
     for _ in range(bench.rounds):
         for what, figures in ((OURS, row.ours), (IDLE, row.baseline)):
-            async with bench.started(what) as (out, bot):
+            async with bench.started(what, books=("posted", 2) if what == OURS else None) as (out, bot):
                 await out.quiet(1.0)
                 figures.append(bot.memory_mib())
 
