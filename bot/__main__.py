@@ -7,13 +7,16 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from bot.errors import SettingsError, StartError
 from bot.settings import Settings
+
+PROGRESS_S = 2.0  # between two words about a long check
 
 
 class Parser(argparse.ArgumentParser):
@@ -139,7 +142,7 @@ def _check_ledger() -> int:
     from bot.domain.money import usd  # noqa: PLC0415 - see _run
     from storage import prove  # noqa: PLC0415 - see _run
 
-    proof = prove(settings_reader.database_url())
+    proof = prove(settings_reader.database_url(), progress(sys.stderr, time.monotonic))
     lines = [*proof.breaches] or ["The books balance: every invariant holds over the whole database."]
     if proof.invariants:
         rows = ", ".join(f"{count} in {table}" for table, count in proof.counts.items())
@@ -149,6 +152,20 @@ def _check_ledger() -> int:
         )
     _print("".join(f"{line}\n" for line in lines))
     return 1 if proof.breaches else 0
+
+
+def progress(out: TextIO | None, now: Callable[[], float]) -> Callable[[str], None]:
+    """Says what a long check is looking at, every few seconds, where somebody looks on."""
+    began_at = told_at = now()
+    terminal = out is not None and out.isatty()
+
+    def watch(part: str) -> None:
+        nonlocal told_at
+        if terminal and now() - told_at >= PROGRESS_S:
+            told_at = now()
+            print(f"Checking for {told_at - began_at:.0f} s; now: {part}.", file=out, flush=True)
+
+    return watch
 
 
 def _export_ledger(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ In one piece, because each breach is an entry of one list that names all invaria
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -27,7 +28,9 @@ from bot.domain.records import Act, Choice, End, Offer, OfferKind, RunChanges
 from bot.domain.runs import Ending, Run, RunState
 from bot.errors import DatabaseError
 from storage import SqliteStore, check_books, open_store
-from storage.audit import INVARIANTS, MADE, POINTS, WHOLE, prove
+from storage.audit import MADE, POINTS, WHOLE, prove
+from storage.invariants import INVARIANTS, LEDGER
+from storage.quick_proof import quick_proof
 from storage.sqlite import migrations
 from tests.money import PRICE_U, lift_rule, new_run, put_rule, wish
 from tests.words import refuses
@@ -695,6 +698,84 @@ def test_every_breach_is_found(healthy: Path, breach: Breach) -> None:
     """Each way to break the books is reported under its sentence, with the row that breaks it."""
     found = check_books(broken(healthy, breach.sql))
     assert any(line.startswith(f"{breach.sentence}: {{") for line in found), found
+
+
+def test_healthy_books_are_proven_quickly(healthy: Path) -> None:
+    """In few passes, which come to the same sums as a look at each run."""
+    with closing(sqlite3.connect(healthy)) as connection:
+        sums = quick_proof(connection, lambda part: None)
+    assert sums is not None
+    proof = prove(f"sqlite:///{healthy}")
+    assert (sums.held_u, sums.charged_u) == (proof.held_u, proof.charged_u)
+
+
+def test_nothing_that_breaks_a_sentence_passes_the_quick_proof(healthy: Path) -> None:
+    """Whichever cell of a run, an entry, a level or a role says something else: one above it, or what another row says.
+
+    What the schema itself refuses, or a row that points nowhere, is found before.
+    """
+    chance, broken_ones, passed = random.Random(7), 0, 0
+    with closing(sqlite3.connect(altered(healthy).removeprefix("sqlite:///"), isolation_level=None)) as connection:
+        for name in ("ledger_only_grows", "ledger_keeps_all"):
+            connection.execute(f"DROP TRIGGER {name}")
+        for table, column in cells(connection):
+            for _ in range(8):
+                connection.execute("BEGIN")
+                with suppress(sqlite3.IntegrityError):
+                    alter(connection, table, column, chance)
+                    told = [*LEDGER.values(), "PRAGMA foreign_key_check"]
+                    breaks = any(connection.execute(query).fetchone() for query in told)
+                    sums = quick_proof(connection, lambda part: None)
+                    assert not breaks or sums is None, f"{table}.{column}"
+                    broken_ones, passed = broken_ones + breaks, passed + (sums is not None)
+                connection.execute("ROLLBACK")
+    assert broken_ones > 100
+    assert passed > 100
+
+
+def cells(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Every column of the tables that the ledger is proven by."""
+    tables = ("run", "ledger_entry", "budget", "run_role")
+    return [(name, row[1]) for name in tables for row in connection.execute(f"PRAGMA table_info({name})").fetchall()]
+
+
+def alter(connection: sqlite3.Connection, table: str, column: str, chance: random.Random) -> None:
+    """Let one row say something else there, or be gone."""
+    keys = ", ".join({"run_role": ["role", "run_id"]}.get(table, ["rowid"]))
+    rows = connection.execute(f"SELECT {keys}, {column} FROM {table} ORDER BY 1, 2").fetchall()
+    (*key, old), (*_, other) = chance.choice(rows), chance.choice(rows)
+    here = " AND ".join(f"{name} = ?" for name in keys.split(", "))
+    if chance.random() < 0.1:
+        connection.execute(f"DELETE FROM {table} WHERE {here}", key)
+        return
+    new = chance.choice([other, None, old + 1 if isinstance(old, int | float) else f"{old}1", 0, ""])
+    connection.execute(f"UPDATE {table} SET {column} = ? WHERE {here}", [new, *key])
+
+
+def test_a_watcher_is_told_what_is_looked_at(healthy: Path) -> None:
+    """The file, then every part of the rows, each at least once."""
+    parts: list[str] = []
+    prove(f"sqlite:///{healthy}", parts.append)
+    assert parts[:2] == ["the file", "every hold and its end"]
+    assert "every role" in parts
+    parts.clear()
+    prove(broken(healthy, ["UPDATE budget SET held_u = held_u + 1 WHERE scope = 'total'"]), parts.append)
+    assert set(parts) >= set(INVARIANTS)
+
+
+def test_a_stop_in_the_middle_of_a_part_is_obeyed(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement over the whole ledger is not waited for."""
+    monkeypatch.setattr("storage.audit.STEPS", 100)
+    told: list[str] = []
+
+    def stop(part: str) -> None:
+        told.append(part)
+        if told.count("every hold and its end") == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prove(f"sqlite:///{healthy}", stop)
+    assert told[-1] == "every hold and its end"
 
 
 def test_no_invariant_goes_unproven() -> None:

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import pty
 import socket
 import sqlite3
 import subprocess
@@ -20,10 +21,11 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
+from bot.__main__ import progress
 from bot.domain.limits import Level
 from bot.domain.periods import period_at
 from storage import open_store
-from storage.audit import INVARIANTS
+from storage.invariants import INVARIANTS
 from tests.harness import ROOT, Scene, nursery, scene
 from tests.money import new_run
 
@@ -183,6 +185,23 @@ async def test_ledger_check_proves_the_books_beside_the_running_bot(world: Scene
     lines = output.splitlines(keepends=True)
     assert (code, len(lines), lines[1]) == (1, 2, proven)
     assert lines[0].startswith("each level's held and spent are what its entries add up to: {")
+
+
+def test_a_long_check_says_at_a_terminal_what_it_looks_at() -> None:
+    """Every two seconds, and to nobody where nobody looks on."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal, io.StringIO() as file:
+        times = iter([0.0, 0.1, 1.9, 2.1, 2.1, 3.0, 14.2, 14.2])
+        for out in (terminal, file):
+            watch = progress(out, lambda: next(times, 99.0))
+            for part in ("the file", "the file", "every hold", "every hold", "every role"):
+                watch(part)
+        assert file.getvalue() == ""
+    assert os.read(ours, 999).decode().splitlines() == [
+        "Checking for 2 s; now: every hold.",
+        "Checking for 14 s; now: every role.",
+    ]
+    os.close(ours)
 
 
 async def test_ledger_export_writes_the_books_of_the_running_bot(world: Scene) -> None:
