@@ -29,7 +29,7 @@ PARTS: dict[str, Callable[[Bench], Awaitable[None]]] = {
     "acks": acks,
     "whole": whole,
     "callbacks": callbacks,
-    "idle": idle,
+    "memory": idle,
     "clips": clips,
     "commits": commits,
     "reads": reads,

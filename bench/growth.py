@@ -17,7 +17,7 @@ from bench.processes import NO_POLLS, OURS, command
 from bench.table import Goal
 
 FLYING, FEW_FLYING, MONTH, FEW_MONTH = 100_000, 10, 100_000, 100
-ALONE, REFUSED, DAYS = 15, 10, 366
+ALONE, REFUSED, DAYS = 15, 15, 366
 
 
 async def start(bench: Bench) -> None:
@@ -81,8 +81,9 @@ async def refused(bench: Bench) -> None:
             if out is there:
                 row.note = f"the limit was set in {limit.ms('edited'):.0f} ms"
         for _ in range(bench.rounds):
-            for out, figures in ((there, row.ours), (here, row.baseline)):
-                figures.append(median([await _refusal(out) for _ in range(REFUSED)]))
+            took = [(await _refusal(there), await _refusal(here)) for _ in range(REFUSED)]
+            row.ours.append(median(many for many, _ in took))
+            row.baseline.append(median(few for _, few in took))
 
 
 async def _refusal(out: Outside) -> float:

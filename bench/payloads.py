@@ -110,14 +110,13 @@ def veo() -> Json:
 
 
 def limit_set(amount: str, *, role: bool) -> Json:
-    """`/veo-admin limit set` for the role, or else for the channel."""
-    option: Json = {"name": "role", "type": 8, "value": ROLE_ID}
+    """`/veo-admin limit set` for all with the role together, or else for the channel."""
+    options: list[Json] = [{"name": "role", "type": 8, "value": ROLE_ID}, {"name": "pool", "type": 5, "value": True}]
     resolved: Json = {"roles": {role.id: role.to_json() for role in PLACE.roles if role.id == ROLE_ID}}
     if not role:
-        option = {"name": "channel", "type": 7, "value": CHANNEL_ID}
+        options = [{"name": "channel", "type": 7, "value": CHANNEL_ID}]
         resolved = {"channels": {CHANNEL_ID: PLACE.channels[0].to_json() | {"permissions": str(ALL_PERMISSIONS)}}}
-    amounts = {"name": "amount", "type": 3, "value": amount}
-    leaf = {"name": "set", "type": 1, "options": [amounts, option]}
+    leaf = {"name": "set", "type": 1, "options": [{"name": "amount", "type": 3, "value": amount}, *options]}
     return {
         "name": "veo-admin",
         "options": [{"name": "limit", "type": 2, "options": [leaf]}],

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from bench.books import multiply
 from bench.callbacks import commits_in
-from bench.table import Goal, Row, percentile
-from storage import open_store
+from bench.table import Goal, Row, Table, percentile
+from storage import open_store, prove
 from tests.harness import ROOT
+from tests.long_runs import POLICY
+from tests.money import new_run
 
 FIGURE = r"[\d,.]+(e[+-]\d+)?"
 
@@ -27,7 +31,8 @@ def test_each_row_has_its_figure_its_baseline_its_goal_and_a_verdict(tmp_path: P
     assert done.returncode == 0, done.stderr
     rate = rf"/veo ordered per second +{FIGURE} /s +{FIGURE} bare +{FIGURE} +>= 0\.8 +(ok|missed)"
     cpu = rf"CPU per ordered /veo +{FIGURE} ms +{FIGURE} bare +{FIGURE} +<= 1\.3 +(ok|missed)"
-    for row in (rate, cpu):
+    stop = rf"longest stop of the loop, orders +{FIGURE} ms +{FIGURE} bare +<= 50 +(ok|missed)"
+    for row in (rate, cpu, stop):
         assert re.search(row, done.stdout), done.stdout
     assert "not measured" not in done.stdout
     assert re.search(rf"\d+ cores; Python [\d.]+; fdatasync {FIGURE} us in {re.escape(str(tmp_path))}", done.stdout)
@@ -40,6 +45,16 @@ def test_a_part_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "no part 'ordres'; there are orders, " in done.stderr
 
 
+async def test_books_that_are_multiplied_balance(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/veo.db")
+    new = new_run("00000042", now=time.time())
+    await store.admit(new, POLICY.levels(new.wish.spender, new.now))
+    await store.close()
+    multiply(tmp_path / "veo.db", 100)
+    proof = prove(f"sqlite:///{tmp_path}/veo.db")
+    assert (proof.breaches, proof.held_u) == ([], 100 * new.price_u)
+
+
 @pytest.mark.parametrize(
     ("ours", "missed", "noise"),
     [([1.0, 1.1, 1.2], False, False), ([1.6, 1.7, 1.8], True, False), ([1.0, 1.4, 1.9], True, True)],
@@ -49,6 +64,20 @@ def test_a_spread_wider_than_the_way_to_the_goal_is_noise(ours: list[float], mis
     row = Row(name="CPU", unit="ms", goal=goal, ours=ours, baseline=[1.0, 1.0, 1.0])
     assert (row.is_missed(), row.is_noise()) == (missed, noise)
     assert row.cells()[-1] == ("missed" if missed else "ok") + (", noise" if noise else "")
+
+
+def test_the_check_fails_for_what_is_missed_for_sure_or_not_measured() -> None:
+    table = Table()
+    stop = table.row("longest stop", "ms", Goal(bound="<=", number=50))
+    table.row("not begun", "ms", Goal(bound="<=", number=1))
+    stop.ours += [40.0, 60.0, 70.0]
+    assert not table.is_missed(), "that is noise"
+    stop.ours[:] = [60.0, 61.0, 62.0]
+    assert table.is_missed()
+    stop.ours[:] = [40.0, 41.0, 42.0]
+    assert not table.is_missed()
+    table.failures.append("reads: not measured")
+    assert table.is_missed()
 
 
 def test_the_99th_of_a_few_is_the_slowest() -> None:
