@@ -24,7 +24,7 @@ async def idle(bench: Bench) -> None:
 async def line(bench: Bench) -> None:
     """What a bot with 100,000 runs in line has more than one with a single run in it, for each of them."""
     count = bench.size(WAITING)
-    goal = Goal(bound="<=", number=0.05)
+    goal = Goal(bound="<=", number=0.03)
     row = bench.table.row(f"memory of a waiting run, {count:,} in line", "kB", goal)
     places = NO_POLLS | {"RUNS_IN_FLIGHT_TOTAL": "1"}
     for _ in range(bench.rounds):
