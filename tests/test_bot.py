@@ -158,9 +158,11 @@ async def test_without_callbacks_polling_alone_delivers(tmp_path: Path) -> None:
 
 
 async def test_a_callback_wakes_a_run_that_polling_would_find_late(tmp_path: Path) -> None:
-    """With an hour between two polls the callback alone brings the end at once."""
+    """With an hour between two polls the callback alone brings the end at once, and one reading is enough for it."""
     async with scene(tmp_path, run_s=0.5, POLL_INTERVAL_S="3600", POLL_INTERVAL_MAX_S="3600") as world:
-        await world.end_of(await world.veo(FOX))
+        message = await world.end_of(await world.veo(FOX))
+        assert len(message["attachments"]) == 1
+        assert sum(each.path.startswith("/v1/runs/") for each in world.runflow.received) == 1
 
 
 async def test_a_lost_callback_costs_a_poll_and_nothing_else(tmp_path: Path) -> None:

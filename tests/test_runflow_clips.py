@@ -187,6 +187,41 @@ async def test_a_hostile_address_is_refused_wherever_it_comes_from(lab: Lab, add
     assert lab.asked("/files/") == 0
 
 
+@pytest.mark.parametrize("status", [403, 404, 410])
+async def test_a_redirect_to_what_has_expired_is_an_expired_address(tmp_path: Path, status: int) -> None:
+    """Also behind a redirect the address of the reading is replaced by a fresh one."""
+    asked: list[str] = []
+
+    async def give(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        match request.path:
+            case "/read":
+                raise web.HTTPFound("/gone")
+            case "/gone":
+                return web.Response(status=status)
+            case "/clip.mp4":
+                return web.FileResponse(STORED)
+        clip = {"url": f"http://{request.host}/clip.mp4", "content_type": "video/mp4"}
+        return web.json_response({"id": ID, "status": "COMPLETED", "output": {"video": clip}})
+
+    async with serving(give) as server, connected(server.url) as client:
+        await client.fetch(ID, tmp_path / "veo-a.mp4", f"{server.url}/read")
+    assert (tmp_path / "veo-a.mp4").read_bytes() == STORED.read_bytes()
+    assert asked == ["/read", "/gone", f"/v1/runs/{ID}", "/clip.mp4"]
+
+
+async def test_a_redirect_into_a_private_network_is_not_followed(tmp_path: Path) -> None:
+    """Wherever the address came from."""
+
+    async def give(_: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound("https://10.0.0.1/clip.mp4")
+
+    async with serving(give) as server, connected(server.url) as client:
+        with pytest.raises(ClipUnavailable, match="neither public https"):
+            await client.fetch(ID, tmp_path / "veo-a.mp4", f"{server.url}/read")
+    assert left_in(tmp_path) == []
+
+
 async def test_only_a_video_has_an_address(lab: Lab) -> None:
     """A flagged clip's is not even handed on."""
     seen = await lab.client.read(await lab.bought(a_run(VeoRequest(prompt="a fox [nsfw]"))))
