@@ -65,15 +65,21 @@ class Mask:
         return {name: self._masked(event[name], lines=name == _MULTILINE) for name in names}
 
     def _masked(self, value: object, *, lines: bool = False) -> object:
+        if isinstance(value, str):  # first, as most are, and what a type may be in general takes long to find out
+            return self._masked_text(str(value), lines=lines)
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, Mapping):
             return {str(self._masked(key)): self._masked(each) for key, each in value.items()}
         if isinstance(value, list | tuple | Set):
             return [self._masked(each) for each in value]
-        text = strip_controls(str(value))
-        if not lines:  # outside text cannot begin a line of its own
-            text = " ".join(text.splitlines())
+        return self._masked_text(str(value), lines=lines)
+
+    def _masked_text(self, text: str, *, lines: bool) -> str:
+        if not text.isprintable():  # else it has neither controls nor line ends
+            text = strip_controls(text)
+            if not lines:  # outside text cannot begin a line of its own
+                text = " ".join(text.splitlines())
         for secret in self._secrets:
             text = text.replace(secret, "***")
         if "/" in text:  # nothing of these is without one
