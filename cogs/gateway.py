@@ -99,7 +99,8 @@ async def _hear(client: discord.Client, session: str | None) -> None:
     before: dict[str, Any] = {"initial": client.ws is None}
     if session is not None:
         before |= {"session": session, "sequence": client.ws.sequence, "gateway": client.ws.gateway, "resume": True}
-    client.ws = await asyncio.wait_for(Socket.from_client(client, shard_id=client.shard_id, **before), HELLO_WITHIN_S)
+    async with asyncio.timeout(HELLO_WITHIN_S):  # `wait_for` may swallow a stop that comes with the hello (Python 3.11)
+        client.ws = await Socket.from_client(client, shard_id=client.shard_id, **before)
     while True:
         await client.ws.poll_event()
 
