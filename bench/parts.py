@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 
 from bench import payloads
-from bench.books import Kind, Library
+from bench.books import Kind, Library, last
 from bench.outside import Click, Outside, outside
 from bench.processes import OURS, Bot, bot
 from bench.table import Table
@@ -51,10 +51,15 @@ class Bench:
         run_s: float | None = None,
         books: tuple[Kind, int] | None = None,
     ) -> AsyncIterator[tuple[Outside, Bot]]:
-        """A bot with `more` settings and its outside; with books of so many runs of a kind, or with new ones."""
+        """A bot with `more` settings and its outside; with books of so many runs of a kind, or with new ones.
+
+        `run_s`: how long runs take, there and in the books.
+        """
         with self.new_folder() as folder:
             if books is not None:
-                await self.library.copy(*books, folder)
+                path = await self.library.copy(*books, folder)
+                if run_s is not None:
+                    last(path, run_s)
             async with (
                 outside(clip_bytes=clip_bytes, run_s=run_s) as out,
                 bot(what, out, folder, watched=watched, connected=connected, more=more) as process,
