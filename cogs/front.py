@@ -161,16 +161,17 @@ class DiscordFront:
     async def _send(
         self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None, nonce: str
     ) -> discord.Message:
-        video_format = await asyncio.to_thread(format_of, clip) if isinstance(clip, Path) else MP4
+        file, video_format = None, MP4
+        if isinstance(clip, Path):
+            file, video_format = await asyncio.to_thread(_opened, clip, run)
         content = self._content(run, clip, video_format)
         caller_only = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(number_of(run.member))]
         )
         view = render.buttons(View(actions=(receipt_button(run),)), self._words(run))
         assert view is not None, "a result has a receipt"
-        if not isinstance(clip, Path):
+        if file is None:
             return await channel.send(content, nonce=nonce, allowed_mentions=caller_only, view=view)
-        file = await asyncio.to_thread(discord.File, clip, filename=video_format.file_name(run.file_name))
         try:
             return await channel.send(content, file=file, nonce=nonce, allowed_mentions=caller_only, view=view)
         finally:
@@ -254,6 +255,12 @@ class DiscordFront:
                 jump = f"https://discord.com/channels/{home}/{channel_id}/{message_id}"
                 return jump, attachment.url
         return None
+
+
+def _opened(clip: Path, run: Run) -> tuple[discord.File, VideoFormat]:
+    """The clip as it is to be sent, and what kind of file it is."""
+    video_format = format_of(clip)
+    return discord.File(clip, filename=video_format.file_name(run.file_name)), video_format
 
 
 def _named(message: discord.Message) -> str:

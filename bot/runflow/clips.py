@@ -62,21 +62,13 @@ class ClipDownloader:
         """
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
         try:
-            await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
             for _ in range(ADDRESSES_MAX):
                 address = await fresh_address()
-                part.touch(mode=0o600)  # a clip is for its members alone
-                with part.open("wb") as file:
-                    expired = await self._download(address, file)
-                    file.flush()
-                    await asyncio.to_thread(os.fsync, file.fileno())  # so that the name never leads to half a clip
-                if not expired:
-                    break
-            else:
-                raise ClipUnavailable("every address for it was refused")
-            if problem := await asyncio.to_thread(unsound_mp4, part):
-                raise ClipUnavailable(problem)
-            part.replace(path)
+                with await asyncio.to_thread(_new_file, part) as file:
+                    if not await self._download(address, file):
+                        await asyncio.to_thread(_keep, file, part, path)
+                        return
+            raise ClipUnavailable("every address for it was refused")
         except OSError as error:
             raise _not_kept(error) from error
         finally:
@@ -142,6 +134,22 @@ class ClipDownloader:
 
     def _too_big(self) -> ClipTooBig:
         return ClipTooBig(f"it is larger than CLIP_MAX_MB allows ({self._bytes_max} bytes)")
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """An empty file to write to, in a folder that may have to be made: a clip is for its members alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    return path.open("wb")
+
+
+def _keep(file: BinaryIO, part: Path, path: Path) -> None:
+    """Give a clip its name, which never leads to half of one. Raises ClipUnavailable where it is none."""
+    file.flush()
+    os.fsync(file.fileno())
+    if problem := unsound_mp4(part):
+        raise ClipUnavailable(problem)
+    part.replace(path)
 
 
 def _not_kept(error: OSError) -> ClipNotKept:
