@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bot.domain.limits import Policy, Standing
-from bot.domain.records import Claimed, End, NewRun, Order, Refused, Unclear
+from bot.domain.records import Accepted, Claimed, End, NewRun, Order, Refused, Unclear
 from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState
 from bot.errors import ClipUnavailable, PlaceClosed, PostFailed, StoreDown, Unreadable
 from bot.services.delivery import GIVE_UP_TRIES
@@ -480,3 +480,27 @@ async def test_a_place_is_free_before_the_video_that_had_it_is_posted(tmp_path: 
         assert bench.script.posts == []
         bench.script.stall.set()
         await comes(bench, first, lambda row: row.delivery == Delivery.DELIVERED)
+
+
+async def test_an_intent_is_dated_when_its_order_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While all steps hang on slow answers a wish is only kept; its intent is written when its turn has come."""
+    monkeypatch.setattr("bot.services.steps.MOVES_AT_ONCE", 2)
+    async with started(tmp_path) as bench:
+        answered = asyncio.Event()
+
+        async def slow(run: Run) -> Accepted:
+            await answered.wait()
+            return Accepted(observation=seen(run, "running"))
+
+        bench.script.submit = slow  # type: ignore[method-assign]
+        assert await bench.store.latest("discord:1", 1) == []  # by the time of its answer the engine is at work
+        first = [await bench.admit(str(number)) for number in range(2)]
+        assert [(run.state, run.posts) for run in first] == [(RunState.SUBMITTING, 1)] * 2
+        late = await bench.admit("late")
+        assert (late.state, late.posts, late.posted_at) == (RunState.RESERVED, 0, None)
+        bench.time.at += 100.0
+        answered.set()
+        await comes(bench, late, lambda row: row.state == RunState.RUNNING)
+        row = await bench.store.get(late.run_id)
+        assert row is not None
+        assert (row.posts, row.posted_at) == (1, bench.time.at)

@@ -57,7 +57,7 @@ class Engine:
 
     def order(self, now: float) -> Order:
         """How the order of a run begins that is admitted now; whoever admits it calls `begin` at once."""
-        at_once = self._front is not None and len(self._tasks) < STEPS_MAX
+        at_once = self._front is not None and len(self._tasks) < STEPS_MAX and self._steps.has_room
         return Order(
             places=self._limits.runs_total,
             begin_until=now + LEASE_S if at_once else None,
