@@ -161,18 +161,17 @@ class DiscordFront:
     async def _send(
         self, channel: discord.abc.Messageable, run: Run, clip: Path | Link | None, nonce: str
     ) -> discord.Message:
-        file, video_format = None, MP4
-        if isinstance(clip, Path):
-            file, video_format = await asyncio.to_thread(_opened, clip, run)
-        content = self._content(run, clip, video_format)
         caller_only = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(number_of(run.member))]
         )
         view = render.buttons(View(actions=(receipt_button(run),)), self._words(run))
         assert view is not None, "a result has a receipt"
-        if file is None:
+        if not isinstance(clip, Path):
+            content = self._content(run, clip, MP4)
             return await channel.send(content, nonce=nonce, allowed_mentions=caller_only, view=view)
+        file, video_format = await asyncio.to_thread(_opened, clip, run)
         try:
+            content = self._content(run, clip, video_format)
             return await channel.send(content, file=file, nonce=nonce, allowed_mentions=caller_only, view=view)
         finally:
             file.close()

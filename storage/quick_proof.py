@@ -69,8 +69,8 @@ _WRONG = f"""
             OR done.kind = 'void' AND done.amount_u != hold.amount_u
             OR ({_UNLIKE_ITS_RUN}) AND NOT EXISTS ({_ADJUSTED} AND entry.run_id = hold.run_id)
         ELSE done.kind IS NOT NULL OR run.ended_at IS NOT NULL END
-    OR coalesce(hold.act_id, done.act_id) IS NOT NULL
-       AND NOT EXISTS (SELECT 1 FROM act WHERE act.act_id = coalesce(hold.act_id, done.act_id))"""
+    OR hold.act_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM act WHERE act.act_id = hold.act_id)
+    OR done.act_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM act WHERE act.act_id = done.act_id)"""
 _OWN = "hold.scope IS run.member_scope AND hold.period_key IS run.member_period"
 # The entries come in the order in which they were made, like the runs: so both are read from beginning to end.
 _TAKE = f"""

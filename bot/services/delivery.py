@@ -41,7 +41,9 @@ _TROUBLE = (
 
 TRANSFERS_AT_ONCE = 4  # clips on their way from Runflow to disk, or from disk to Discord
 POSTS_AT_ONCE = 12  # messages without a clip: of a place that takes few at a time they wait in the library
-WAITING_MAX = 256  # deliveries that wait for one of these in memory, in their order; more are due again later
+# Deliveries that wait for one of these in memory, in their order; more are due again later. While both sorts wait, the
+# engine has steps left for everything else.
+WAITING_MAX = 128
 LINE_PAUSE_S = 15.0  # how much later
 AT_ONCE_S = 5.0  # a first try that is counted with the end of its run began then, if it waited no longer than this
 SHOWS_AT_ONCE = 2  # beside those: clips that members ask for again
@@ -210,6 +212,8 @@ class Deliverer:
         if line.is_full:
             now = self._clock.now()
             changes = RunChanges(due_at=now + jittered(self._chance, LINE_PAUSE_S))
+            if is_begun:  # it does not begin after all
+                changes |= RunChanges(delivery_tries=0, first_try_at=None)
             return await self._store.advance(run, run.state, now=now, changes=changes)
         async with line.place() as waited_s:
             begun = run if is_begun and waited_s < AT_ONCE_S else await self._begin(run, is_begun=is_begun)

@@ -153,7 +153,9 @@ class Engine:
         self._rate.use(claimed.paced)
         self._sweep, self._line_waits = claimed.sweep, claimed.line_waits
         for run in claimed.runs:
-            self._take(run.run_id, run)
+            # A post that takes longer than its lease says itself what is next.
+            if run.run_id not in self._busy or not run.delivery_open:
+                self._take(run.run_id, run)
         self._set_timer(claimed.due_at)
         if self._sweep is not None or (claimed.due_at is not None and claimed.due_at <= now):
             self._set_timer(now + self._rate.wait_s)  # there was no room for all that is due
@@ -235,8 +237,9 @@ class Engine:
             self._start(self._front, run_id, None)
 
     async def _take_steps(self, front: Front, run_id: str, run: Run | None, step: Step) -> None:
-        """Take this step of the run, and then the next for as often as it was woken meanwhile."""
+        """Take this step of the run, and then the next for as often as it was woken or moved meanwhile."""
         bind(run=run_id)
+        moved = False  # whether the step before found that somebody else had moved it
         try:
             while True:
                 self._busy[run_id] = False  # first: what wakes it from here on is news to the row that is read
@@ -244,10 +247,12 @@ class Engine:
                 if current is None:
                     break
                 bind(member=current.member, server=current.server)
-                self._follow(current, await step(front, current, self._follow))
+                after = await step(front, current, self._follow)
+                self._follow(current, after)
                 run, step = None, self._steps.take
-                if not self._busy[run_id]:
+                if not self._busy[run_id] and (after is not None or moved):
                     break
+                moved = after is None
         except Exception as error:
             cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
             if isinstance(cause, StoreDown):  # its row says what is next, whenever it was to be due
@@ -261,6 +266,8 @@ class Engine:
 
     def _follow(self, before: Run, after: Run | None) -> None:
         """Wake the loop for what a step has made due: the run itself, and those that wait for its place."""
+        if after is not None and after.in_line:
+            self._line_waits = True
         frees_place = after is not None and before.takes_place and not after.takes_place
         if after is None or (frees_place and self._line_waits) or self._clock.set_at != self._clock_set_at:
             self._woken.set()

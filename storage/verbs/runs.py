@@ -62,11 +62,12 @@ def claim_due(
     early, left = _early(tx, now, limit - len(due), sweep)
     number = 0 if sweep is None else sweep.number
     claimed = [claim(tx, run_id, now, lease_until, number) for run_id in (*line, *due, *early)]
+    waits = bool(next_in_line(tx, 1))
     return Claimed(
         runs=[run for run in claimed if run is not None],
         paced=len(due) + len(early),
-        due_at=next_due(tx),
-        line_waits=bool(next_in_line(tx, 1)),
+        due_at=now if waits and None in claimed else next_due(tx),  # one that was parked has left its place
+        line_waits=waits,
         sweep=left,
     )
 
