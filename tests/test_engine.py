@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bot.domain.limits import Policy, Standing
-from bot.domain.records import Accepted, Claimed, End, NewRun, Order, Refused, Unclear
+from bot.domain.records import Accepted, Claimed, End, NewRun, NotSent, Order, Refused, RunChanges, Unclear
 from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState
 from bot.errors import ClipUnavailable, PlaceClosed, PostFailed, StoreDown, Unreadable
 from bot.services.delivery import GIVE_UP_TRIES
@@ -504,3 +504,22 @@ async def test_an_intent_is_dated_when_its_order_is_sent(tmp_path: Path, monkeyp
         row = await bench.store.get(late.run_id)
         assert row is not None
         assert (row.posts, row.posted_at) == (1, bench.time.at)
+
+
+async def test_who_was_put_in_line_by_a_step_is_begun_when_a_place_is_free(tmp_path: Path) -> None:
+    """An order that could not be sent finds its place taken later, and has one as soon as that is free."""
+    async with started(tmp_path, runs_total=1) as bench:
+        first = await bench.until(await bench.admit("1"), lambda row: row.state == RunState.RUNNING)
+        lost = RunChanges(due_at=bench.time.at + 1000)
+        assert await bench.store.advance(first, RunState.UNKNOWN, now=bench.time.at, changes=lost) is not None
+        bench.script.answers = [NotSent(reason="429", wait_s=60.0)]
+        second = await bench.admit("2")
+        await comes(bench, second, lambda row: row.posts == 1 and row.state == RunState.RESERVED)
+        bench.script.record = lambda name: seen(name.removeprefix("rf-"), "running")
+        await bench.until(first, lambda row: row.state == RunState.RUNNING)
+        bench.time.at += 61.0
+        bench.engine.look()
+        await comes(bench, second, lambda row: row.in_line)
+        bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+        assert await bench.engine.wake(first.callback_token, None)
+        await comes(bench, second, lambda row: row.posts == 2)
