@@ -47,6 +47,7 @@ class Engine:
         self._line_waits = False  # whether runs wait for a place, as far as is known
         self._sweep: Sweep | None = None  # what is left of the look at everything after a start
         self._busy: dict[str, bool] = {}  # run id -> whether it was woken again while its step was under way
+        self._timed: set[str] = set()  # those of them whose delivery has taken longer than its lease
         self._tasks: set[asyncio.Task[None]] = set()  # one for each busy run
         self._next: dict[str, None] = {}  # ids of runs that are to be looked at as soon as a step has ended
         self._clock_set_at: float | None = None  # the last setting of the clock that the timers follow
@@ -153,8 +154,9 @@ class Engine:
         self._rate.use(claimed.paced)
         self._sweep, self._line_waits = claimed.sweep, claimed.line_waits
         for run in claimed.runs:
-            # A post that takes longer than its lease says itself what is next.
-            if run.run_id not in self._busy or not run.delivery_open:
+            if run.run_id in self._busy and run.delivery_open:
+                self._timed.add(run.run_id)
+            else:
                 self._take(run.run_id, run)
         self._set_timer(claimed.due_at)
         if self._sweep is not None or (claimed.due_at is not None and claimed.due_at <= now):
@@ -240,6 +242,7 @@ class Engine:
         """Take this step of the run, and then the next for as often as it was woken or moved meanwhile."""
         bind(run=run_id)
         moved = False  # whether the step before found that somebody else had moved it
+        after: Run | None = None
         try:
             while True:
                 self._busy[run_id] = False  # first: what wakes it from here on is news to the row that is read
@@ -253,6 +256,7 @@ class Engine:
                 if not self._busy[run_id] and (after is not None or moved):
                     break
                 moved = after is None
+            self._take_in_time(run_id, after)
         except Exception as error:
             cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
             if isinstance(cause, StoreDown):  # its row says what is next, whenever it was to be due
@@ -262,7 +266,15 @@ class Engine:
                 log.exception("step failed")
             self._woken.set()
         finally:
+            self._timed.discard(run_id)
             del self._busy[run_id]
+
+    def _take_in_time(self, run_id: str, after: Run | None) -> None:
+        """Take a run when its delivery says, where its row has a lease in the place of that time."""
+        if run_id in self._timed and (after is None or after.due_at is not None):
+            due_at = None if after is None else after.due_at
+            wait_s = 0.0 if due_at is None else max(0.0, due_at - self._clock.now())
+            asyncio.get_running_loop().call_later(wait_s, self._take, run_id, None)
 
     def _follow(self, before: Run, after: Run | None) -> None:
         """Wake the loop for what a step has made due: the run itself, and those that wait for its place."""

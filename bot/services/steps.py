@@ -196,7 +196,8 @@ class Steps:
             return await self._mark_running(run, named)
         if left_s <= 0:
             return await self._fail_unsent(run)
-        begun = await self._store.begin_submit(run, now=now, total_max=self._limits.runs_total)
+        # By now, for to read what a callback named may have taken a while.
+        begun = await self._store.begin_submit(run, now=self._clock.now(), total_max=self._limits.runs_total)
         if begun is None:
             return await self._wait_in_line(run, give_up_at=now + left_s)
         return await self._order(front, begun)
