@@ -25,7 +25,7 @@ COLUMNS = (
     *("quote_usd", "charged_usd", "refunded_usd", "wait_s"),
 )
 GROUPS_MAX = 20  # of members, roles or channels in a report: those that spent most
-_TEXTS_KEPT = 4096  # that were made for a table, for the runs that say the same
+_TEXTS_KEPT = 8192  # that were made for a table, for the runs that say the same
 _BLOCK_CHARS = 8192  # of a table are written at once
 
 

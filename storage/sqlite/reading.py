@@ -23,8 +23,9 @@ from storage.verbs import reports
 
 Result = TypeVar("Result")
 
-ROWS_AT_ONCE = 20  # about 0.2 ms of work
-BREATH_S = 0.001  # so most of the time belongs to the others
+ROWS_AT_ONCE = 40  # about 0.3 ms of work
+BREATH_S = 0.002  # so most of the time belongs to the others
+CACHE_KIB = 16_384  # of what is read, and of what a report sorts: more than that is read again, or goes to a file
 
 
 class Archive:
@@ -68,6 +69,8 @@ class Archive:
     def _in_snapshot(self, work: Callable[[Transaction], Result]) -> Result:
         address = f"{self._path.resolve().as_uri()}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, check_same_thread=False)) as connection:
+            for part in ("main", "temp"):
+                connection.execute(f"PRAGMA {part}.cache_size = -{CACHE_KIB}")
             connection.execute("BEGIN")
             self._reading.add(connection)
             try:

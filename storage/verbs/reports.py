@@ -47,7 +47,7 @@ _RUNS = (
     "refunded_u, ended_at, server FROM run_view WHERE created_at >= :since AND created_at < :until"
 )
 _ACTS = f"SELECT {', '.join(ACT_COLUMNS)} FROM act"
-_ROLE_SETS_KEPT = 1024  # that were read; the runs of one member say the same
+_ROLE_SETS_KEPT = 8192  # that were read; the runs of one member say the same
 
 
 # Reports
