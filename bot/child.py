@@ -53,6 +53,8 @@ def _answer(work: Callable[[], object], writing: int) -> NoReturn:
         with os.fdopen(writing, "wb") as pipe:
             pickle.dump(answer, pipe)
         code = 0
+    except BrokenPipeError:  # the parent was stopped meanwhile
+        pass
     except BaseException:  # noqa: BLE001 - as the interpreter itself would
         traceback.print_exc()
     finally:
