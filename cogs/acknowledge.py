@@ -23,7 +23,7 @@ _ANSWERED = frozenset({discord.InteractionType.application_command, discord.Inte
 
 
 class Acknowledger:
-    """Acknowledges interactions, each of which it is told of as soon as it has arrived."""
+    """Acknowledges interactions. Report each one with `arrived` as soon as it comes in."""
 
     def __init__(self, wait_s: float = WAIT_S) -> None:
         self._wait_s = wait_s
@@ -89,5 +89,5 @@ async def _defer(
 ) -> discord.InteractionCallbackResponse[discord.Client] | None:
     try:
         return await interaction.response.defer(ephemeral=ephemeral, thinking=not update)
-    except (aiohttp.ClientError, OSError):  # it may have arrived all the same: the repeat is told so (40060)
+    except (aiohttp.ClientError, OSError):  # it may have arrived anyway: then the repeat gets error 40060
         return await interaction.response.defer(ephemeral=ephemeral, thinking=not update)

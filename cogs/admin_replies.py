@@ -163,7 +163,7 @@ def _plain_details(words: Words) -> Callable[[Act], str]:
 
 
 def _draw(days: Sequence[Group], words: Words) -> bytes:
-    from cogs import chart  # noqa: PLC0415 - Pillow takes 4 MB, in a bot of whom few ever want a chart
+    from cogs import chart  # noqa: PLC0415 - Pillow takes 4 MB, and few bots ever draw a chart
 
     return chart.spend_chart(days, words)
 

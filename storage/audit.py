@@ -49,8 +49,8 @@ class Proof:
 def prove(url: str, watch: Callable[[str], None] = lambda part: None) -> Proof:
     """Prove the whole database: first that it is whole and as this program makes it, then every invariant.
 
-    `watch` is told what is looked at, when that begins and again and again while it lasts. Raises DatabaseError where
-    there is no database of ours to read.
+    `watch` is called with the name of each part when its check begins, and repeatedly until it ends. Raises
+    DatabaseError if there is no database of ours to read.
     """
     with snapshot(url) as db:
         db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")

@@ -155,7 +155,7 @@ _DOUBTS = {
 def quick_proof(db: Connection, part: Callable[[str], None]) -> Sums | None:
     """What is held and charged, where no row breaks a sentence about the ledger; None where some may.
 
-    `part` is told what is looked at next.
+    `part` is called with the name of each part before it is checked.
     """
     part("every hold and its end")
     db.execute(_NEW_TAKEN)

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from bot.clock import SystemClock
 from bot.domain.limits import Over, Policy
@@ -31,6 +32,16 @@ LIMITS = Limits(
     looks_per_s=10_000.0,
 )
 PRICES = PriceTable(Settings(discord_token="a", runflow_api_key="b").price_usd_per_second)
+
+
+NO_LIMITS = Policy(
+    member_limit_u=None,
+    server_ceiling_u=None,
+    total_ceiling_u=None,
+    period="month",
+    zone=ZoneInfo("UTC"),
+    runs_per_member=1000,
+)
 
 
 class HandClock(SystemClock):

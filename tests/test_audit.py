@@ -709,6 +709,15 @@ def test_healthy_books_are_proven_quickly(healthy: Path) -> None:
     assert (sums.held_u, sums.charged_u) == (proof.held_u, proof.charged_u)
 
 
+def test_an_entry_points_to_an_act_that_is_there(healthy: Path) -> None:
+    """Also the end of a hold that has an act of its own."""
+    entry = "WHERE run_id = 'run-even' AND scope = 'total' AND kind"
+    acts = [
+        f"UPDATE ledger_entry SET act_id = {act_id} {entry} = '{kind}'" for act_id, kind in ((1, "hold"), (99, "post"))
+    ]
+    assert any(line.startswith(f"{POINTS}: ") for line in check_books(broken(healthy, acts)))
+
+
 def test_nothing_that_breaks_a_sentence_passes_the_quick_proof(healthy: Path) -> None:
     """Whichever cell of a run, an entry, a level or a role says something else: one above it, or what another row says.
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.domain.limits import Policy, Standing
+from bot.domain.limits import Standing
 from bot.domain.records import Accepted, Claimed, End, NewRun, NotSent, Order, Refused, RunChanges, Unclear
 from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState
 from bot.errors import ClipUnavailable, PlaceClosed, PostFailed, StoreDown, Unreadable
-from bot.services.delivery import GIVE_UP_TRIES
+from bot.services.delivery import GIVE_UP_TRIES, POSTS_AT_ONCE, TRANSFERS_AT_ONCE, WAITING_MAX
+from bot.services.engine import STEPS_MAX
+from bot.services.pace import LEASE_S
+from bot.services.steps import MOVES_AT_ONCE
 from tests.engine_bench import DAY_S, Bench, seen, started
 from tests.money import wish
+from tests.parts import NO_LIMITS
 
 
 @pytest.fixture
@@ -339,9 +344,9 @@ async def test_a_success_without_a_clip_is_read_again_before_it_is_believed(benc
     assert row.ending == Ending.EMPTY
 
 
-async def comes(bench: Bench, run: Run, holds: Callable[[Run], bool]) -> None:
+async def comes(bench: Bench, run: Run, holds: Callable[[Run], bool], within_s: float = 5.0) -> None:
     """Wait until the run's row is as wanted, without waking it."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(within_s):
         while not holds(await bench.store.get(run.run_id) or run):  # noqa: ASYNC110 - the store has no signal for it
             await asyncio.sleep(0.005)
 
@@ -388,15 +393,7 @@ async def test_what_a_dead_process_was_about_to_order_is_not_ordered_by_a_repeat
     asked = wish("1", reply_to="r", reply_until=bench.time.at + 900)
     order = Order(places=100, begin_until=bench.time.at + 90, give_up_at=bench.time.at + 3600)
     new = NewRun(wish=asked, run_id="dead", price_u=3_200_000, callback_token="t", now=bench.time.at, order=order)
-    policy = Policy(
-        member_limit_u=None,
-        server_ceiling_u=None,
-        total_ceiling_u=None,
-        period="month",
-        zone=ZoneInfo("UTC"),
-        runs_per_member=9,
-    )
-    died = await bench.store.admit(new, policy.admission(asked.spender, bench.time.at))
+    died = await bench.store.admit(new, NO_LIMITS.admission(asked.spender, bench.time.at))
     assert (died.state, died.posts) == (RunState.SUBMITTING, 1)
     again = await bench.admission.ask(asked)
     assert isinstance(again, Run)
@@ -522,4 +519,79 @@ async def test_who_was_put_in_line_by_a_step_is_begun_when_a_place_is_free(tmp_p
         await comes(bench, second, lambda row: row.in_line)
         bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
         assert await bench.engine.wake(first.callback_token, None)
-        await comes(bench, second, lambda row: row.posts == 2)
+        await comes(bench, second, lambda row: row.posts == 2, within_s=1.5)  # the next look is three seconds away
+
+
+async def test_a_run_that_cannot_be_read_leaves_its_place_to_the_next(tmp_path: Path) -> None:
+    """It is parked when it is due, and who waits in line is begun then, not when the hour or the deadline is over."""
+    async with started(tmp_path, runs_total=1) as bench:
+        first = await bench.until(await bench.admit("1"), lambda row: row.state == RunState.RUNNING)
+        second = await bench.admit("2")
+        await asyncio.sleep(0.1)  # the loop has seen that it waits
+        with closing(sqlite3.connect(tmp_path / "veo.db")) as beside, beside:
+            (kept,) = beside.execute("SELECT request FROM run WHERE run_id = ?", [first.run_id]).fetchone()
+            beside.execute("UPDATE run SET request = '[]' WHERE run_id = ?", [first.run_id])
+        bench.time.at += 300.0
+        bench.engine.look()
+        await comes(bench, second, lambda row: row.posts == 1)
+        with closing(sqlite3.connect(tmp_path / "veo.db")) as beside, beside:
+            beside.execute("UPDATE run SET request = ? WHERE run_id = ?", [kept, first.run_id])
+
+
+async def test_a_post_that_outlasts_its_lease_is_followed_by_its_pause(bench: Bench) -> None:
+    """It is found due meanwhile, and is not begun once more at the moment in which it fails."""
+    run = await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
+    await asyncio.sleep(0.05)  # no step is under way for which the callback would be news
+    bench.script.stall = asyncio.Event()
+    bench.script.posting = PostFailed("no answer")
+    bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+    assert await bench.engine.wake(run.callback_token, None)
+    await comes(bench, run, lambda row: row.delivery == Delivery.SENDING)
+    claimed = bench.time.at + LEASE_S + 1.0
+    bench.time.at = claimed
+    bench.engine.look()
+    await comes(bench, run, lambda row: row.due_at == claimed + LEASE_S)
+    bench.script.stall.set()
+    await comes(bench, run, lambda row: row.uploads == 1)
+    await asyncio.sleep(0.05)
+    row = await bench.store.get(run.run_id)
+    assert row is not None
+    assert (row.uploads, row.delivery_tries) == (1, 1)
+
+
+async def test_a_try_that_found_the_line_full_counts_for_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody was asked, so the ten minutes in which a closed place may open again have not begun."""
+    run = await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
+    monkeypatch.setattr("bot.services.delivery.WAITING_MAX", 0)
+    bench.script.record = lambda name: seen(name.removeprefix("rf-"), "succeeded", Ending.VIDEO)
+    assert await bench.engine.wake(run.callback_token, None)
+    await comes(bench, run, lambda row: row.terminal and row.delivery_tries == 0 and row.first_try_at is None)
+    bench.time.at += 700.0
+    bench.script.posting = PlaceClosed("archived")
+    monkeypatch.undo()
+    bench.engine.look()
+    await comes(bench, run, lambda row: row.delivery_tries == 1 and row.delivery == Delivery.PENDING)
+    row = await bench.store.get(run.run_id)
+    assert row is not None
+    assert (row.direct, row.first_try_at) == (False, bench.time.at)
+
+
+async def test_a_first_try_that_died_with_its_process_counts_for_nothing(bench: Bench) -> None:
+    """It was counted with the end of the run; hours later the place is closed for a moment, and is waited for."""
+    run = await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
+    end = End(ending=Ending.VIDEO, cost_u=3_200_000)
+    died = await bench.store.settle(run, end, now=bench.time.at, lease_until=bench.time.at + LEASE_S)
+    assert died is not None
+    assert died.delivery_tries == 1
+    bench.time.at += 7200.0
+    bench.script.posting = PlaceClosed("archived")
+    bench.engine.look()
+    await comes(bench, run, lambda row: row.delivery_tries == 2 and row.delivery == Delivery.PENDING)
+    row = await bench.store.get(run.run_id)
+    assert row is not None
+    assert (row.direct, row.first_try_at) == (False, bench.time.at)
+
+
+def test_deliveries_that_wait_leave_steps_for_everything_else() -> None:
+    """However long both lines are: those of all moves that there may be at once."""
+    assert 2 * WAITING_MAX + TRANSFERS_AT_ONCE + POSTS_AT_ONCE + MOVES_AT_ONCE <= STEPS_MAX

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.domain.limits import Policy, Standing
+from bot.domain.limits import Standing
 from bot.domain.records import End, Link, RunChanges
 from bot.domain.runs import Delivery, Ending, Run
 from bot.errors import HistoryClosed, PlaceClosed, PlaceGone, PostFailed
@@ -19,17 +18,9 @@ from storage import SqliteStore
 from tests.harness import Scene, scene
 from tests.hostile import Wire
 from tests.money import Inline, new_run, store_at
-from tests.parts import HandClock, NoDesk, core
+from tests.parts import NO_LIMITS, HandClock, NoDesk, core
 
 EPOCH = 1_795_000_000.0
-POLICY = Policy(
-    member_limit_u=None,
-    server_ceiling_u=None,
-    total_ceiling_u=None,
-    period="month",
-    zone=ZoneInfo("UTC"),
-    runs_per_member=9,
-)
 
 
 @dataclass
@@ -92,10 +83,10 @@ class Desk:
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     store, clock = store_at(tmp_path / "veo.db", Inline()), HandClock(EPOCH)
     new = replace(new_run("1", now=EPOCH), run_id="abcdefghijklmnop")
-    admitted = await store.admit(new, POLICY.levels(new.wish.spender, EPOCH))
+    admitted = await store.admit(new, NO_LIMITS.levels(new.wish.spender, EPOCH))
     run = await store.settle(admitted, End(ending=Ending.FAILED, cost_u=0), now=EPOCH)
     assert run is not None
-    services = core(store=store, policy=POLICY, clock=clock)
+    services = core(store=store, policy=NO_LIMITS, clock=clock)
     yield Desk(store, Uploads(store), services.deliverer, clock, run)
     await store.close()
 

@@ -13,11 +13,9 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import aiohttp
 
-from bot.domain.limits import Policy
 from bot.domain.runs import Run
 from bot.media import Media
 from bot.runflow import connect
@@ -29,7 +27,7 @@ from bot.web.operator import OperatorServer
 from bot.web.public import WebServer
 from storage import Archive, SqliteStore
 from tests.money import store_at, wish
-from tests.parts import HandClock, core
+from tests.parts import NO_LIMITS, HandClock, core
 
 START = 1_800_000_000.0
 KEEP_S = 1000.0
@@ -129,19 +127,11 @@ async def web_site(folder: Path, secrets: list[str], bounds: Bounds = USUAL) -> 
         now=clock.now,
     )
     (folder / "media").mkdir(exist_ok=True)
-    policy = Policy(
-        member_limit_u=None,
-        server_ceiling_u=None,
-        total_ceiling_u=None,
-        period="month",
-        zone=ZoneInfo("UTC"),
-        runs_per_member=1000,
-    )
     async with (
         connect(api_url="http://127.0.0.1:1", api_key="k", public_url=None, clip_bytes_max=1) as provider,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
     ):
-        services = core(store=store, provider=provider, policy=policy, clock=clock, chance=chance, clips=media)
+        services = core(store=store, provider=provider, policy=NO_LIMITS, clock=clock, chance=chance, clips=media)
         engine = services.engine
         made = Site(folder, clock, store, media, engine, services.admission, session)
 

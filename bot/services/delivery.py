@@ -220,11 +220,16 @@ class Deliverer:
             return None if begun is None else await self._try(front, begun, address)
 
     async def _begin(self, run: Run, *, is_begun: bool) -> Run | None:
-        """Count one try more, or let the first that is counted begin only now."""
+        """Count one try more, or let the first that is counted begin only now.
+
+        A first try that was counted with the end may never have begun, where the process died: what happened since
+        then proves nothing about the place.
+        """
         now = self._clock.now()
-        changes = RunChanges(first_try_at=run.first_try_at or now, delivery_tries=run.delivery_tries + 1)
-        if is_begun:
-            changes = RunChanges(first_try_at=now)
+        never_begun = run.delivery_tries <= 1 and run.last_try_at is None
+        first_try_at = now if never_begun or run.first_try_at is None else run.first_try_at
+        tries = run.delivery_tries if is_begun else run.delivery_tries + 1
+        changes = RunChanges(first_try_at=first_try_at, delivery_tries=tries)
         return await self._store.advance(run, run.state, now=now, changes=changes)
 
     async def _try(self, front: Front, run: Run, address: str | None) -> Run | None:

@@ -57,7 +57,7 @@ class Engine:
     # What the services and the web server call
 
     def order(self, now: float) -> Order:
-        """How the order of a run begins that is admitted now; whoever admits it calls `begin` at once."""
+        """How to begin the order of a run that is admitted now. Call `begin` as soon as the run is written."""
         at_once = self._front is not None and len(self._tasks) < STEPS_MAX and self._steps.has_room
         return Order(
             places=self._limits.runs_total,

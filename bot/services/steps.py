@@ -74,7 +74,7 @@ class Steps:
     async def begin(self, front: Front, run: Run, moved: Moved, *, standings: list[Standing]) -> Run | None:
         """The first step of a run that was just admitted: the order where its intent is on disk, or its place in line.
 
-        As `take`. It is taken once, by whoever committed the intent: any later step has to find out what became of it.
+        Like `take`, but only once, right after the intent was committed: a later step must look up what became of it.
         """
         if run.in_line:
             await self._show_progress(front, run, standings)
@@ -83,7 +83,7 @@ class Steps:
             return await self.take(front, run, moved)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        # It never waits here for others: from the date of its intent on it is looked for, should no answer come.
+        # Never wait here: if no answer comes, the look-up counts from the time at which the intent was written.
         async with nullcontext() if self._moves.locked() else self._moves:
             after = await self._order(front, run)
         moved(run, after)
@@ -93,8 +93,8 @@ class Steps:
     async def take(self, front: Front, run: Run, moved: Moved) -> Run | None:
         """Take the step of the run's state, update its card, and post what there is to say; the run after it.
 
-        None where somebody else moved it meanwhile; its row says what is next. `moved` is told as soon as the row is
-        written, for to post may take minutes.
+        None if something else moved it in the meantime; its row says what is next. `moved` is called as soon as the row
+        is written, because posting may take minutes.
         """
         async with self._moves:
             after = await self._move(front, run)
