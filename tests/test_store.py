@@ -783,6 +783,16 @@ class TestSubmitting:
             await store.looked_up(run.run_id, fresh=not fresh)
         assert [*proven, await store.lookup_proven()] == [False, False, False, True, False, False, False, True]
 
+    async def test_a_clock_that_was_ahead_proves_no_list_for_long(self, store: Ledger) -> None:
+        """Three proofs from the future are worth nothing once a run of today is asked for, whatever comes of that."""
+        for fresh in (False, True):
+            for number, now in enumerate([9e6, 9e6 + 1, 9e6 + 2, 8.0]):
+                name = f"{fresh} {number}"
+                run = await store.begin_submit(await admitted(store, name), now=now + fresh, total_max=99)
+                assert run is not None
+                await store.looked_up(run.run_id, fresh=fresh or number < 3)
+                assert await store.lookup_proven() == (number == 2)
+
     async def test_each_post_is_counted(self, store: Ledger) -> None:
         """A run that surely bought nothing goes back to the line, and its next POST is its second."""
         run: Run | None = await admitted(store)

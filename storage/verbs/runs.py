@@ -43,6 +43,7 @@ from storage.verbs.rows import (
 
 log = get_logger("veo.storage")
 
+_AHEAD_S = 3600.0  # where a list is asked for a run even longer after its order, it is only proven anew
 _PARKED_S = 3600.0  # so long a run whose row cannot be read is left alone
 
 
@@ -360,6 +361,11 @@ def looked_up(tx: Transaction, run_id: str, *, fresh: bool) -> None:
     """See `bot.ports.Runs.looked_up`."""
     sql = "UPDATE run SET lookup_fresh = :fresh WHERE run_id = :id AND lookup_fresh IS NULL"
     tx.execute(sql, {"fresh": int(fresh), "id": run_id})
+    # What was ordered so much later, and yet asked for before, was dated by a clock that was ahead. It would stay the
+    # last word on the list until that time comes.
+    later = "posted_at > (SELECT posted_at FROM run WHERE run_id = :id) + :ahead"
+    values = {"id": run_id, "ahead": _AHEAD_S}
+    tx.execute(f"UPDATE run SET lookup_fresh = NULL WHERE lookup_fresh IS NOT NULL AND {later}", values)
 
 
 def lookup_proven(tx: Transaction) -> bool:
