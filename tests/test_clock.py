@@ -110,12 +110,13 @@ def reading(clock: Path) -> dict[str, Any]:
 async def test_a_clock_that_is_set_stops_no_run_and_ends_none(tmp_path: Path, clock: Path, by_s: int) -> None:
     """What is under way is looked at on time, what is overdue by the new clock alone is not told so."""
     async with scene(tmp_path, queue_s=0.5, run_s=1.0, PUBLIC_URL="", **reading(clock)) as world:
-        used = await world.veo("a red fox", **CHEAP)
+        await world.veo("a red fox", **CHEAP)
         await world.until("SELECT 1 FROM run WHERE state = 'running'")
         clock.write_text(str(by_s))
-        end = await world.end_of(used)
-        assert end["attachments"]
-        assert len(world.posts()) == 1
+        # Not by the card: by a clock that was set forward, the token of a click that had no card yet may have run out.
+        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+        [post] = world.posts()
+        assert post["attachments"]
 
 
 async def test_a_clock_that_is_set_forward_cuts_no_delay_short(tmp_path: Path, clock: Path) -> None:
