@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +19,12 @@ _SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_to
 settings.register_profile("fixed", deadline=None, suppress_health_check=_SLOW, derandomize=True, database=None)
 settings.register_profile("new", deadline=None, suppress_health_check=_SLOW)  # `make worlds`
 settings.load_profile("fixed")
+
+# The tests' folders are in memory where there is room: killing a process loses nothing that was written, on a disk or
+# not, and hundreds of small databases are written through to wherever they are.
+MEMORY, MEMORY_MIN_BYTES = Path("/dev/shm"), 2 * 2**30
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_MIN_BYTES:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture
