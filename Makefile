@@ -10,9 +10,11 @@ test:
 	@sh setup.sh test
 	$(python) -m ruff format --check .
 	$(python) -m ruff check .
-	$(python) -m mypy
 	.venv/bin/lint-imports --cache-dir .import_linter_cache
-	$(python) -m pytest -n 4 --dist worksteal $(ARGS)
+	@echo "pytest -n 4 --dist worksteal $(ARGS), and mypy beside it, whose word comes last"
+	@said=$$(mktemp); nice $(python) -m mypy >$$said 2>&1 & types=$$!; \
+		$(python) -m pytest -n 4 --dist worksteal $(ARGS); tests=$$?; \
+		wait $$types; types=$$?; cat $$said; rm $$said; exit $$((tests | types))
 
 # New simulated worlds and new examples of every property, and many kills: make worlds N=100000, make kills N=500.
 worlds:
