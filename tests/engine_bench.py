@@ -17,6 +17,7 @@ from bot.media import Media
 from bot.services.admission import Admission
 from bot.services.engine import Engine
 from storage import SqliteStore, check_books
+from tests.harness import WAIT_S
 from tests.money import store_at, wish
 from tests.parts import LIMITS, HandClock, NoDesk, core, running
 
@@ -108,7 +109,7 @@ class Bench:
 
     async def until(self, run: Run, holds: Callable[[Run], bool]) -> Run:
         """Wake the run until its row is as wanted."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 row = await self.store.get(run.run_id)
                 assert row is not None

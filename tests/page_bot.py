@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from sandbox.discord import DiscordSandbox
+from tests.harness import WAIT_S
 
 GUILDS = 1
 EPHEMERAL, COMPONENTS_V2 = 64, 32768
@@ -88,7 +89,7 @@ class PageBot:
 
     async def next_interaction(self) -> dict[str, Any]:
         """Wait for the next interaction."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             return await self.interactions.get()
 
     async def answer(self, interaction: dict[str, Any], kind: int, data: dict[str, Any] | None = None) -> None:

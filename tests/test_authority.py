@@ -418,7 +418,7 @@ async def test_where_the_application_changes_hands_its_servers_do_too(start: Sta
         assert (await world.act("grant", by="Dana", place="lobby", amount="5", member=world.member("Eli"))).startswith(
             "Done. $5.00 extra"
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(harness.WAIT_S):
             while True:
                 if (await world.told("veo-quota", by="Bo")).startswith(OFF):
                     break
@@ -608,7 +608,7 @@ async def replayed(world: Scene, used: Interaction) -> None:
     """Tell the bot of a use again, and wait until it has answered that too."""
     edits = sum(each.method == "PATCH" and used.token in each.path for each in world.discord.requests)
     world.discord.replay(used)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(harness.WAIT_S):
         while sum(each.method == "PATCH" and used.token in each.path for each in world.discord.requests) == edits:  # noqa: ASYNC110 - another process sends it
             await asyncio.sleep(0.01)
 

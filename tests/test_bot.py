@@ -777,7 +777,7 @@ async def test_an_answer_that_is_too_late_starts_nothing(tmp_path: Path) -> None
         interaction = await world.discord.invoke(world.member(), world.channel, "veo", {"prompt": FOX})
         await interaction.settled()
         assert interaction.expired
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while not world.logged("interaction came too late to be answered"):  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.01)
         assert world.runflow.runs == {}
@@ -799,7 +799,7 @@ async def test_a_card_that_discord_answers_with_a_page_costs_nothing(world: Scen
     """An edge that answers the card's edits with HTML leaves order, charge and post as they are."""
     world.discord.fault("PATCH", r"/webhooks/.+", status=200, html=True, times=100)
     interaction = await world.discord.invoke(world.member(), world.channel, "veo", {"prompt": FOX})
-    await world.discord.wait_message(world.channel, lambda message: bool(message["attachments"]), timeout=20)
+    await world.discord.wait_message(world.channel, lambda message: bool(message["attachments"]), timeout=WAIT_S)
     assert not interaction.expired
     assert len(world.runflow.runs) == 1
 
@@ -822,7 +822,7 @@ async def test_a_busy_channel_does_not_hide_a_post(tmp_path: Path) -> None:
         world.discord.fault("POST", posting, status=503)
         await world.veo(FOX)
         await world.until("SELECT 1 FROM run WHERE delivery_tries = 1 AND delivery = 'sending'")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while not world.logged("not delivered"):  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.01)
         address = f"{world.discord.api_url}{posting}"
@@ -848,7 +848,7 @@ async def test_show_says_an_outage_as_such_and_leaves_nothing_behind(world: Scen
     assert world.seen() == before
     world.runflow.switches.read = ""
     assert (await world.shown())["attachments"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         while list((world.folder / "media").iterdir()):  # noqa: ASYNC110 - another process throws it away
             await asyncio.sleep(0.01)
 

@@ -26,7 +26,7 @@ from bot.domain.limits import Level
 from bot.domain.periods import period_at
 from storage import open_store
 from storage.invariants import INVARIANTS
-from tests.harness import ROOT, Scene, nursery, scene
+from tests.harness import ROOT, WAIT_S, Scene, nursery, scene
 from tests.money import new_run
 
 
@@ -113,7 +113,7 @@ def interrupted(folder: Path, *arguments: str, **deeds: str) -> tuple[int, str, 
         env={"PYTHONPATH": f"{folder}:{ROOT}"},
         capture_output=True,  # ends when no process is left that could write
         text=True,
-        timeout=20,
+        timeout=WAIT_S,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
@@ -125,7 +125,7 @@ STOP = "os.kill(bot, signal.SIGTERM)"
 @pytest.mark.parametrize(
     ("command", "code", "deeds"),
     [
-        ("run", 0, {"app": STOP, "settings_reader": "time.sleep(60)"}),
+        ("run", 0, {"app": STOP, "settings_reader": "time.sleep(600)"}),
         ("run", 0, {"settings_reader": STOP}),
         ("run", 0, {"settings_reader": "os.kill(os.getpid(), signal.SIGTERM)"}),
         ("run", 0, {"settings_reader": "raise KeyboardInterrupt"}),
@@ -160,7 +160,7 @@ async def test_healthz_is_the_process_and_readyz_the_whole(world: Scene) -> None
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{world.operator_url}/healthz") as reply:
             assert reply.status == 200
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 async with session.get(f"{world.operator_url}/readyz") as reply:
                     if reply.status == 200:
@@ -271,7 +271,9 @@ def test_what_is_printed_for_nobody_changes_no_verdict(task: tuple[str, ...], tm
     os.close(reading)
     for out in (writing, None):
         shell = command if out else ["/bin/sh", "-c", '"$@" >&-', "sh", *command]
-        done = subprocess.run(shell, cwd=tmp_path, env=env, stdout=out, stderr=subprocess.PIPE, timeout=20, check=False)
+        done = subprocess.run(
+            shell, cwd=tmp_path, env=env, stdout=out, stderr=subprocess.PIPE, timeout=WAIT_S, check=False
+        )
         assert (done.returncode, done.stderr) == (0, b"")
     os.close(writing)
 
@@ -285,7 +287,7 @@ def test_what_cannot_be_printed_is_said(task: tuple[str, ...], tmp_path: Path) -
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "bot", *task],
-            cwd=tmp_path, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20, check=False,
+            cwd=tmp_path, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=WAIT_S, check=False,
         )  # fmt: skip
     assert done.returncode == 2
     assert sentence(done.stderr).startswith("The output cannot be written (No space left on device); check")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.clock import SystemClock
-from tests.harness import ROOT, scene
+from tests.harness import scene
 
 
 class Machine:
@@ -86,30 +86,32 @@ def test_never_more_has_passed_than_what_the_machine_has_run(steps: list[tuple[f
 CHEAP: dict[str, Any] = {"duration": "4s", "generate_audio": False}
 # The bot alone reads this clock: its machine's, and so many seconds more as stand in a file.
 CLOCK = """
-import os, time
+import time
+from bot.clock import SystemClock
 real = time.time
-time.time = lambda: real() + float(open(os.environ["CLOCK_FILE"]).read() or 0)
+def shown():
+    with open({file!r}) as file:
+        return real() + float(file.read() or 0)
+time.time = shown
+SystemClock.__init__.__defaults__ = (shown, *SystemClock.__init__.__defaults__[1:])
 """
 
 
 @pytest.fixture
 def clock(tmp_path: Path) -> Path:
-    hooks = tmp_path / "hooks"
-    hooks.mkdir()
-    (hooks / "sitecustomize.py").write_text(CLOCK)
     (tmp_path / "clock").write_text("0")
     return tmp_path / "clock"
 
 
-def reading(clock: Path) -> dict[str, Any]:
-    """The surroundings of a bot that reads this clock."""
-    return {"CLOCK_FILE": str(clock), "PYTHONPATH": f"{clock.parent / 'hooks'}:{ROOT}", "PYTHONWARNINGS": "ignore"}
+def reading(clock: Path) -> str:
+    """What a bot that reads this clock runs first."""
+    return CLOCK.format(file=str(clock))
 
 
 @pytest.mark.parametrize("by_s", [-7200, -86_400 * 40, 86_400])
 async def test_a_clock_that_is_set_stops_no_run_and_ends_none(tmp_path: Path, clock: Path, by_s: int) -> None:
     """What is under way is looked at on time, what is overdue by the new clock alone is not told so."""
-    async with scene(tmp_path, queue_s=0.5, run_s=1.0, PUBLIC_URL="", **reading(clock)) as world:
+    async with scene(tmp_path, queue_s=0.5, run_s=1.0, PUBLIC_URL="", before=reading(clock)) as world:
         await world.veo("a red fox", **CHEAP)
         await world.until("SELECT 1 FROM run WHERE state = 'running'")
         clock.write_text(str(by_s))
@@ -121,7 +123,7 @@ async def test_a_clock_that_is_set_stops_no_run_and_ends_none(tmp_path: Path, cl
 
 async def test_a_clock_that_is_set_forward_cuts_no_delay_short(tmp_path: Path, clock: Path) -> None:
     """An order in doubt is not given up, nor sent again, because a machine learned what day it is."""
-    async with scene(tmp_path, runflow={"before": "500"}, RUNFLOW_SETTLE_S="60", **reading(clock)) as world:
+    async with scene(tmp_path, runflow={"before": "500"}, RUNFLOW_SETTLE_S="60", before=reading(clock)) as world:
         await world.veo("a red fox", **CHEAP)
         await world.until("SELECT 1 FROM run WHERE state = 'ambiguous'")
         clock.write_text("172800")
@@ -138,7 +140,7 @@ async def test_a_clock_that_is_not_discords_doubles_no_message_and_moves_the_car
 ) -> None:
     """The message whose answer was lost is found by Discord's own ids; the card goes on by ours."""
     clock.write_text(str(ahead_s))
-    async with scene(tmp_path, discord={"nonce_window_s": 0.0}, **reading(clock)) as world:
+    async with scene(tmp_path, discord={"nonce_window_s": 0.0}, before=reading(clock)) as world:
         world.discord.fault("POST", rf"/channels/{world.channel.id}/messages", cut="after")
         used = await world.veo("a red fox", **CHEAP)
         await world.end_of(used)

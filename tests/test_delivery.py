@@ -48,7 +48,7 @@ async def ends(world: Scene, interaction: Interaction) -> str:
 
 async def tried(world: Scene, run_id: str, times: int) -> None:
     """Wait until the run's message was tried so often, and the last of these tries is over."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while len(world.logged("not delivered", run=run_id)) < times:  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.01)
 

@@ -20,6 +20,7 @@ from bot.services.engine import STEPS_MAX
 from bot.services.pace import LEASE_S
 from bot.services.steps import MOVES_AT_ONCE
 from tests.engine_bench import DAY_S, Bench, seen, started
+from tests.harness import WAIT_S
 from tests.money import wish
 from tests.parts import NO_LIMITS
 
@@ -56,7 +57,7 @@ async def test_a_store_that_is_down_is_told_with_growing_pauses(
     with monkeypatch.context() as patched:
         patched.setattr(bench.store, "claim_due", claim)
         bench.engine.look()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while down < 100:  # noqa: ASYNC110 - counted by the engine's own tries
                 await asyncio.sleep(0.005)
     told = [record for record in caplog.records if "store down" in str(record.msg)]
@@ -88,7 +89,7 @@ async def test_a_new_run_is_looked_at_at_once(bench: Bench) -> None:
     ordered = asyncio.Event()
     bench.script.card = lambda run, standings: ordered.set()
     await bench.admit()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         await ordered.wait()
 
 
@@ -248,7 +249,7 @@ async def test_the_engine_outlives_a_row_that_it_cannot_read(bench: Bench, monke
     bench.engine.look()
     run = await bench.admit()
     await bench.until(run, lambda row: row.state == RunState.RUNNING)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         while failed < 2:  # noqa: ASYNC110 - counted by the engine's own tries
             await asyncio.sleep(0.005)
 

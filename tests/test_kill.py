@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import RUN, Scene, scene
+from tests.harness import RUN, WAIT_S, Scene, scene
 from tests.kills import everything_is_quiet, kill_at_random
 
 FOX = "a red fox"
@@ -31,7 +31,7 @@ async def test_killed_while_the_order_is_on_its_way(tmp_path: Path) -> None:
     async with scene(tmp_path, runflow={"reply_delay_s": 3.0}) as world:
         await world.veo(FOX)
         await world.until("SELECT 1 FROM run WHERE state = 'submitting'")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             while not world.runflow.runs:  # noqa: ASYNC110 - the sandbox has no signal for it
                 await asyncio.sleep(0.01)
         await world.kill()

@@ -51,7 +51,7 @@ from sandbox.runflow.switches import Fault
 from storage import Archive, SqliteStore, check_books
 from storage.verbs import books
 from tests import parts
-from tests.harness import API_KEY, ROOT, RUN, Scene, scene
+from tests.harness import API_KEY, ROOT, RUN, WAIT_S, Scene, scene
 from tests.money import Inline, Result, dump, store_at, wish
 from tests.parts import HandClock, NoDesk, core
 from tests.words import refuses, said, shown
@@ -278,7 +278,7 @@ class Till:
 
     async def until(self, run: Run, holds: Callable[[Run], bool]) -> Run:
         """Wake the run until its row is as wanted."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 row = await self.store.get(run.run_id)
                 assert row is not None
@@ -568,7 +568,7 @@ async def test_a_wish_cancelled_at_any_await_is_a_whole_run_or_nothing(tmp_path:
             ((written,),) = bench.rows("SELECT count(*) FROM run")
             made.append(written > runs)
             runs = written
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(WAIT_S):
                 while bench.rows("SELECT 1 FROM run WHERE due_at IS NOT NULL"):  # noqa: ASYNC110 - nobody wakes it
                     await asyncio.sleep(0.001)
             assert len(bench.wall.posts) == runs
@@ -609,7 +609,7 @@ async def test_a_cancelled_wish_spoils_nothing_for_those_beside_it(tmp_path: Pat
         tasks[3].cancel()
         await settled()
         disk.go()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_S):
             made = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(each) for each in made].count(Run) == 3
         assert bench.rows("SELECT count(*), sum(price_u) FROM run") == [(5, 5 * PRICE_U)]
@@ -1088,7 +1088,7 @@ def uploads(world: Scene) -> int:
 
 async def quiet(world: Scene) -> None:
     """Wait until no run has anything left to do."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while world.rows("SELECT 1 FROM run WHERE due_at IS NOT NULL"):  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.01)
 
@@ -1106,7 +1106,7 @@ async def test_an_order_cut_off_by_a_kill_is_not_repeated(tmp_path: Path) -> Non
     async with scene(tmp_path) as world:
         world.runflow.switches.reply_delay_s = 30.0
         await world.veo(FOX)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while not world.runflow.runs:  # noqa: ASYNC110 - the sandbox has no signal for it
                 await asyncio.sleep(0.01)
         assert world.rows("SELECT state, provider_id FROM run") == [{"state": "submitting", "provider_id": None}]
@@ -1178,7 +1178,7 @@ async def test_a_kill_in_the_middle_of_posting_loses_nothing(world: Scene) -> No
     """Killed while Discord had not answered the post yet, the bot posts at its next start what is not there."""
     world.discord.fault("POST", f"/channels/{world.channel.id}/messages", status=503, delay_s=30)
     await world.veo(FOX)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while uploads(world) == 0:  # noqa: ASYNC110 - the sandbox has no signal for it
             await asyncio.sleep(0.01)
     assert world.rows("SELECT delivery FROM run") == [{"delivery": "sending"}]
@@ -1234,7 +1234,7 @@ async def test_a_second_bot_on_the_same_books_is_refused(world: Scene) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         output, _ = await second.communicate()
     assert second.returncode == 2
     assert b"is in use by process" in output

@@ -29,7 +29,7 @@ from bot.domain.limits import Level, Rules
 from bot.domain.periods import period_at
 from bot.errors import NotAllowed, StoreDown
 from storage import SqliteStore, check_books, open_store
-from tests.harness import ROOT, RUN, Scene, nursery, scene
+from tests.harness import ROOT, RUN, WAIT_S, Scene, nursery, scene
 from tests.money import Inline, dump, new_run, store_at
 
 FOX = "a red fox"
@@ -144,14 +144,14 @@ def full_disk(world: Scene) -> Iterator[None]:
 
 async def ready(world: Scene) -> None:
     """Wait until the bot is; Discord takes a moment to say so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while await readiness(world) != UP:  # noqa: ASYNC110 - another process decides it
             await asyncio.sleep(0.02)
 
 
 async def quiet(world: Scene) -> None:
     """Wait until no run has anything left to do."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while world.rows("SELECT 1 FROM run WHERE due_at IS NOT NULL"):  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.02)
 
@@ -292,7 +292,7 @@ async def test_a_backup_that_is_stopped_leaves_nothing(books: Path) -> None:
         env={"PYTHONPATH": str(ROOT), "DATABASE_URL": url(books)},
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while not list(books.parent.glob(".veo-backup-*/*")):  # noqa: ASYNC110 - another process makes it
             await asyncio.sleep(0.001)
     process.send_signal(signal.SIGTERM)
@@ -444,11 +444,11 @@ async def test_an_order_whose_answer_cannot_be_kept_is_not_repeated(tmp_path: Pa
     switches = {"end": "never", "reply_delay_s": 0.5}
     async with scene(tmp_path, runflow=switches, PYTHONDONTWRITEBYTECODE="1") as world:
         asked = await world.veo(FOX)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             while not world.runflow.runs:  # noqa: ASYNC110 - the sandbox has no signal for it
                 await asyncio.sleep(0.01)
         with full_disk(world):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WAIT_S):
                 while not world.logged("running at the provider"):  # noqa: ASYNC110 - another process writes it
                     await asyncio.sleep(0.01)
             assert world.rows("SELECT state, provider_id FROM run") == [{"state": "submitting", "provider_id": None}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.harness import Json, Scene, scene, status_of
+from tests.harness import WAIT_S, Json, Scene, scene, status_of
 
 FOX = "a red fox in falling snow"
 DEAR = {"resolution": "4k"}  # $4.80
@@ -134,7 +134,7 @@ async def test_a_request_is_answered_by_admins_alone_and_a_denial_is_told(tmp_pa
         await refused.wait(lambda each: "The admins have your request" in each["content"])
         (request,) = told_in(world, "general", "would like a video")
         await world.press(request, "Approve", member="Cem")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 shown = world.discord.messages(world.discord.world.channel("general"), world.member("Cem"))
                 if any("Only people who can manage this server" in each["content"] for each in shown):

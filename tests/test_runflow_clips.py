@@ -16,6 +16,7 @@ from bot.domain.runs import Ending
 from bot.errors import ClipNotKept, ClipUnavailable, Unreadable
 from bot.runflow.clips import ADDRESSES_MAX
 from sandbox.runflow.clip import STORED
+from tests.harness import WAIT_S
 from tests.runflow_lab import ID, MEGABYTE, Lab, a_run, connected, fetched_from, laboratory, left_in, serving
 
 
@@ -137,7 +138,7 @@ async def test_a_cancelled_download_leaves_nothing(lab: Lab) -> None:
     """A bot that stops in the middle of a download cleans up."""
     lab.box.switches.download = "stall"
     fetching = asyncio.create_task(lab.client.fetch(await lab.bought(), lab.folder / "veo-abc234.mp4"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         while not any(path.stat().st_size for path in left_in(lab.folder)):  # noqa: ASYNC110 - a file sets no event
             await asyncio.sleep(0.005)
     fetching.cancel()

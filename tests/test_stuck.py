@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.harness import WAIT_S, Scene, scene
+from tests import harness
+from tests.harness import Scene, scene
 
 CHEAP: dict[str, Any] = {"duration": "4s", "generate_audio": False}  # $0.80
 NO_PROMPT = """'{"duration": "4s"}'"""
@@ -33,7 +34,7 @@ async def filming(world: Scene, runs: int, marker: str = "") -> None:
 
 async def delivered(world: Scene, runs: int) -> None:
     """Wait until so many are, with Runflow ending each at once."""
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(harness.WAIT_S):
         while len(world.rows("SELECT 1 FROM run WHERE delivery = 'delivered'")) < runs:
             await world.runflow.finish_all()
             await asyncio.sleep(0.02)
@@ -62,7 +63,7 @@ async def test_a_row_that_cannot_be_read_stops_no_other(tmp_path: Path, state: s
         second = await world.veo("the second", **CHEAP)
         await world.end_of(second)
         history = await world.use("veo-history", by="Bo")
-        await history.wait(lambda shown: bool(shown["embeds"]), timeout=WAIT_S)  # not lost with one of its rows
+        await history.wait(lambda shown: bool(shown["embeds"]), timeout=harness.WAIT_S)  # not lost with one of its rows
         assert await gauge(world, "runs_unreadable") == 1
         assert world.log.count("cannot be read") == 1
         await world.stop()
