@@ -20,6 +20,7 @@ from typing import Any
 
 from sandbox.discord import Channel, DiscordSandbox, Interaction, Member
 from sandbox.discord import Switches as DiscordSwitches
+from sandbox.discord.components import walk
 from sandbox.runflow import RunflowSandbox
 from sandbox.runflow import Switches as RunflowSwitches
 from storage import check_books
@@ -187,12 +188,60 @@ class Scene:
 
     async def press(self, message: Json, label: str, *, member: str = "Bo") -> Interaction:
         """Press the button of a message whose label is `label`, or starts with it."""
-        named = {each["label"]: each["custom_id"] for row in message["components"] for each in row["components"]}
+        parts = [each for _, each in walk(message["components"]) if "custom_id" in each]
+        named = {each["label"]: each["custom_id"] for each in parts if "label" in each}
         found = [custom_id for each, custom_id in named.items() if each.startswith(label)]
         assert found, f"no button {label}; the message has {', '.join(named) or 'none'}"
         pressed = await self.discord.press(self.member(member), message["id"], named.get(label, found[0]))
         await pressed.acknowledged()
         return pressed
+
+    async def select(self, message: Json, *picked: str, member: str = "Bo", menu: str = "") -> Interaction:
+        """Pick options, by label or value, in the select menu of a message; `menu` starts its placeholder if many."""
+        menus = [each for _, each in walk(message["components"]) if "options" in each]
+        found = next(each for each in menus if str(each.get("placeholder", "")).startswith(menu))
+        values = {option["label"]: option["value"] for option in found["options"]}
+        wanted = [values.get(each, each) for each in picked]
+        used = await self.discord.press(self.member(member), message["id"], found["custom_id"], wanted)
+        await used.acknowledged()
+        return used
+
+    async def modal_of(self, interaction: Interaction) -> Json:
+        """Wait for the answer to an interaction, which must be a form, and return the form."""
+        await interaction.acknowledged()
+        assert interaction.modal is not None, "the bot answered without a form"
+        return interaction.modal
+
+    async def submit(self, opened: Interaction, **values: object) -> Interaction:
+        """Submit the form that the bot opened, with values by `custom_id`; the others stay as they were shown."""
+        await self.modal_of(opened)
+        sent = await self.discord.submit(opened, values)
+        await sent.acknowledged()
+        return sent
+
+    async def autocomplete(
+        self,
+        command: str,
+        focused: str,
+        typed: object = "",
+        *,
+        by: str = "Bo",
+        place: str = "video-lab",
+        **others: object,
+    ) -> list[Json]:
+        """Type into an option of a command as a member, and return the choices that the bot suggests."""
+        channel, options = self.discord.world.channel(place), {**others, focused: typed}
+        asked = await self.discord.autocomplete(self.member(by), channel, command, options, focused)
+        await asked.acknowledged()
+        assert asked.choices is not None
+        return asked.choices
+
+    async def context_menu(self, name: str, message: Json, *, member: str = "Bo") -> Interaction:
+        """Choose a command from the context menu of a message."""
+        channel = self.discord.world.channel(message["channel_id"])
+        used = await self.discord.use_menu(self.member(member), channel, name, message["id"])
+        await used.acknowledged()
+        return used
 
     async def shown(self, by: str = "Bo", place: str = "video-lab", **options: object) -> Json:
         """Use `/veo-show` as a member, and return the public message that it posts."""

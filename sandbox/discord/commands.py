@@ -15,10 +15,10 @@ from sandbox.discord.permissions import ADMINISTRATOR, ALL_PERMISSIONS
 from sandbox.discord.switches import Switches
 from sandbox.discord.world import World
 
-CHAT_INPUT = 1
+CHAT_INPUT, USER_MENU, MESSAGE_MENU = 1, 2, 3
 CHAT_INPUT_AND_MENUS = (1, 2, 3, 4)
 SUB_COMMAND, SUB_GROUP, STRING, INTEGER, BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(1, 12)
-CHAT_COMMANDS_MAX, OPTIONS_MAX, CHOICES_MAX, COMMAND_MAX = 100, 25, 25, 8000
+CHAT_COMMANDS_MAX, MENUS_MAX, OPTIONS_MAX, CHOICES_MAX, COMMAND_MAX = 100, 15, 25, 25, 8000
 INTEGER_MAX = 2**53 - 1
 ChannelOrRole = TypeVar("ChannelOrRole", Channel, Role)
 NAME = re.compile(r"^[-_'\w]{1,32}$", re.UNICODE)
@@ -69,14 +69,14 @@ class Commands:
         self._events.publish("commands_registered", guild_id=guild_id)
         return self.registered(guild_id)
 
-    def offered(self, name: str, channel: Channel) -> JsonObject:
+    def offered(self, name: str, channel: Channel, kind: int = CHAT_INPUT) -> JsonObject:
         """The command ``name`` in ``channel``: the server's, else the global one; CommandRefused if there is none."""
         scopes = [channel.guild_id, None] if channel.guild_id else [None]
         for scope in scopes:
             for command in self._scopes.get(scope, []):
-                if command["name"] == name and command["type"] == CHAT_INPUT:
+                if command["name"] == name and command["type"] == kind:
                     return command
-        raise CommandRefused(f"There's no command /{name} here.")
+        raise CommandRefused(f"There's no command {'/' if kind == CHAT_INPUT else ''}{name} here.")
 
     def check_visible(self, command: JsonObject, member: Member, channel: Channel, permissions: int) -> None:
         """Check that Discord shows the command to this member in this channel; CommandRefused otherwise."""
@@ -162,11 +162,16 @@ def check_commands(wanted: list[Any], *, in_server: bool) -> None:
             text = "Only global commands have contexts"
             problems.add((index, "contexts"), "APPLICATION_COMMAND_INVALID_CONTEXTS", text)
         _check_options(command.get("options"), (index, "options"), problems)
+        for field in ("description", "options") if kind in (USER_MENU, MESSAGE_MENU) else ():
+            if command.get(field):
+                text = f"Context menu commands cannot have {field}"
+                problems.add((index, field), "APPLICATION_COMMAND_CONTEXT_MENU_FIELD", text)
         if _length(command) > COMMAND_MAX:
             text = f"Command exceeds maximum size ({COMMAND_MAX})"
             problems.add((index,), "APPLICATION_COMMAND_TOO_LARGE", text)
     problems.raise_if_any()
-    if sum(1 for each in wanted if (each.get("type") or CHAT_INPUT) == CHAT_INPUT) > CHAT_COMMANDS_MAX:
+    kinds = [each.get("type") or CHAT_INPUT for each in wanted]
+    if kinds.count(CHAT_INPUT) > CHAT_COMMANDS_MAX or max(map(kinds.count, (USER_MENU, MESSAGE_MENU))) > MENUS_MAX:
         raise ApiError(400, 30032)
 
 
@@ -218,21 +223,24 @@ def _check_choices(option: JsonObject, path: Path, problems: Problems) -> None:
         text = "Autocomplete excludes choices"
         problems.add((*path, "autocomplete"), "APPLICATION_COMMAND_INVALID_AUTOCOMPLETE", text)
     for index, choice in enumerate(choices):
-        if not isinstance(choice, dict):
-            problems.add((*path, "choices", index), "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
-            continue
-        if not 1 <= len(str(choice.get("name") or "")) <= 100:
-            where = (*path, "choices", index, "name")
-            problems.add(where, "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 100 in length.")
-        value = choice.get("value")
-        fits = {
-            STRING: isinstance(value, str) and len(value) <= 100,
-            INTEGER: _is_number(value, whole=True),
-            NUMBER: _is_number(value, whole=False),
-        }
-        if not fits.get(option["type"], False):
-            where = (*path, "choices", index, "value")
-            problems.add(where, "STRING_TYPE_CONVERT", "The value does not fit the option's type.")
+        check_choice(choice, option["type"], (*path, "choices", index), problems)
+
+
+def check_choice(choice: object, kind: int, path: Path, problems: Problems) -> None:
+    """Check one choice for an option of this kind: of a command, or of an answer to an autocomplete."""
+    if not isinstance(choice, dict):
+        problems.add(path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+        return
+    name, value = choice.get("name"), choice.get("value")
+    if not isinstance(name, str) or not 1 <= len(name) <= 100:
+        problems.add((*path, "name"), "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 100 in length.")
+    fits = {
+        STRING: isinstance(value, str) and len(value) <= 100,
+        INTEGER: _is_number(value, whole=True),
+        NUMBER: _is_number(value, whole=False),
+    }
+    if not fits.get(kind, False):
+        problems.add((*path, "value"), "STRING_TYPE_CONVERT", "The value does not fit the option's type.")
 
 
 def _check_range(option: JsonObject, path: Path, problems: Problems) -> None:
@@ -276,13 +284,13 @@ def read_options(
     values: Mapping[str, object],
     world: World,
     server: Server | None,
-    *,
-    partial: bool = False,
+    focused: str | None = None,
 ) -> tuple[list[JsonObject], JsonObject]:
     """The ``options`` and ``resolved`` of an interaction, from the values that a member entered.
 
-    ``path`` has the names of the subcommand group and the subcommand, if any. With ``partial`` (for autocomplete),
-    values aren't checked and required options may be missing. CommandRefused if Discord would not send this.
+    ``path`` has the names of the subcommand group and the subcommand, if any. For an autocomplete, ``focused`` is the
+    option being typed: values are then not checked, and required options may be missing. CommandRefused if Discord
+    would not send this.
     """
     offered = command.get("options") or []
     if offered and offered[0]["type"] in (SUB_COMMAND, SUB_GROUP):
@@ -290,7 +298,7 @@ def read_options(
         if inner is None:
             names = ", ".join(each["name"] for each in offered)
             raise CommandRefused(f"/{command['name']} needs a subcommand: {names}.")
-        options, resolved = read_options(inner, path[1:], values, world, server, partial=partial)
+        options, resolved = read_options(inner, path[1:], values, world, server, focused)
         return [{"name": inner["name"], "type": inner["type"], "options": options}], resolved
     if path:
         raise CommandRefused(f"{command['name']} has no subcommand {path[0]}.")
@@ -302,13 +310,17 @@ def read_options(
     resolved = {}
     for name, option in known.items():
         value = values.get(name)
+        if name == focused and option.get("autocomplete"):
+            text = "" if value is None else str(value)
+            read.append({"name": name, "type": option["type"], "value": text, "focused": True})
+            continue
         if value is None:
-            if option.get("required") and not partial:
+            if option.get("required") and focused is None:
                 raise CommandRefused(f"{name} is required.", name)
             continue
-        if not partial:
+        if focused is None:
             _check_value(option, value)
-            _resolve(option, str(value), world, server, resolved)
+            resolve(option["type"], name, str(value), world, server, resolved)
         read.append({"name": name, "type": option["type"], "value": value})
     return read, resolved
 
@@ -336,12 +348,11 @@ def _check_value(option: JsonObject, value: object) -> None:
             raise CommandRefused(f"{name} must be between {low} and {high}.", name)
 
 
-def _resolve(option: JsonObject, value: str, world: World, server: Server | None, resolved: JsonObject) -> None:
-    """Add the object that an id refers to to ``resolved`` (docs: Resolved Data Structure).
+def resolve(kind: int, name: str, value: str, world: World, server: Server | None, resolved: JsonObject) -> None:
+    """Add the object that an option's id refers to to ``resolved`` (docs: Resolved Data Structure).
 
     A user can be anybody; a channel or role must be in the server.
     """
-    kind, name = option["type"], option["name"]
     user = world.user(value) if kind in (USER, MENTIONABLE) else None
     if user:
         resolved.setdefault("users", {})[value] = user.to_json()

@@ -13,6 +13,7 @@ ROW, BUTTON, STRING_SELECT, SECTION, TEXT_DISPLAY, THUMBNAIL, GALLERY, FILE, SEP
     1, 2, 3, 9, 10, 11, 12, 13, 14, 17,
 )  # fmt: skip
 SELECTS = (STRING_SELECT, 5, 6, 7, 8)
+OPTION_TEXT_MAX = 100  # of an option's label, value and description
 INSIDE_CONTAINER = (ROW, SECTION, TEXT_DISPLAY, GALLERY, FILE, SEPARATOR)
 TOP_LEVEL = (*INSIDE_CONTAINER, CONTAINER)
 LINK, PREMIUM = 5, 6
@@ -29,8 +30,9 @@ def walk(components: object, path: Path = ("components",)) -> Iterator[tuple[Pat
             continue
         yield (*path, index), component
         yield from walk(component.get("components"), (*path, index, "components"))
-        if isinstance(accessory := component.get("accessory"), dict):
-            yield (*path, index, "accessory"), accessory
+        for key in ("accessory", "component"):
+            if isinstance(inner := component.get(key), dict):
+                yield (*path, index, key), inner
 
 
 def find(components: object, custom_id: str) -> JsonObject | None:
@@ -48,6 +50,11 @@ def check(components: object, problems: Problems, *, v2: bool) -> None:
     if not v2 and len(components) > 5:
         problems.add(("components",), "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 5 in length.")
     _check_list(components, ("components",), TOP_LEVEL if v2 else (ROW,), problems)
+    check_whole(components, problems)
+
+
+def check_whole(components: object, problems: Problems) -> None:
+    """Add a problem for what must hold across all components: their number, their text, and unique ids."""
     found = list(walk(components))
     if len(found) > COMPONENTS_MAX:
         problems.add(("components",), "BASE_TYPE_MAX_LENGTH", f"Must be {COMPONENTS_MAX} or fewer in length.")
@@ -81,7 +88,7 @@ def _check_list(children: object, path: Path, allowed: Sequence[int], problems: 
 
 
 def _check_one(component: JsonObject, path: Path, problems: Problems) -> None:
-    field = _Fields(component, path, problems)
+    field = Fields(component, path, problems)
     match component["type"]:
         case 1:
             _check_row(field)
@@ -98,7 +105,7 @@ def _check_one(component: JsonObject, path: Path, problems: Problems) -> None:
         case 12:
             field.count("items", 1, 10)
             for index, item in enumerate(field.list("items")):
-                inner = _Fields(item, (*path, "items", index), problems)
+                inner = Fields(item, (*path, "items", index), problems)
                 inner.text("description", 0, 1024)
                 inner.media("media")
         case 13:
@@ -110,17 +117,17 @@ def _check_one(component: JsonObject, path: Path, problems: Problems) -> None:
         case 2:
             _check_button(field)
         case kind if kind in SELECTS:
-            _check_select(field)
+            check_select(field)
 
 
-def _check_row(field: "_Fields") -> None:
+def _check_row(field: "Fields") -> None:
     children = field.component.get("components")
     kinds = [child.get("type") for child in field.list("components") if isinstance(child, dict)]
     field.count("components", 1, 1 if any(kind in SELECTS for kind in kinds) else 5)
     _check_list(children, (*field.path, "components"), (BUTTON, *SELECTS), field.problems)
 
 
-def _check_button(field: "_Fields") -> None:
+def _check_button(field: "Fields") -> None:
     button = field.component
     field.text("label", 0, 80)
     style = button.get("style")
@@ -135,22 +142,44 @@ def _check_button(field: "_Fields") -> None:
         field.refuse("label", "BUTTON_COMPONENT_INVALID", "A button must have a label or emoji")
 
 
-def _check_select(field: "_Fields") -> None:
+def check_select(field: "Fields") -> None:
+    """Check a select menu, of a message or of a form."""
     field.text("custom_id", 1, 100, required=True)
     field.text("placeholder", 0, 150)
-    field.number("min_values", 0, 25)
-    field.number("max_values", 1, 25)
-    if field.component["type"] != STRING_SELECT:
-        return
-    field.count("options", 1, 25)
-    for index, option in enumerate(field.list("options")):
-        inner = _Fields(option, (*field.path, "options", index), field.problems)
-        inner.text("label", 1, 100, required=True)
-        inner.text("value", 1, 100, required=True)
-        inner.text("description", 0, 100)
+    field.range("min_values", "max_values", (0, 25), (1, 25))
+    most = limit(field.component, "max_values", 1)
+    if field.component["type"] == STRING_SELECT:
+        check_options(field, max(1, most), 25, most)
+    elif len(field.list("default_values")) > most:
+        field.refuse("default_values", "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
 
 
-class _Fields:
+def check_options(field: "Fields", least: int, most: int, defaults: int) -> None:
+    """Check ``options``: how many, their texts, unique values, and at most ``defaults`` that are set beforehand."""
+    field.count("options", least, most)
+    seen: set[object] = set()
+    options = [each if isinstance(each, dict) else {} for each in field.list("options")]
+    for index, option in enumerate(options):
+        inner = Fields(option, (*field.path, "options", index), field.problems)
+        for key in ("label", "value", "description"):
+            needed = key != "description"
+            inner.text(key, int(needed), OPTION_TEXT_MAX, required=needed)
+        inner.flag("default")
+        value = option.get("value")
+        if isinstance(value, str) and value in seen:
+            inner.refuse("value", "SELECT_COMPONENT_OPTION_VALUE_DUPLICATED", "The option value is already used")
+        seen.add(str(value))
+    if sum(1 for option in options if option.get("default") is True) > defaults:
+        field.refuse("options", "SELECT_COMPONENT_TOO_MANY_DEFAULTS", f"At most {defaults} can be selected by default.")
+
+
+def limit(component: Mapping[str, Any], key: str, default: int) -> int:
+    """The number under ``key``; ``default`` if it is absent or no number."""
+    value = component.get(key)
+    return value if isinstance(value, int) else default
+
+
+class Fields:
     """Checks the fields of one component and adds problems at their paths."""
 
     def __init__(self, component: object, path: Path, problems: Problems) -> None:
@@ -183,6 +212,19 @@ class _Fields:
     def list(self, key: str) -> Sequence[object]:
         value = self.component.get(key)
         return value if isinstance(value, list) else []
+
+    def flag(self, key: str) -> None:
+        value = self.component.get(key)
+        if value is not None and not isinstance(value, bool):
+            self.refuse(key, "BOOLEAN_TYPE_CONVERT", "Must be either true or false.")
+
+    def range(self, low: str, high: str, lows: tuple[int, int], highs: tuple[int, int]) -> None:
+        """Check a pair of limits, such as ``min_values`` and ``max_values``: each in its range, and in order."""
+        self.number(low, *lows)
+        self.number(high, *highs)
+        least, most = self.component.get(low), self.component.get(high)
+        if isinstance(least, int) and isinstance(most, int) and least > most:
+            self.refuse(low, "NUMBER_TYPE_MAX", f"{low} can't be more than {high}.")
 
     def number(self, key: str, least: int, most: int) -> None:
         value = self.component.get(key)
@@ -222,8 +264,9 @@ def assign_ids(components: Sequence[Mapping[str, Any]]) -> list[JsonObject]:
         copied["id"] = component.get("id") or next(free)
         if isinstance(component.get("components"), list):
             copied["components"] = [copy(child) for child in component["components"]]
-        if isinstance(component.get("accessory"), dict):
-            copied["accessory"] = copy(component["accessory"])
+        for key in ("accessory", "component"):
+            if isinstance(component.get(key), dict):
+                copied[key] = copy(component[key])
         return copied
 
     return [copy(component) for component in components]

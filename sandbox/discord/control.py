@@ -6,7 +6,9 @@
 | GET ``channels/{id}/messages`` | ``viewer`` | messages, oldest first, with the ephemeral ones of ``viewer`` |
 | POST ``interactions`` | ``member``, ``channel``, ``command``, ``options`` | the interaction |
 | POST ``autocomplete`` | the same and ``focused`` | the interaction with ``choices``, once the bot answers |
-| POST ``components`` | ``member``, ``message``, ``custom_id``, ``values`` | the interaction |
+| POST ``components`` | ``member``, ``message``, ``custom_id``, for a menu ``values`` | the interaction |
+| POST ``menus`` | ``member``, ``channel``, ``command``, ``target`` (id of a message or user) | the interaction |
+| POST ``modals`` | ``interaction`` (its ``modal`` is open), ``values`` by ``custom_id`` | the interaction |
 | POST ``switches`` | any of the switches | all switches |
 | POST ``faults`` | ``method``, ``path_pattern`` and more, as ``DiscordSandbox.fault`` | ``{}`` |
 | POST ``clock/advance`` | ``seconds`` | ``{"now": ...}`` |
@@ -63,6 +65,8 @@ class Control:
             ("POST", "interactions", self._invoke),
             ("POST", "autocomplete", self._autocomplete),
             ("POST", "components", self._press),
+            ("POST", "menus", self._use_menu),
+            ("POST", "modals", self._submit),
             ("POST", "switches", self._switch),
             ("POST", "faults", self._fault),
             ("POST", "clock/advance", self._advance),
@@ -156,6 +160,14 @@ class Control:
         member = self._sandbox.world.member(str(body["member"]))
         message, custom_id = str(body["message"]), str(body["custom_id"])
         return (await self._sandbox.press(member, message, custom_id, body.get("values") or ())).to_json()
+
+    async def _use_menu(self, request: web.Request, body: JsonObject) -> JsonObject:
+        member, channel = self._member_and_channel(body)
+        return (await self._sandbox.use_menu(member, channel, body["command"], str(body["target"]))).to_json()
+
+    async def _submit(self, request: web.Request, body: JsonObject) -> JsonObject:
+        opened = self._sandbox.interaction(str(body["interaction"]))
+        return (await self._sandbox.submit(opened, body.get("values") or {})).to_json()
 
     def _member_and_channel(self, body: JsonObject) -> tuple[Member, Channel]:
         world = self._sandbox.world

@@ -5,15 +5,14 @@ Docs: Receiving and Responding. The bot must respond within 3 seconds; the token
 
 import asyncio
 import base64
-import copy
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.clock import Clock
-from sandbox.discord import components
-from sandbox.discord.commands import CommandRefused, Commands, read_options
+from sandbox.discord import components, modals
+from sandbox.discord.commands import MESSAGE_MENU, USER, USER_MENU, CommandRefused, Commands, read_options, resolve
 from sandbox.discord.entities import Channel, Member
 from sandbox.discord.errors import ApiError, JsonObject
 from sandbox.discord.events import Events, Snowflakes
@@ -50,8 +49,10 @@ class Interaction:
     source: Message | None = None  # the message with the component that was pressed
     ephemeral: bool = False
     followups: int = 0
+    asked: int = 0  # the kind of the option that an autocomplete is for
     choices: list[JsonObject] | None = None  # the response to an autocomplete
-    modal: JsonObject | None = None
+    modal: JsonObject | None = None  # the form that the bot opened; None once a submit of it was acknowledged
+    opened_by: "Interaction | None" = None  # the interaction whose form this one submits
     seen_before: int = 0  # versions of the original response that are older than this interaction
 
     @property
@@ -155,7 +156,7 @@ class Interactions:
         found = self._commands.offered(name, channel)
         bits = self._require(member, channel)
         self._commands.check_visible(found, member, channel, bits)
-        read, resolved = read_options(found, path, options, self._world, channel.server, partial=focused is not None)
+        read, resolved = read_options(found, path, options, self._world, channel.server, focused)
         data: JsonObject = {"id": found["id"], "name": found["name"], "type": found["type"]}
         if "guild_id" in found:
             data["guild_id"] = found["guild_id"]
@@ -165,14 +166,32 @@ class Interactions:
             data["resolved"] = resolved
         if focused is None:
             return self._create(COMMAND, member, channel, data)
-        leaf = read
-        while leaf and "options" in leaf[0]:
-            leaf = leaf[0]["options"]
-        chosen = next((each for each in leaf if each["name"] == focused), None)
-        if chosen is None:
-            raise CommandRefused(f"{focused} isn't filled in, so there's nothing to complete.", focused)
-        chosen |= {"focused": True, "value": str(chosen["value"])}
-        return self._create(AUTOCOMPLETE, member, channel, data)
+        asked = next((each for each in _leaf(read) if each.get("focused")), None)
+        if asked is None:
+            raise CommandRefused(f"{focused} has no suggestions.", focused)
+        return self._create(AUTOCOMPLETE, member, channel, data, asked=asked["type"])
+
+    def use_menu(self, member: Member, channel: Channel, name: str, target: str) -> Interaction:
+        """Choose a command from the context menu of a message or user in ``channel``; ``target`` is its id.
+
+        CommandRefused if Discord would not let the member do it.
+        """
+        member = self._membership(member, channel)
+        bits = self._require(member, channel)
+        resolved: JsonObject = {}
+        message = self._messages.find(target)
+        if message is not None:
+            if message.channel is not channel or message.viewer:
+                raise CommandRefused("Apps can't be used on this message.")
+            found = self._commands.offered(name, channel, MESSAGE_MENU)
+            # The whole message: here an application may read it without the intent (docs: Gateway, Message Content).
+            resolved["messages"] = {target: self._messages.form(message)}
+        else:
+            found = self._commands.offered(name, channel, USER_MENU)
+            resolve(USER, name, target, self._world, channel.server, resolved)
+        self._commands.check_visible(found, member, channel, bits)
+        data = {key: found[key] for key in ("id", "name", "type", "guild_id") if key in found}
+        return self._create(COMMAND, member, channel, data | {"target_id": target, "resolved": resolved})
 
     def press(self, member: Member, message_id: str, custom_id: str, values: Sequence[str] = ()) -> Interaction:
         """Press a button or choose from a select menu; CommandRefused if the member can't."""
@@ -189,7 +208,8 @@ class Interactions:
             raise CommandRefused("This message has no active button or menu with this custom_id.", custom_id)
         data: JsonObject = {"custom_id": custom_id, "component_type": component["type"], "id": component["id"]}
         if component["type"] != BUTTON:
-            data["values"] = list(values)
+            data["values"] = modals.chosen(component, list(values), in_modal=False)
+            data |= self._resolved([component | {"values": data["values"]}], message.channel)
         return self._create(COMPONENT, member, message.channel, data, source=message)
 
     def forge_press(self, member: Member, message_id: str, data: JsonObject) -> Interaction:
@@ -198,13 +218,28 @@ class Interactions:
         return self._create(COMPONENT, member, message.channel, data, source=message)
 
     def submit(self, interaction: Interaction, values: Mapping[str, object]) -> Interaction:
-        """Submit the modal that the bot opened, with values by ``custom_id``."""
+        """Submit the modal that the bot opened, with values by ``custom_id``; it stays open until that is acknowledged.
+
+        What has no value keeps what was set beforehand. CommandRefused if a client would not let the member submit it.
+        """
         if interaction.modal is None:
-            raise CommandRefused("There's no open modal to submit.")
-        parts = [_filled(each, values) for each in interaction.modal["components"]]
-        data: JsonObject = {"custom_id": interaction.modal["custom_id"], "components": parts}
-        interaction.modal = None
-        return self._create(MODAL_SUBMIT, interaction.member, interaction.channel, data, source=interaction.source)
+            raise CommandRefused("There's no open form to submit.")
+        parts = modals.submitted(interaction.modal, values)
+        data = {"custom_id": interaction.modal["custom_id"], "components": parts}
+        data |= self._resolved(parts, interaction.channel)
+        member, channel, source = interaction.member, interaction.channel, interaction.source
+        return self._create(MODAL_SUBMIT, member, channel, data, source=source, opened_by=interaction)
+
+    def _resolved(self, answers: list[JsonObject], channel: Channel) -> JsonObject:
+        """The users, roles and channels that were picked in select menus, under ``resolved``; empty if none were."""
+        resolved: JsonObject = {}
+        for kind, name, value in modals.ids(answers):
+            resolve(kind, name, value, self._world, channel.server, resolved)
+        return {"resolved": resolved} if resolved else {}
+
+    def by_id(self, interaction_id: str) -> Interaction:
+        """The interaction with this id; KeyError if there is none."""
+        return {each.id: each for each in self._by_token.values()}[interaction_id]
 
     def by_token(self, token: str, interaction_id: str | None = None) -> Interaction | None:
         """The interaction with this token (and this id, if given), or None."""
@@ -220,6 +255,8 @@ class Interactions:
         """Record the bot's response."""
         interaction.callback_type = callback_type
         interaction.acknowledged_after_s = self._clock.now() - interaction.created_at
+        if interaction.opened_by:
+            interaction.opened_by.modal = None
         self._publish("interaction_acknowledged", interaction)
 
     def metadata(self, interaction: Interaction) -> JsonObject:
@@ -232,14 +269,20 @@ class Interactions:
         }
         if interaction.kind == COMPONENT and interaction.source:
             metadata["interacted_message_id"] = interaction.source.id
-        if interaction.kind == MODAL_SUBMIT:
-            metadata["triggering_interaction_metadata"] = {
-                key: metadata[key] for key in ("id", "user", "authorizing_integration_owners")
-            } | {"type": COMMAND}
+        if interaction.opened_by:
+            metadata["triggering_interaction_metadata"] = self.metadata(interaction.opened_by)
         return metadata
 
     def _create(
-        self, kind: int, member: Member, channel: Channel, data: JsonObject, source: Message | None = None
+        self,
+        kind: int,
+        member: Member,
+        channel: Channel,
+        data: JsonObject,
+        *,
+        source: Message | None = None,
+        opened_by: Interaction | None = None,
+        asked: int = 0,
     ) -> Interaction:
         number = self._snowflakes.next()
         secret = "".join(self._random.choices("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", k=128))
@@ -257,6 +300,8 @@ class Interactions:
             payload=payload,
             events=self._events,
             source=source,
+            opened_by=opened_by,
+            asked=asked,
         )
         self._by_token[token] = interaction
         self._publish("interaction_created", interaction)
@@ -325,14 +370,8 @@ class Interactions:
         return bits
 
 
-def _filled(part: JsonObject, values: Mapping[str, object]) -> JsonObject:
-    """A modal's component with the values that the member entered."""
-    filled = copy.deepcopy(part)
-    inner = [filled["component"]] if "component" in filled else filled.get("components", [])
-    for each in inner:
-        if each.get("type") == 4:
-            each["value"] = str(values.get(each["custom_id"], each.get("value") or ""))
-        elif "custom_id" in each:
-            given = values.get(each["custom_id"])
-            each["values"] = list(given) if isinstance(given, list | tuple) else []
-    return {key: filled[key] for key in ("type", "id", "component", "components") if key in filled}
+def _leaf(options: list[JsonObject]) -> list[JsonObject]:
+    """The options inside the subcommand, if there is one."""
+    while options and "options" in options[0]:
+        options = options[0]["options"]
+    return options

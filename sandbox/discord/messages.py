@@ -136,10 +136,15 @@ class Messages:
 
     def get(self, message_id: str) -> Message:
         """The message with this id; 404/10008 if it doesn't exist or was deleted."""
-        message = self._by_id.get(message_id)
-        if message is None or message.deleted:
+        message = self.find(message_id)
+        if message is None:
             raise ApiError(404, 10008)
         return message
+
+    def find(self, message_id: str) -> Message | None:
+        """The message with this id; None if it doesn't exist or was deleted."""
+        message = self._by_id.get(message_id)
+        return None if message is None or message.deleted else message
 
     def in_channel(self, channel: Channel, viewer: str | None = None) -> list[Message]:
         """The public messages, oldest first; with ``viewer`` also the ephemeral ones for this user."""

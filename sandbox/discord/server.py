@@ -226,8 +226,23 @@ class DiscordSandbox:
         """The token of every interaction so far."""
         return self._interactions.tokens
 
+    async def use_menu(self, member: Member, channel: Channel, command: str, target: str) -> Interaction:
+        """Choose ``command`` from the context menu of the message or user with the id ``target``.
+
+        CommandRefused if Discord would not send it.
+        """
+        return self._interactions.use_menu(member, channel, command, target)
+
+    def interaction(self, interaction_id: str) -> Interaction:
+        """The interaction with this id; KeyError if there is none."""
+        return self._interactions.by_id(interaction_id)
+
     async def submit(self, interaction: Interaction, values: Mapping[str, object]) -> Interaction:
-        """Submit the modal that the bot opened in response to ``interaction``, with values by ``custom_id``."""
+        """Submit the modal that the bot opened in response to ``interaction``, with values by ``custom_id``.
+
+        A field without a value keeps what the bot set beforehand. CommandRefused, with the field's ``custom_id``, if a
+        client would not let the member submit it.
+        """
         return self._interactions.submit(interaction, values)
 
     def messages(self, channel: Channel, viewer: Member | None = None) -> list[dict[str, Any]]:

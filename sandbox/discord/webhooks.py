@@ -5,7 +5,9 @@ anything else is checked.
 """
 
 from sandbox.clock import Clock
+from sandbox.discord import modals
 from sandbox.discord.api import Call, Reply, Route
+from sandbox.discord.commands import CHOICES_MAX, check_choice
 from sandbox.discord.content import EPHEMERAL, Body
 from sandbox.discord.errors import ApiError, JsonObject, Problems, invalid
 from sandbox.discord.interactions import AUTOCOMPLETE, COMMAND, COMPONENT, MODAL_SUBMIT, Interaction, Interactions
@@ -101,9 +103,9 @@ class InteractionRoutes:
                 interaction.original = source
                 interaction.ephemeral = source.viewer is not None
             case 8:
-                interaction.choices = _choices(data.fields())
+                interaction.choices = _choices(data.fields(), interaction.asked)
             case 9:
-                interaction.modal = _modal(data.fields())
+                interaction.modal = modals.read(data.fields())
 
     def _create_original(self, interaction: Interaction, data: Body, *, loading: bool) -> None:
         flags = data.fields().get("flags") or 0
@@ -197,30 +199,13 @@ class InteractionRoutes:
         return Reply(payload=self._messages.form(message))
 
 
-def _choices(data: JsonObject) -> list[JsonObject]:
-    """Check and return the choices of an autocomplete response: 25 at most (docs: Interactions, Autocomplete)."""
+def _choices(data: JsonObject, kind: int) -> list[JsonObject]:
+    """Check and return the choices for an option of this kind: 25 at most (docs: Interactions, Autocomplete)."""
     choices = data.get("choices")
-    if not isinstance(choices, list) or len(choices) > 25:
-        raise invalid(("choices",), "BASE_TYPE_BAD_LENGTH", "Must be between 0 and 25 in length.")
+    if not isinstance(choices, list) or len(choices) > CHOICES_MAX:
+        raise invalid(("choices",), "BASE_TYPE_BAD_LENGTH", f"Must be between 0 and {CHOICES_MAX} in length.")
     problems = Problems()
     for index, choice in enumerate(choices):
-        if not isinstance(choice, dict) or not 1 <= len(str(choice.get("name") or "")) <= 100:
-            where = ("choices", index, "name")
-            problems.add(where, "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 100 in length.")
+        check_choice(choice, kind, ("choices", index), problems)
     problems.raise_if_any()
     return choices
-
-
-def _modal(data: JsonObject) -> JsonObject:
-    """Check and return a modal: limits of title, custom_id and components (docs: Receiving and Responding, Modal)."""
-    problems = Problems()
-    for key, longest in (("title", 45), ("custom_id", 100)):
-        value = data.get(key)
-        if not isinstance(value, str) or not 1 <= len(value) <= longest:
-            text = f"Must be between 1 and {longest} in length."
-            problems.add((key,), "BASE_TYPE_BAD_LENGTH", text)
-    parts = data.get("components")
-    if not isinstance(parts, list) or not 1 <= len(parts) <= 5:
-        problems.add(("components",), "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 5 in length.")
-    problems.raise_if_any()
-    return data
