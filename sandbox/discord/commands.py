@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from sandbox.clock import Clock
-from sandbox.discord.entities import Channel, Member, Role, Server
+from sandbox.discord.entities import LOCALES, Channel, Member, Role, Server
 from sandbox.discord.errors import ApiError, JsonObject, Path, Problems, invalid
 from sandbox.discord.events import Events, Snowflakes
 from sandbox.discord.permissions import ADMINISTRATOR, ALL_PERMISSIONS
@@ -102,6 +102,7 @@ class Commands:
 
     def _stored(self, wanted: JsonObject, guild_id: str | None, known: JsonObject | None) -> JsonObject:
         permissions = wanted.get("default_member_permissions")
+        wanted = _without_equal_texts(wanted)
         stored: JsonObject = {
             "id": known["id"] if known else self._snowflakes.next(),
             "application_id": self._world.application_id,
@@ -133,12 +134,24 @@ def _explicitly_allowed(name: str, member: Member) -> bool:
 
 def _option_form(option: JsonObject) -> JsonObject:
     """An option as Discord stores it, without null and empty fields."""
-    form = {key: value for key, value in option.items() if value is not None and value != []}
+    form = {key: value for key, value in _without_equal_texts(option).items() if value is not None and value != []}
     if form.get("required") is False:
         del form["required"]
     if "options" in form:
         form["options"] = [_option_form(each) for each in form["options"]]
+    if "choices" in form:
+        form["choices"] = [_without_equal_texts(each) for each in form["choices"]]
     return form
+
+
+def _without_equal_texts(part: JsonObject) -> JsonObject:
+    """A copy without the translations that equal the default text, which Discord drops (docs: Localization)."""
+    copy = dict(part)
+    for key in ("name", "description"):
+        if isinstance(texts := part.get(f"{key}_localizations"), dict):
+            kept = {locale: text for locale, text in texts.items() if text != part.get(key)}
+            copy[f"{key}_localizations"] = kept or None
+    return copy
 
 
 def check_commands(wanted: list[Any], *, in_server: bool) -> None:
@@ -184,6 +197,28 @@ def _check_texts(part: JsonObject, path: Path, problems: Problems, *, described:
     text = part.get("description")
     if described and (not isinstance(text, str) or not 1 <= len(text) <= 100):
         problems.add((*path, "description"), "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 100 in length.")
+    _check_translations(part, "name", 32, path, problems, as_name=described)
+    _check_translations(part, "description", 100, path, problems)
+
+
+def _check_translations(
+    part: JsonObject, key: str, longest: int, path: Path, problems: Problems, *, as_name: bool = False
+) -> None:
+    """Check ``name_localizations`` or ``description_localizations``: known locales, and the limits of the default."""
+    texts = part.get(f"{key}_localizations")
+    if texts is None:
+        return
+    where = (*path, f"{key}_localizations")
+    if not isinstance(texts, dict):
+        problems.add(where, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+        return
+    for locale, text in texts.items():
+        if locale not in LOCALES:
+            problems.add((*where, str(locale)), "BASE_TYPE_CHOICES", "Value must be one of the locales.")
+        elif not isinstance(text, str) or not 1 <= len(text) <= longest:
+            problems.add((*where, locale), "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {longest} in length.")
+        elif as_name and not (NAME.match(text) and text == text.lower()):
+            problems.add((*where, locale), "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
 
 
 def _check_options(options: object, path: Path, problems: Problems) -> None:
@@ -209,9 +244,23 @@ def _check_options(options: object, path: Path, problems: Problems) -> None:
                 text = "Required options must be placed before non-required options"
                 problems.add((*here, "required"), "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", text)
             optional_seen |= not option.get("required")
+        _check_name_clash(option, index, options, here, problems)
         _check_choices(option, here, problems)
         _check_range(option, here, problems)
         _check_options(option.get("options"), (*here, "options"), problems)
+
+
+def _check_name_clash(option: JsonObject, index: int, options: list[Any], path: Path, problems: Problems) -> None:
+    """Refuse a translated option name that is another option's name, or its name in the same language."""
+    translated = option.get("name_localizations")
+    for locale, text in (translated if isinstance(translated, dict) else {}).items():
+        for number, other in enumerate(_objects(options)):
+            theirs = other.get("name_localizations")
+            names = [other.get("name"), theirs.get(locale) if isinstance(theirs, dict) else None]
+            if number != index and isinstance(text, str) and text in names:
+                where = (*path, "name_localizations", str(locale))
+                sentence = "Option name already exists in this option list"
+                problems.add(where, "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", sentence)
 
 
 def _check_choices(option: JsonObject, path: Path, problems: Problems) -> None:
@@ -234,6 +283,7 @@ def check_choice(choice: object, kind: int, path: Path, problems: Problems) -> N
     name, value = choice.get("name"), choice.get("value")
     if not isinstance(name, str) or not 1 <= len(name) <= 100:
         problems.add((*path, "name"), "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 100 in length.")
+    _check_translations(choice, "name", 100, path, problems)
     fits = {
         STRING: isinstance(value, str) and len(value) <= 100,
         INTEGER: _is_number(value, whole=True),
@@ -264,7 +314,7 @@ def _length(part: JsonObject) -> int:
         texts = [part.get(key), *(translations.values() if isinstance(translations, dict) else ())]
         total += max((len(text) for text in texts if isinstance(text, str)), default=0)
     for choice in _objects(part.get("choices")):
-        total += len(str(choice.get("name") or "")) + len(str(choice.get("value") or ""))
+        total += _length(choice) + len(str(choice.get("value") or ""))
     return total + sum(_length(each) for each in _objects(part.get("options")))
 
 

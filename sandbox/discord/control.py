@@ -15,6 +15,7 @@
 | POST ``gateway`` | ``close`` (code or null), or ``op`` 7 or 9 with ``resumable`` | ``{}`` |
 | DELETE ``messages/{id}`` | | ``{}`` |
 | POST ``channels/{id}`` | ``allow``, ``deny`` (decimal bits for the bot), or ``archived`` | the channel |
+| POST ``members/{id}``, ``servers/{id}`` | ``locale`` | ``{}`` |
 | GET ``requests`` | | every request to the API |
 | GET ``events`` | ``viewer`` | a stream of server-sent events; private events only for their viewer |
 
@@ -72,6 +73,8 @@ class Control:
             ("POST", "clock/advance", self._advance),
             ("POST", "gateway", self._disturb_gateway),
             ("DELETE", "messages/{id}", self._delete),
+            ("POST", "members/{id}", self._change_member),
+            ("POST", "servers/{id}", self._change_server),
             ("GET", "requests", self._requests),
         ]
         for method, path, handler in table:
@@ -113,6 +116,7 @@ class Control:
             "id": server.id,
             "name": server.name,
             "owner_id": server.owner.id,
+            "locale": server.locale,
             "roles": [role.to_json() for role in server.roles],
             "channels": [channel.to_json() for channel in server.channels],
             "members": [self._member(member) for member in server.members],
@@ -126,6 +130,7 @@ class Control:
             "name": member.name,
             "bot": member.user.bot,
             "colour": member.user.colour,
+            "locale": member.user.locale,
             "roles": [role.id for role in member.roles],
             "channels": visible,
         }
@@ -143,6 +148,14 @@ class Control:
             allow, deny = int(body.get("allow", 0)), int(body.get("deny", 0))
             self._sandbox.set_permissions(channel, allow=allow, deny=deny)
         return channel.to_json()
+
+    async def _change_member(self, request: web.Request, body: JsonObject) -> JsonObject:
+        self._sandbox.set_locale(self._sandbox.world.member(request.match_info["id"]), str(body["locale"]))
+        return {}
+
+    async def _change_server(self, request: web.Request, body: JsonObject) -> JsonObject:
+        self._sandbox.set_locale(self._sandbox.world.server(request.match_info["id"]), str(body["locale"]))
+        return {}
 
     async def _invoke(self, request: web.Request, body: JsonObject) -> JsonObject:
         member, channel = self._member_and_channel(body)

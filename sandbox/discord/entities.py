@@ -23,17 +23,54 @@ SERVER_NULL_KEYS = (
     "max_presences",
     "incidents_data",
 )  # keys of a server object that are always present; here they are always null
+LOCALES = frozenset(
+    [
+        "id",
+        "da",
+        "de",
+        "en-GB",
+        "en-US",
+        "es-ES",
+        "es-419",
+        "fr",
+        "hr",
+        "it",
+        "lt",
+        "hu",
+        "nl",
+        "no",
+        "pl",
+        "pt-BR",
+        "ro",
+        "fi",
+        "sv-SE",
+        "vi",
+        "tr",
+        "cs",
+        "el",
+        "bg",
+        "ru",
+        "uk",
+        "hi",
+        "th",
+        "zh-CN",
+        "ja",
+        "zh-TW",
+        "ko",
+    ]
+)  # docs: Reference, Locales
 JOINED_AT = "2026-01-05T09:00:00.000000+00:00"
 
 
 @dataclass(eq=False, kw_only=True)
 class User:
-    """A person or the bot. ``colour`` (0xRRGGBB) is the color of the avatar."""
+    """A person or the bot. ``colour`` (0xRRGGBB) is the color of the avatar, ``locale`` the language of the client."""
 
     id: str
     name: str
     bot: bool = False
     colour: int = 0xC2547A
+    locale: str = "en-US"
 
     def to_json(self) -> JsonObject:
         """The user object (docs: User)."""
@@ -206,6 +243,7 @@ class Server:
     id: str
     name: str
     owner: User
+    locale: str = "en-US"
     roles: list[Role] = field(default_factory=list)
     channels: list[Channel] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
@@ -234,7 +272,7 @@ class Server:
             "max_stage_video_channel_users": 50,
             "premium_tier": 0,
             "premium_subscription_count": 0,
-            "preferred_locale": "en-US",
+            "preferred_locale": self.locale,
             "nsfw": False,
             "nsfw_level": 0,
             "premium_progress_bar_enabled": False,

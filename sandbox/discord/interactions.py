@@ -334,7 +334,7 @@ class Interactions:
             "version": 1,
             "channel_id": channel.id,
             "channel": channel.to_json() | {"permissions": str(bits)},
-            "locale": "en-US",
+            "locale": member.user.locale,
             "entitlements": [],
             "entitlement_sku_ids": [],
             "authorizing_integration_owners": owners,
@@ -346,8 +346,8 @@ class Interactions:
         me = self._world.me(channel.server)
         return payload | {
             "guild_id": channel.server.id,
-            "guild": {"id": channel.server.id, "locale": "en-US", "features": []},
-            "guild_locale": "en-US",
+            "guild": {"id": channel.server.id, "locale": channel.server.locale, "features": []},
+            "guild_locale": channel.server.locale,
             "member": member.to_json() | {"permissions": str(bits)},
             "app_permissions": str(self._world.permissions(me, channel)),
         }

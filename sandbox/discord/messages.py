@@ -19,6 +19,7 @@ from sandbox.discord.switches import Switches
 from sandbox.discord.world import World
 
 ALL_MENTIONS, USER_MENTIONS = ("users", "roles", "everyone"), ("users",)
+EMBED_MEDIA = {"image": "url", "thumbnail": "url", "author": "icon_url", "footer": "icon_url"}
 DEFAULT, REPLY, COMMAND_RESPONSE = 0, 19, 20  # docs: Message, Message Types
 
 
@@ -152,6 +153,7 @@ class Messages:
 
     def form(self, message: Message, *, with_nonce: bool = False) -> JsonObject:
         """The message object as the API returns it (docs: Message). Only the sender gets its nonce."""
+        shown = self._shown(message)
         users = [user.to_json() for each in message.mentions.users if (user := self._world.user(each))]
         form: JsonObject = {
             "id": message.id,
@@ -162,7 +164,7 @@ class Messages:
             "mentions": users,
             "mention_roles": message.mentions.roles,
             "mention_everyone": message.mentions.everyone,
-            "attachments": [self._cdn.form(each) for each in message.attachments],
+            "attachments": [self._cdn.form(each) for each in message.attachments if each not in shown],
             "embeds": [self._embed_form(each, message) for each in message.embeds],
             "components": components.response_form(message.components, lambda url: self._media(url, message)),
             "timestamp": _iso(message.created_at),
@@ -246,10 +248,15 @@ class Messages:
         recipient = message.channel.recipient
         return message.viewer or (recipient.id if recipient else None)
 
+    def _shown(self, message: Message) -> list[Attachment]:
+        """The files that components or embeds show, which ``attachments`` leaves out (docs: Message)."""
+        urls = [url for _, url in components.media_urls(message.components)]
+        urls += [str(part.get(key)) for embed in message.embeds for part, key in _embed_media(embed)]
+        return [file for url in urls if (file := _attached(url, message))]
+
     def _media(self, url: str, message: Message) -> JsonObject:
-        if url.startswith("attachment://"):
-            name = safe_name(url.removeprefix("attachment://"))
-            return self._cdn.media(next(each for each in message.attachments if name == each.name))
+        if file := _attached(url, message):
+            return self._cdn.media(file)
         unknown = dict.fromkeys(("width", "height", "content_type", "name", "size"))
         return unknown | {"id": message.id, "url": url, "proxy_url": url}
 
@@ -257,11 +264,31 @@ class Messages:
         form: JsonObject = {"type": "rich"} | {key: value for key, value in embed.items() if value is not None}
         if "fields" in form:
             form["fields"] = [{"inline": False} | each for each in form["fields"]]
-        by_name = {f"attachment://{each.name}": each for each in message.attachments}
-        for key in ("image", "thumbnail"):
-            if key in form and form[key].get("url") in by_name:
-                form[key] = form[key] | {"url": self._cdn.link(by_name[form[key]["url"]])}
+        for name in EMBED_MEDIA:
+            if isinstance(form.get(name), dict):
+                form[name] = dict(form[name])
+        for part, key in _embed_media(form):
+            if file := _attached(str(part[key]), message):
+                media = self._cdn.media(file)
+                part |= {key: media["url"], f"proxy_{key}": media["proxy_url"]}
+                if key == "url":
+                    sizes = ("width", "height", "content_type")
+                    part |= {each: media[each] for each in sizes if media[each] is not None}
         return form
+
+
+def _embed_media(embed: JsonObject) -> list[tuple[JsonObject, str]]:
+    """Each part of an embed that shows a picture, with the key of its URL."""
+    parts = [(embed[name], key) for name, key in EMBED_MEDIA.items() if isinstance(embed.get(name), dict)]
+    return [(part, key) for part, key in parts if key in part]
+
+
+def _attached(url: str, message: Message) -> Attachment | None:
+    """The file of the message that an ``attachment://`` URL refers to."""
+    if not url.startswith("attachment://"):
+        return None
+    name = safe_name(url.removeprefix("attachment://"))
+    return next((each for each in message.attachments if each.name == name), None)
 
 
 def _component_texts(shown: Any) -> list[str]:

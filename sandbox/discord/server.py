@@ -17,7 +17,7 @@ from sandbox.discord.cdn import Cdn
 from sandbox.discord.commands import Commands
 from sandbox.discord.content import Body
 from sandbox.discord.control import Control
-from sandbox.discord.entities import Channel, Member, Overwrite
+from sandbox.discord.entities import LOCALES, Channel, Member, Overwrite, Server
 from sandbox.discord.errors import JsonObject
 from sandbox.discord.events import Events, Snowflakes, Subscription
 from sandbox.discord.gateway import Gateway, ResumeRefusal
@@ -274,6 +274,17 @@ class DiscordSandbox:
     def direct_channel(self, member: Member) -> Channel:
         """The bot's direct-message channel with ``member``; the first call creates it."""
         return self.world.direct_channel(member.user, self._snowflakes.next())
+
+    def set_locale(self, whose: Member | Server, locale: str) -> None:
+        """Change the language of a member's client or of a server; a server's change sends GUILD_UPDATE."""
+        if locale not in LOCALES:
+            raise ValueError(f"Discord has no locale {locale!r}.")
+        if isinstance(whose, Member):
+            whose.user.locale = locale
+        else:
+            whose.locale = locale
+            self._gateway.dispatch("GUILD_UPDATE", whose.to_json(), guild_id=whose.id, intent=1)
+        self._events.publish("world_changed")
 
     def set_permissions(self, channel: Channel, *, allow: int = 0, deny: int = 0) -> None:
         """Set the channel's permission overwrite for the bot to exactly these bits, and send CHANNEL_UPDATE."""

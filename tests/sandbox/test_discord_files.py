@@ -1,6 +1,13 @@
 """The sandbox Discord stores uploads and serves them as the docs say."""
 
-from tests.sandbox.discord_client import Raw, form, mp4
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.sandbox.discord_client import TEXT, Raw, form, mp4, v2
+
+Json = dict[str, Any]
 
 
 async def test_files_are_served_by_signed_links_that_expire(raw: Raw) -> None:
@@ -50,3 +57,43 @@ async def test_an_interaction_can_have_a_higher_upload_limit_than_the_channel(ra
     raw.sandbox.switches.too_large_as_html = True
     page = await raw.upload(("a.mp4", b"x" * 5000))
     assert (page.status, page.headers["Content-Type"]) == (413, "text/html")
+
+
+VIDEO = {"url": "attachment://a.mp4"}
+SHOWN = [
+    (v2({"type": 12, "items": [{"media": VIDEO}]}), lambda form: form["components"][0]["items"][0]["media"]),
+    (v2({"type": 13, "file": VIDEO}), lambda form: form["components"][0]["file"]),
+    (v2({"type": 9, "components": [TEXT], "accessory": {"type": 11, "media": VIDEO}}),
+     lambda form: form["components"][0]["accessory"]["media"]),
+    (v2({"type": 17, "components": [{"type": 12, "items": [{"media": VIDEO}]}]}),
+     lambda form: form["components"][0]["components"][0]["items"][0]["media"]),
+    ({"embeds": [{"image": VIDEO}]}, lambda form: form["embeds"][0]["image"]),
+    ({"embeds": [{"thumbnail": VIDEO}]}, lambda form: form["embeds"][0]["thumbnail"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "where"), SHOWN)
+async def test_a_file_that_is_shown_elsewhere_is_no_attachment(
+    raw: Raw, body: Json, where: Callable[[Json], Json]
+) -> None:
+    """It is left out of ``attachments`` in every reply; its place has its links, type, size and attachment id."""
+    made = (await raw.upload(("a.mp4", mp4(720, 1280)), ("b.mp4", b"x"), body=body)).json
+    path = f"/channels/{made['channel_id']}/messages/{made['id']}"
+    again = (await raw("GET", path)).json
+    [listed] = (await raw("GET", f"/channels/{made['channel_id']}/messages")).json
+    for read in (made, again, listed):
+        assert [each["filename"] for each in read["attachments"]] == ["b.mp4"]
+        media = where(read)
+        assert (media["width"], media["height"], media["content_type"]) == (720, 1280, "video/mp4")
+        assert media["url"].startswith(f"{raw.sandbox.url}/attachments/{made['channel_id']}/")
+        assert media["proxy_url"]
+        async with raw.session.get(media["url"]) as reply:
+            assert reply.status == 200
+    if "components" in body:
+        kept = [{"id": where(made)["attachment_id"]}]
+        edited = (await raw("PATCH", path, {"attachments": kept})).json
+        assert (edited["attachments"], where(edited)["attachment_id"]) == ([], kept[0]["id"])
+    else:
+        bare = (await raw("PATCH", path, {"content": "x", "embeds": []})).json
+        assert [each["filename"] for each in bare["attachments"]] == ["a.mp4", "b.mp4"]
+    assert raw.sandbox.violations == []

@@ -278,3 +278,28 @@ async def test_autocomplete_and_modals_work(raw: Raw) -> None:
     assert (await raw.callback(sent, 4, {"content": "x"}, "?with_response=1")).status == 200
     breaches = [each for each in sandbox.violations if "choices" in each]
     assert (sandbox.violations, len(breaches)) == (breaches, 1 if DESCRIPTION else 0)
+
+
+async def test_an_interaction_tells_both_languages(raw: Raw) -> None:
+    """``locale`` is the member's and ``guild_locale`` the server's; a direct message has only the member's."""
+    await raw.register()
+    sandbox, world = raw.sandbox, raw.sandbox.world
+    bo, aurora = world.member("Bo"), world.server("Aurora Studio")
+
+    async def languages() -> tuple[str, str]:
+        payload = (await raw.invoke()).payload
+        assert payload["guild"]["locale"] == payload["guild_locale"]
+        return payload["locale"], payload["guild_locale"]
+
+    assert await languages() == ("en-US", "en-US")
+    for member, server in (("de", "ja"), ("pt-BR", "es-419")):
+        assert (await raw.control("POST", f"members/{bo.id}", {"locale": member})).status == 200
+        assert (await raw.control("POST", f"servers/{aurora.id}", {"locale": server})).status == 200
+        assert await languages() == (member, server)
+    assert (await raw("GET", f"/guilds/{aurora.id}")).json["preferred_locale"] == "es-419"
+    direct = await sandbox.invoke(bo, sandbox.direct_channel(bo), "veo", {"prompt": "x"})
+    assert direct.payload["locale"] == "pt-BR"
+    assert "guild_locale" not in direct.payload
+    assert (await raw.control("POST", f"members/{bo.id}", {"locale": "de-AT"})).status == 400
+    state = (await raw.control("GET", "state")).json["servers"][0]
+    assert (state["locale"], {each["name"]: each["locale"] for each in state["members"]}["Bo"]) == ("es-419", "pt-BR")
