@@ -45,6 +45,7 @@ class Attachment:
     ephemeral: bool = False
     width: int | None = None
     height: int | None = None
+    messages: int = 1  # how many have it: its own, and those that forwarded it
 
     @property
     def content_type(self) -> str:
@@ -106,7 +107,10 @@ class Cdn:
         return attachment
 
     def remove(self, attachment: Attachment) -> None:
-        """Delete the file; its URLs answer 404 from now on."""
+        """Delete the file for one message; without any left its URLs answer 404."""
+        attachment.messages -= 1
+        if attachment.messages:
+            return
         self._attachments.pop(attachment.id, None)
         attachment.path.unlink(missing_ok=True)
 

@@ -80,9 +80,8 @@ class Commands:
 
     def check_visible(self, command: JsonObject, member: Member, channel: Channel, permissions: int) -> None:
         """Check that Discord shows the command to this member in this channel; CommandRefused otherwise."""
-        context = 0 if channel.server else 1
         contexts = command.get("contexts")
-        if contexts is not None and context not in contexts:
+        if contexts is not None and context_of(channel) not in contexts:
             raise CommandRefused(f"/{command['name']} can't be used in this kind of channel.")
         needed = command.get("default_member_permissions")
         if channel.server and needed is not None and not _explicitly_allowed(command["name"], member):
@@ -90,7 +89,7 @@ class Commands:
             wanted = int(needed)
             if not administrator and (wanted == 0 or permissions & wanted != wanted):
                 raise CommandRefused(f"{member.name} may not use /{command['name']}.")
-        if command.get("nsfw") and not channel.nsfw:
+        if command.get("nsfw") and not (channel.parent or channel).nsfw:
             raise CommandRefused(f"/{command['name']} only works in age-restricted channels.")
 
     def _count_creates(self, guild_id: str | None, number: int) -> None:
@@ -124,6 +123,11 @@ class Commands:
             "contexts": wanted.get("contexts"),
             "integration_types": wanted.get("integration_types") or [0],
         }
+
+
+def context_of(channel: Channel) -> int:
+    """0 in a server, 1 in the bot's direct messages, 2 in a group (docs: Interaction Context Types)."""
+    return 0 if channel.server else 1 if channel.recipient else 2
 
 
 def _explicitly_allowed(name: str, member: Member) -> bool:

@@ -14,8 +14,11 @@
 | POST ``clock/advance`` | ``seconds`` | ``{"now": ...}`` |
 | POST ``gateway`` | ``close`` (code or null), or ``op`` 7 or 9 with ``resumable`` | ``{}`` |
 | DELETE ``messages/{id}`` | | ``{}`` |
-| POST ``channels/{id}`` | ``allow``, ``deny`` (decimal bits for the bot), or ``archived`` | the channel |
-| POST ``members/{id}``, ``servers/{id}`` | ``locale`` | ``{}`` |
+| POST ``channels/{id}`` | ``allow``, ``deny`` (bits for the bot), or ``archived``, ``locked`` | the channel |
+| POST ``channels`` | ``name``; ``server``, ``kind``, or ``parent``, ``private``, ``people``, or ``people`` | it |
+| POST ``reactions`` | ``member``, ``message``, ``emoji``; ``add`` false takes it back | ``{}`` |
+| POST ``members/{id}`` | ``locale``, ``installed``, ``direct`` (as in ``User``) | ``{}`` |
+| POST ``servers/{id}`` | ``locale`` | ``{}`` |
 | GET ``requests`` | | every request to the API |
 | GET ``events`` | ``viewer`` | a stream of server-sent events; private events only for their viewer |
 
@@ -35,16 +38,18 @@ from aiohttp import web
 
 from sandbox.discord.cdn import content_type
 from sandbox.discord.commands import CommandRefused, Commands
-from sandbox.discord.entities import Channel, Member, Server
+from sandbox.discord.entities import Channel, Member, Server, User
 from sandbox.discord.errors import ApiError, JsonObject
 from sandbox.discord.events import Events
 from sandbox.discord.messages import Messages
+from sandbox.discord.permissions import is_inside
 
 if TYPE_CHECKING:
     from sandbox.discord.server import DiscordSandbox
 
 PAGE = Path(__file__).parent / "page"
 KEEPALIVE_S = 15.0
+DIRECT = ("open", "closed", "no mutual server")
 Handler = Callable[[web.Request, JsonObject], Awaitable[Any]]
 
 
@@ -63,6 +68,8 @@ class Control:
             ("GET", "state", self._state),
             ("GET", "channels/{id}/messages", self._list_messages),
             ("POST", "channels/{id}", self._change_channel),
+            ("POST", "channels", self._add_channel),
+            ("POST", "reactions", self._react),
             ("POST", "interactions", self._invoke),
             ("POST", "autocomplete", self._autocomplete),
             ("POST", "components", self._press),
@@ -105,6 +112,7 @@ class Control:
             "bot": world.bot.to_json() | {"colour": world.bot.colour},
             "servers": [self._server(server) for server in world.servers],
             "direct": [channel.to_json() for channel in world.direct.values()],
+            "groups": [channel.to_json() for channel in world.groups],
             "commands": list(self._commands.all()),
             "connected": self._sandbox.connected,
             "switches": asdict(self._sandbox.switches),
@@ -124,7 +132,8 @@ class Control:
         }
 
     def _member(self, member: Member) -> JsonObject:
-        visible = [channel.id for channel in member.server.channels if self._sandbox.world.permissions(member, channel)]
+        bits = {each.id: self._sandbox.world.permissions(member, each) for each in member.server.channels}
+        visible = [each.id for each in member.server.channels if is_inside(member.user, each, bits[each.id])]
         return {
             "id": member.id,
             "name": member.name,
@@ -143,18 +152,43 @@ class Control:
     async def _change_channel(self, request: web.Request, body: JsonObject) -> JsonObject:
         channel = self._sandbox.world.channel(request.match_info["id"])
         if "archived" in body:
-            self._sandbox.archive_thread(channel, archived=bool(body["archived"]))
+            locked = bool(body.get("locked", True))
+            self._sandbox.archive_thread(channel, archived=bool(body["archived"]), locked=locked)
         else:
             allow, deny = int(body.get("allow", 0)), int(body.get("deny", 0))
             self._sandbox.set_permissions(channel, allow=allow, deny=deny)
         return channel.to_json()
 
     async def _change_member(self, request: web.Request, body: JsonObject) -> JsonObject:
-        self._sandbox.set_locale(self._sandbox.world.member(request.match_info["id"]), str(body["locale"]))
+        member = self._sandbox.world.member(request.match_info["id"])
+        if "locale" in body:
+            self._sandbox.set_locale(member, str(body["locale"]))
+        if body.get("direct", "open") not in DIRECT:
+            raise ValueError(f"direct is one of: {', '.join(DIRECT)}.")
+        member.user.direct = body.get("direct", member.user.direct)
+        member.user.installed = bool(body.get("installed", member.user.installed))
         return {}
 
     async def _change_server(self, request: web.Request, body: JsonObject) -> JsonObject:
         self._sandbox.set_locale(self._sandbox.world.server(request.match_info["id"]), str(body["locale"]))
+        return {}
+
+    async def _add_channel(self, request: web.Request, body: JsonObject) -> JsonObject:
+        world, name = self._sandbox.world, str(body["name"])
+        people = [_person(world.user(str(each)), str(each)) for each in body.get("people", [])]
+        if "parent" in body:
+            private = bool(body.get("private"))
+            added = self._sandbox.add_thread(world.channel(str(body["parent"])), name, *people, private=private)
+        elif "server" in body:
+            server = world.server(str(body["server"]))
+            added = self._sandbox.add_channel(server, name, str(body.get("kind", "text")))
+        else:
+            added = self._sandbox.add_group(name, *people)
+        return added.to_json()
+
+    async def _react(self, request: web.Request, body: JsonObject) -> JsonObject:
+        member, message = self._sandbox.world.member(str(body["member"])), str(body["message"])
+        self._sandbox.react(member, message, str(body["emoji"]), add=bool(body.get("add", True)))
         return {}
 
     async def _invoke(self, request: web.Request, body: JsonObject) -> JsonObject:
@@ -244,6 +278,12 @@ class Control:
         charset = "; charset=utf-8" if kind.startswith("text/") else ""
         headers = {"Content-Type": kind + charset, "Cache-Control": "no-cache"}
         return web.FileResponse(path, headers=headers)
+
+
+def _person(user: User | None, key: str) -> User:
+    if user is None:
+        raise KeyError(key)
+    return user
 
 
 async def _unknown(request: web.Request, body: JsonObject) -> Any:

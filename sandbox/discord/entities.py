@@ -1,10 +1,14 @@
 """Users, roles, members, channels, servers and teams, and the JSON objects that Discord's API returns for them."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sandbox.discord.errors import JsonObject
 
-TEXT, DM, PUBLIC_THREAD = 0, 1, 11
+TEXT, DM, VOICE, GROUP_DM, ANNOUNCEMENT, ANNOUNCEMENT_THREAD, PUBLIC_THREAD, PRIVATE_THREAD, FORUM = (
+    0, 1, 2, 3, 5, 10, 11, 12, 15,
+)  # fmt: skip
+SERVER_KINDS = {"text": TEXT, "voice": VOICE, "announcement": ANNOUNCEMENT, "forum": FORUM}
 SERVER_NULL_KEYS = (
     "icon",
     "splash",
@@ -64,13 +68,19 @@ JOINED_AT = "2026-01-05T09:00:00.000000+00:00"
 
 @dataclass(eq=False, kw_only=True)
 class User:
-    """A person or the bot. ``colour`` (0xRRGGBB) is the color of the avatar, ``locale`` the language of the client."""
+    """A person or the bot. ``colour`` (0xRRGGBB) is the color of the avatar, ``locale`` the language of the client.
+
+    ``installed``: the person has installed the application for themselves. ``direct``: whether the bot may write to
+    them; it may not if they have closed their direct messages, or have left every server that the bot is in.
+    """
 
     id: str
     name: str
     bot: bool = False
     colour: int = 0xC2547A
     locale: str = "en-US"
+    installed: bool = False
+    direct: Literal["open", "closed", "no mutual server"] = "open"
 
     def to_json(self) -> JsonObject:
         """The user object (docs: User)."""
@@ -181,7 +191,10 @@ class Member:
 
 @dataclass(eq=False, kw_only=True)
 class Channel:
-    """A text channel, a thread (has a parent) or a direct-message channel (has a recipient)."""
+    """A channel of a server, a thread (has a parent), a direct-message channel (has a recipient) or a group.
+
+    ``people`` are the people in a private thread, a group or a direct-message channel; elsewhere it isn't used.
+    """
 
     id: str
     name: str
@@ -192,6 +205,8 @@ class Channel:
     position: int = 0
     nsfw: bool = False
     archived: bool = False
+    locked: bool = False
+    people: list[User] = field(default_factory=list)
     overwrites: dict[str, Overwrite] = field(default_factory=dict)
     last_message_id: str | None = None
 
@@ -208,9 +223,10 @@ class Channel:
             "last_message_id": self.last_message_id,
             "flags": 0,
         }
-        if self.recipient:
-            return form | {"recipients": [self.recipient.to_json()]}
-        assert self.server
+        if self.server is None:
+            form["recipients"] = [each.to_json() for each in self.people]
+            group = {"name": self.name, "icon": None, "owner_id": self.people[0].id, "managed": False}
+            return form | (group if self.kind == GROUP_DM else {})
         form |= {"guild_id": self.server.id, "name": self.name, "rate_limit_per_user": 0}
         if self.parent:
             return form | {
@@ -223,10 +239,15 @@ class Channel:
                     "archived": self.archived,
                     "archive_timestamp": JOINED_AT,
                     "auto_archive_duration": 1440,
-                    "locked": False,
+                    "locked": self.locked,
                     "create_timestamp": JOINED_AT,
                 },
             }
+        if self.kind == VOICE:
+            form |= {"bitrate": 64000, "user_limit": 0, "rtc_region": None}
+        if self.kind == FORUM:
+            form |= {"available_tags": [], "default_reaction_emoji": None, "default_sort_order": None}
+            form |= {"default_forum_layout": 0}
         return form | {
             "parent_id": None,
             "topic": None,
@@ -282,7 +303,11 @@ class Server:
     def to_gateway_json(self, me: User) -> JsonObject:
         """The payload of GUILD_CREATE (docs: Gateway Events); its only member is ``me``."""
         channels = [channel for channel in self.channels if not channel.parent]
-        threads = [channel for channel in self.channels if channel.parent and not channel.archived]
+        threads = [
+            channel
+            for channel in self.channels
+            if channel.parent and not channel.archived and (channel.kind != PRIVATE_THREAD or me in channel.people)
+        ]
         return self.to_json() | {
             "joined_at": JOINED_AT,
             "large": False,

@@ -17,6 +17,7 @@ TEXTS = {
     10007: "Unknown Member",
     10008: "Unknown Message",
     10013: "Unknown User",
+    10014: "Unknown Emoji",
     10015: "Unknown Webhook",
     10062: "Unknown interaction",
     10063: "Unknown application command",
@@ -33,6 +34,7 @@ TEXTS = {
     50005: "Cannot edit a message authored by another user",
     50006: "Cannot send an empty message",
     50007: "Cannot send messages to this user",
+    50008: "Cannot send messages in a non-text channel",
     50013: "Missing Permissions",
     50027: "Invalid Webhook Token",
     50035: "Invalid Form Body",
@@ -41,6 +43,9 @@ TEXTS = {
     50146: "Uploaded file not found.",
     50278: "Cannot send messages to this user due to having no mutual guilds",
     130000: "API resource is currently overloaded. Try again a little later",
+    160009: "Cannot reference a message without permission to read message history",
+    160011: "Forward messages cannot have additional content",
+    160014: "You cannot forward a message whose content you cannot read",
     200000: "Message was blocked by automatic moderation",
 }
 

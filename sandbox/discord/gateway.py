@@ -23,7 +23,8 @@ from sandbox.discord.events import Events
 from sandbox.discord.switches import Switches
 from sandbox.discord.world import World
 
-GUILDS, GUILD_MESSAGES, DIRECT_MESSAGES = 1 << 0, 1 << 9, 1 << 12
+GUILDS, GUILD_MESSAGES, GUILD_MESSAGE_REACTIONS = 1 << 0, 1 << 9, 1 << 10
+DIRECT_MESSAGES, DIRECT_MESSAGE_REACTIONS, MESSAGE_CONTENT = 1 << 12, 1 << 13, 1 << 15
 PRIVILEGED = 1 << 1 | 1 << 8 | 1 << 15  # members, presences, message content
 KNOWN_INTENTS = (1 << 17) - 1 | 1 << 20 | 1 << 21 | 1 << 24 | 1 << 25
 PAYLOAD_MAX_BYTES = 4096
@@ -82,8 +83,19 @@ class Gateway:
         """Whether a client is connected and identified."""
         return any(session.connection for session in self._sessions.values())
 
-    def dispatch(self, event: str, data: JsonObject, *, guild_id: str | None = None, intent: int = 0) -> None:
-        """Send an event to the shard of ``guild_id`` (without one: shard 0), if it has the ``intent``."""
+    def dispatch(
+        self,
+        event: str,
+        data: JsonObject,
+        *,
+        guild_id: str | None = None,
+        intent: int = 0,
+        unread: JsonObject | None = None,
+    ) -> None:
+        """Send an event to the shard of ``guild_id`` (without one: shard 0), if it has the ``intent``.
+
+        ``unread`` goes instead to sessions without the intent MESSAGE_CONTENT.
+        """
         if self.alter is not None:
             data = self.alter(data)
         for session in self._sessions.values():
@@ -91,7 +103,8 @@ class Gateway:
             home = (int(guild_id) >> 22) % count if guild_id else 0
             if number == home and (not intent or session.intents & intent):
                 for _ in range(2 if self._switches.gateway_duplicates else 1):
-                    self._send(session, event, data)
+                    seen = data if unread is None or session.intents & MESSAGE_CONTENT else unread
+                    self._send(session, event, seen)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection, from HELLO to its end."""

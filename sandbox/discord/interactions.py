@@ -12,18 +12,28 @@ from typing import Any
 
 from sandbox.clock import Clock
 from sandbox.discord import components, modals
-from sandbox.discord.commands import MESSAGE_MENU, USER, USER_MENU, CommandRefused, Commands, read_options, resolve
-from sandbox.discord.entities import Channel, Member
+from sandbox.discord.commands import (
+    MESSAGE_MENU,
+    USER,
+    USER_MENU,
+    CommandRefused,
+    Commands,
+    context_of,
+    read_options,
+    resolve,
+)
+from sandbox.discord.entities import FORUM, GROUP_DM, Channel, Member
 from sandbox.discord.errors import ApiError, JsonObject
 from sandbox.discord.events import Events, Snowflakes
 from sandbox.discord.gateway import Gateway
 from sandbox.discord.messages import Message, Messages
-from sandbox.discord.permissions import USE_APPLICATION_COMMANDS, VIEW_CHANNEL
+from sandbox.discord.permissions import USE_APPLICATION_COMMANDS, is_inside
 from sandbox.discord.switches import Switches
 from sandbox.discord.world import World
 
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5
 BUTTON, LINK = 2, 5
+BY_SERVER, BY_USER = 0, 1  # docs: Application, Application Integration Types
 
 
 class InteractionExpired(Exception):
@@ -165,11 +175,12 @@ class Interactions:
         if resolved:
             data["resolved"] = resolved
         if focused is None:
-            return self._create(COMMAND, member, channel, data)
+            return self._create(COMMAND, member, channel, data, owners=self._owners(member, channel, found))
         asked = next((each for each in _leaf(read) if each.get("focused")), None)
         if asked is None:
             raise CommandRefused(f"{focused} has no suggestions.", focused)
-        return self._create(AUTOCOMPLETE, member, channel, data, asked=asked["type"])
+        owners = self._owners(member, channel, found)
+        return self._create(AUTOCOMPLETE, member, channel, data, owners=owners, asked=asked["type"])
 
     def use_menu(self, member: Member, channel: Channel, name: str, target: str) -> Interaction:
         """Choose a command from the context menu of a message or user in ``channel``; ``target`` is its id.
@@ -190,8 +201,9 @@ class Interactions:
             found = self._commands.offered(name, channel, USER_MENU)
             resolve(USER, name, target, self._world, channel.server, resolved)
         self._commands.check_visible(found, member, channel, bits)
-        data = {key: found[key] for key in ("id", "name", "type", "guild_id") if key in found}
-        return self._create(COMMAND, member, channel, data | {"target_id": target, "resolved": resolved})
+        data: JsonObject = {key: found[key] for key in ("id", "name", "type", "guild_id") if key in found}
+        data |= {"target_id": target, "resolved": resolved}
+        return self._create(COMMAND, member, channel, data, owners=self._owners(member, channel, found))
 
     def press(self, member: Member, message_id: str, custom_id: str, values: Sequence[str] = ()) -> Interaction:
         """Press a button or choose from a select menu; CommandRefused if the member can't."""
@@ -283,11 +295,13 @@ class Interactions:
         source: Message | None = None,
         opened_by: Interaction | None = None,
         asked: int = 0,
+        owners: JsonObject | None = None,
     ) -> Interaction:
         number = self._snowflakes.next()
         secret = "".join(self._random.choices("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", k=128))
         token = base64.urlsafe_b64encode(f"interaction:{number}:{secret}".encode()).decode().rstrip("=")
-        payload = self._payload(kind, member, channel, number, token) | {"data": data}
+        owners = owners or self._inherited(channel, source, opened_by)
+        payload = self._payload(kind, member, channel, number, token, owners) | {"data": data}
         if source:
             payload["message"] = self._messages.form(source)
         interaction = Interaction(
@@ -318,14 +332,36 @@ class Interactions:
     def _publish(self, kind: str, interaction: Interaction) -> None:
         self._events.publish(kind, viewer=interaction.member.id, interaction=interaction.to_json())
 
-    def _payload(self, kind: int, member: Member, channel: Channel, number: str, token: str) -> JsonObject:
+    def _owners(self, member: Member, channel: Channel, command: JsonObject) -> JsonObject:
+        """Who installed the application, as far as the command is for such an installation (docs: Interactions).
+
+        CommandRefused if nobody did: then the command isn't offered.
+        """
+        kinds, by_users = command.get("integration_types") or [BY_SERVER], self._switches.user_install_only
+        owners: JsonObject = {}
+        if BY_SERVER in kinds and not by_users and channel.kind != GROUP_DM:
+            owners["0"] = channel.guild_id or "0"
+        if BY_USER in kinds and (by_users or member.user.installed):
+            owners["1"] = member.id
+        if not owners:
+            raise CommandRefused(f"The application isn't installed here, and {member.name} hasn't installed it.")
+        return owners
+
+    def _inherited(self, channel: Channel, source: Message | None, opened_by: Interaction | None) -> JsonObject:
+        """The owners for a press or a form: those of what it belongs to."""
+        if opened_by:
+            return dict(opened_by.payload["authorizing_integration_owners"])
+        if source and source.by_interaction:
+            return dict(source.by_interaction["authorizing_integration_owners"])
+        return {"0": channel.guild_id or "0"}
+
+    def _payload(
+        self, kind: int, member: Member, channel: Channel, number: str, token: str, owners: JsonObject
+    ) -> JsonObject:
         """The payload of INTERACTION_CREATE without ``data``; it has the keys of real ones."""
         switches, bits = self._switches, self._world.permissions(member, channel)
         real = switches.upload_limit if switches.interaction_upload_limit is None else switches.interaction_upload_limit
         announced = real if switches.announced_upload_limit is None else switches.announced_upload_limit
-        owners = {} if switches.user_install_only else {"0": channel.guild_id or "0"}
-        if switches.user_install_only:
-            owners["1"] = member.id
         payload: JsonObject = {
             "id": number,
             "application_id": self._world.application_id,
@@ -338,7 +374,7 @@ class Interactions:
             "entitlements": [],
             "entitlement_sku_ids": [],
             "authorizing_integration_owners": owners,
-            "context": 0 if channel.server else 1,
+            "context": context_of(channel),
             "attachment_size_limit": announced,
         }
         if channel.server is None:
@@ -363,8 +399,10 @@ class Interactions:
 
     def _require(self, member: Member, channel: Channel, *, to_act: bool = True) -> int:
         bits = self._world.permissions(member, channel)
-        if channel.recipient not in (None, member.user) or (channel.server and not bits & VIEW_CHANNEL):
+        if not is_inside(member.user, channel, bits):
             raise CommandRefused(f"{member.name} can't see this channel.")
+        if to_act and channel.kind == FORUM:
+            raise CommandRefused("A forum has no place for commands; only its posts do.")
         if to_act and channel.server and not bits & USE_APPLICATION_COMMANDS:
             raise CommandRefused(f"{member.name} isn't allowed to use commands here.")
         return bits

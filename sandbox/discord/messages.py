@@ -11,16 +11,28 @@ from sandbox.discord import components
 from sandbox.discord import content as rules
 from sandbox.discord.cdn import Attachment, Cdn, safe_name
 from sandbox.discord.content import COMPONENTS_V2, EPHEMERAL, LOADING, SUPPRESS_EMBEDS, Body
-from sandbox.discord.entities import Channel, User
+from sandbox.discord.entities import GROUP_DM, Channel, User
 from sandbox.discord.errors import ApiError, JsonObject
 from sandbox.discord.events import Events, Snowflakes
-from sandbox.discord.gateway import DIRECT_MESSAGES, GUILD_MESSAGES, Gateway
+from sandbox.discord.gateway import (
+    DIRECT_MESSAGE_REACTIONS,
+    DIRECT_MESSAGES,
+    GUILD_MESSAGE_REACTIONS,
+    GUILD_MESSAGES,
+    Gateway,
+)
 from sandbox.discord.switches import Switches
 from sandbox.discord.world import World
 
 ALL_MENTIONS, USER_MENTIONS = ("users", "roles", "everyone"), ("users",)
 EMBED_MEDIA = {"image": "url", "thumbnail": "url", "author": "icon_url", "footer": "icon_url"}
-DEFAULT, REPLY, COMMAND_RESPONSE = 0, 19, 20  # docs: Message, Message Types
+DEFAULT, REPLY, COMMAND_RESPONSE, MENU_RESPONSE = 0, 19, 20, 23  # docs: Message, Message Types
+SNAPSHOT = 1 << 14  # the flag of a forward
+SNAPSHOT_KEYS = (
+    "type", "content", "embeds", "attachments", "components", "timestamp", "edited_timestamp", "flags", "mentions",
+    "mention_roles",
+)  # fmt: skip
+UNREAD: JsonObject = {"content": "", "embeds": [], "attachments": [], "components": []}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -42,6 +54,8 @@ class Message:
     mentions: rules.Mentions = field(default_factory=lambda: rules.Mentions(users=[], roles=[], everyone=False))
     by_interaction: JsonObject | None = None  # its interaction_metadata, if it responds to an interaction
     answers: str | None = None  # the id of the message that this one replies to
+    forwards: "Message | None" = None  # the message that this one forwards, as it was then
+    reactions: dict[str, list[User]] = field(default_factory=dict)  # by emoji
     viewer: str | None = None
     deleted: bool = False
     old_edits: deque[float] = field(default_factory=deque)
@@ -106,16 +120,48 @@ class Messages:
         )
         if not loading:
             self._apply(message, body, limit=limit)
+        return self._add(message)
+
+    def forward(self, original: Message, channel: Channel) -> Message:
+        """Post a forward of a message as the bot. It keeps the original as it is now, with its files."""
+        snapshot = copy.copy(original)
+        for attachment in original.attachments:
+            attachment.messages += 1
+        message = Message(
+            id="0",
+            channel=channel,
+            author=self._world.bot,
+            created_at=self._clock.now(),
+            flags=SNAPSHOT,
+            forwards=snapshot,
+        )
+        return self._add(message)
+
+    def _add(self, message: Message) -> Message:
         message.id = self._snowflakes.next()
         self._by_id[message.id] = message
-        self._by_channel.setdefault(channel.id, []).append(message)
-        if not viewer:
-            channel.last_message_id = message.id
+        self._by_channel.setdefault(message.channel.id, []).append(message)
+        if not message.viewer:
+            message.channel.last_message_id = message.id
         self._announce("created", message)
         return message
 
+    def react(self, message: Message, user: User, emoji: str, *, add: bool) -> None:
+        """Add or remove a user's reaction; nothing happens if it already is so."""
+        given = message.reactions.setdefault(emoji, [])
+        if (user in given) is not add:
+            if add:
+                given.append(user)
+            else:
+                given.remove(user)
+            self._announce_reaction(message, user, emoji, add=add)
+        if not given:
+            del message.reactions[emoji]
+
     def edit(self, message: Message, body: Body, *, limit: int) -> Message:
         """Change the fields that the body names. A loading message becomes an ordinary one."""
+        if message.forwards:
+            raise ApiError(400, 160011)
         self._count_old_edit(message)
         first = message.loading
         self._apply(message, body, limit=limit)
@@ -127,7 +173,7 @@ class Messages:
     def delete(self, message: Message) -> None:
         """Delete a message and its files."""
         message.deleted = True
-        for attachment in message.attachments:
+        for attachment in message.attachments + (message.forwards.attachments if message.forwards else []):
             self._cdn.remove(attachment)
         message.attachments = []
         self._by_channel[message.channel.id].remove(message)
@@ -150,6 +196,16 @@ class Messages:
     def in_channel(self, channel: Channel, viewer: str | None = None) -> list[Message]:
         """The public messages, oldest first; with ``viewer`` also the ephemeral ones for this user."""
         return [each for each in self._by_channel.get(channel.id, []) if each.viewer in (None, viewer)]
+
+    def is_readable(self, message: Message) -> bool:
+        """Whether the bot reads its content without the intent (docs: Gateway, Message Content Intent)."""
+        bot = self._world.bot
+        return message.author is bot or message.channel.server is None or bot.id in message.mentions.users
+
+    def form_for_bot(self, message: Message) -> JsonObject:
+        """The message object as a bot reads it, which is empty if it may not read the content."""
+        form = self.form(message)
+        return form if self.is_readable(message) or self._switches.privileged_intents else form | UNREAD
 
     def form(self, message: Message, *, with_nonce: bool = False) -> JsonObject:
         """The message object as the API returns it (docs: Message). Only the sender gets its nonce."""
@@ -179,11 +235,29 @@ class Messages:
             place = {"channel_id": message.channel.id, "message_id": message.answers}
             guild = {"guild_id": message.channel.guild_id} if message.channel.guild_id else {}
             form["message_reference"] = {"type": 0, **place, **guild}
+        if original := message.forwards:
+            place = {"channel_id": original.channel.id, "message_id": original.id}
+            guild = {"guild_id": original.channel.guild_id} if original.channel.guild_id else {}
+            form["message_reference"] = {"type": 1, **place, **guild}
+            snapshot = self.form(original)
+            form["message_snapshots"] = [{"message": {key: snapshot[key] for key in SNAPSHOT_KEYS}}]
+        if message.reactions:
+            form["reactions"] = [self._reaction(emoji, users) for emoji, users in message.reactions.items()]
         if message.by_interaction:
             application = self._world.application_id
             form |= {"application_id": application, "webhook_id": application}
             form["interaction_metadata"] = copy.deepcopy(message.by_interaction)
         return form
+
+    def _reaction(self, emoji: str, users: list[User]) -> JsonObject:
+        return {
+            "emoji": {"id": None, "name": emoji},
+            "count": len(users),
+            "count_details": {"burst": 0, "normal": len(users)},
+            "burst_colors": [],
+            "me": self._world.bot in users,
+            "me_burst": False,
+        }
 
     def _apply(self, message: Message, body: Body, *, limit: int) -> None:
         """Check the message as it would become, then change it; if a check fails, nothing changes."""
@@ -237,12 +311,38 @@ class Messages:
         self._events.publish(f"message_{what}", viewer=viewer, channel_id=channel_id, message=form)
         self._dispatch(f"MESSAGE_{what.removesuffix('d').upper()}", message, form)
 
-    def _dispatch(self, event: str, message: Message, payload: JsonObject) -> None:
-        if message.viewer is None:
+    def _dispatch(
+        self,
+        event: str,
+        message: Message,
+        payload: JsonObject,
+        intents: tuple[int, int] = (GUILD_MESSAGES, DIRECT_MESSAGES),
+    ) -> None:
+        """Send an event to clients with the first of the ``intents``, or the second if it isn't in a server."""
+        if message.viewer is None and message.channel.kind != GROUP_DM:
             guild_id = message.channel.guild_id
-            intent = GUILD_MESSAGES if guild_id else DIRECT_MESSAGES
-            extra = {"guild_id": guild_id} if guild_id else {}
-            self._gateway.dispatch(event, payload | extra, guild_id=guild_id, intent=intent)
+            whole = payload | ({"guild_id": guild_id} if guild_id else {})
+            unread = None if self.is_readable(message) or "content" not in payload else whole | UNREAD
+            intent = intents[0] if guild_id else intents[1]
+            self._gateway.dispatch(event, whole, guild_id=guild_id, intent=intent, unread=unread)
+
+    def _announce_reaction(self, message: Message, user: User, emoji: str, *, add: bool) -> None:
+        form, channel = self.form(message), message.channel
+        self._events.publish("message_updated", viewer=self._viewer(message), channel_id=channel.id, message=form)
+        payload: JsonObject = {
+            "user_id": user.id,
+            "channel_id": channel.id,
+            "message_id": message.id,
+            "emoji": {"id": None, "name": emoji},
+            "burst": False,
+            "type": 0,
+        }
+        if add:
+            payload["message_author_id"] = message.author.id
+            if channel.server and (member := self._world.find_member(user, channel.server)):
+                payload["member"] = member.to_json()
+        event = "MESSAGE_REACTION_ADD" if add else "MESSAGE_REACTION_REMOVE"
+        self._dispatch(event, message, payload, (GUILD_MESSAGE_REACTIONS, DIRECT_MESSAGE_REACTIONS))
 
     def _viewer(self, message: Message) -> str | None:
         recipient = message.channel.recipient

@@ -1,6 +1,6 @@
 """Permission bits, and which of them a member has in a channel (docs: Permissions)."""
 
-from sandbox.discord.entities import Channel, Member
+from sandbox.discord.entities import PRIVATE_THREAD, Channel, Member, User
 
 ADMINISTRATOR = 1 << 3
 MANAGE_SERVER = 1 << 5
@@ -15,6 +15,7 @@ READ_MESSAGE_HISTORY = 1 << 16
 MENTION_EVERYONE = 1 << 17
 USE_EXTERNAL_EMOJIS = 1 << 18
 USE_APPLICATION_COMMANDS = 1 << 31
+MANAGE_THREADS = 1 << 34
 SEND_MESSAGES_IN_THREADS = 1 << 38
 USE_EXTERNAL_APPS = 1 << 50
 ALL_PERMISSIONS = (1 << 53) - 1
@@ -56,6 +57,15 @@ def permissions_in(member: Member, channel: Channel) -> int:
     if member.id in overwrites:
         bits = bits & ~overwrites[member.id].deny | overwrites[member.id].allow
     return _without_implied_denials(bits, in_thread=channel.parent is not None)
+
+
+def is_inside(user: User, channel: Channel, bits: int) -> bool:
+    """Whether a user with these permission bits can open the channel: private ones are for the people in them."""
+    if channel.kind == PRIVATE_THREAD:
+        return user in channel.people or bool(bits & MANAGE_THREADS)
+    if channel.server is None:
+        return user in channel.people
+    return bool(bits & VIEW_CHANNEL)
 
 
 def _without_implied_denials(bits: int, *, in_thread: bool) -> int:

@@ -5,24 +5,29 @@ from typing import Any
 from sandbox.clock import Clock
 from sandbox.discord.api import Call, Reply, Route
 from sandbox.discord.commands import Commands, without_localizations
-from sandbox.discord.entities import Channel, Server
+from sandbox.discord.entities import FORUM, Channel, Server, User
 from sandbox.discord.errors import ApiError, JsonObject, invalid
 from sandbox.discord.events import Snowflakes
 from sandbox.discord.gateway import Gateway
-from sandbox.discord.messages import DEFAULT, REPLY, Message, Messages
+from sandbox.discord.messages import COMMAND_RESPONSE, DEFAULT, MENU_RESPONSE, REPLY, Message, Messages
 from sandbox.discord.permissions import (
+    ADD_REACTIONS,
     ATTACH_FILES,
     EMBED_LINKS,
     MANAGE_MESSAGES,
+    MANAGE_THREADS,
     READ_MESSAGE_HISTORY,
     SEND_MESSAGES,
     SEND_MESSAGES_IN_THREADS,
-    VIEW_CHANNEL,
+    is_inside,
 )
 from sandbox.discord.switches import Switches
 from sandbox.discord.world import World
 
 HISTORY_MAX = 100
+FORWARD = 1  # docs: Message, Message Reference Types
+FORWARDABLE = (DEFAULT, REPLY, COMMAND_RESPONSE, MENU_RESPONSE)
+REACTIONS = "/channels/{channel_id}/messages/{message_id}/reactions/{emoji_name}"
 
 
 class BotRoutes:
@@ -70,6 +75,9 @@ class BotRoutes:
             ("GET", "/channels/{channel_id}/messages/{message_id}", self._read),
             ("PATCH", "/channels/{channel_id}/messages/{message_id}", self._edit),
             ("DELETE", "/channels/{channel_id}/messages/{message_id}", self._delete),
+            ("PUT", f"{REACTIONS}/@me", self._react),
+            ("DELETE", f"{REACTIONS}/@me", self._unreact),
+            ("GET", REACTIONS, self._list_reactions),
         ]
         return [
             Route(
@@ -169,6 +177,7 @@ class BotRoutes:
         user = self._world.user(str(call.body.fields().get("recipient_id")))
         if user is None or user.bot:
             raise invalid(("recipient_id",), "BASE_TYPE_REQUIRED", "This user can't receive direct messages")
+        self._require_mutual_server(user)
         return Reply(payload=self._world.direct_channel(user, self._snowflakes.next()).to_json())
 
     def _channel(self, call: Call) -> Reply:
@@ -190,10 +199,10 @@ class BotRoutes:
             chosen = [each for each in messages if int(each.id) > given["after"]][-limit:]
         else:
             chosen = [each for each in messages if int(each.id) < given.get("before", 2**64)][:limit]
-        return Reply(payload=[self._messages.form(each) for each in chosen])
+        return Reply(payload=[self._messages.form_for_bot(each) for each in chosen])
 
-    def _limit(self, query: Any) -> int:
-        raw = query.get("limit", "50")
+    def _limit(self, query: Any, default: str = "50") -> int:
+        raw = query.get("limit", default)
         if not raw.isdecimal() or not 1 <= int(raw) <= HISTORY_MAX:
             raise invalid(("limit",), "NUMBER_TYPE_MAX", f"int value should be between 1 and {HISTORY_MAX}.")
         return int(raw)
@@ -207,14 +216,19 @@ class BotRoutes:
             known = self._nonces.get(str(nonce))
             if known and self._clock.now() - known[1] <= self._switches.nonce_window_s:
                 return Reply(payload=self._messages.form(self._messages.get(known[0]), with_nonce=True))
-        answers = self._referred(channel, fields.get("message_reference"))
-        message = self._messages.create(
-            channel,
-            call.body,
-            limit=self._switches.upload_limit,
-            kind=REPLY if answers else DEFAULT,
-            answers=answers,
-        )
+        self._unarchive(channel)
+        reference = fields.get("message_reference")
+        if isinstance(reference, dict) and reference.get("type") == FORWARD:
+            message = self._forward(channel, call, reference)
+        else:
+            answers = self._referred(channel, reference)
+            message = self._messages.create(
+                channel,
+                call.body,
+                limit=self._switches.upload_limit,
+                kind=REPLY if answers else DEFAULT,
+                answers=answers,
+            )
         if nonce is not None:
             self._nonces[str(nonce)] = (message.id, self._clock.now())
         return Reply(payload=self._messages.form(message, with_nonce=True))
@@ -230,11 +244,48 @@ class BotRoutes:
             return None
         raise invalid(("message_reference",), "REPLIES_UNKNOWN_MESSAGE", "Unknown message")
 
+    def _forward(self, channel: Channel, call: Call, reference: JsonObject) -> Message:
+        """Post a forward of what the bot can read, with nothing else (docs: Message, Message Reference Types)."""
+        if call.body.files or any(call.body.fields().get(key) for key in ("content", "embeds", "components", "poll")):
+            raise ApiError(400, 160011)
+        place = next((each for each in self._world.channels() if each.id == str(reference.get("channel_id"))), None)
+        original = self._messages.find(str(reference.get("message_id")))
+        if original is None or original.channel is not place or original.viewer or original.kind not in FORWARDABLE:
+            raise invalid(("message_reference",), "REPLIES_UNKNOWN_MESSAGE", "Unknown message")
+        bits = self._world.permissions(self._world.me(place.server), place) if place.server else 0
+        if place.server and not is_inside(self._world.bot, place, bits):
+            raise ApiError(403, 160014)
+        if place.server and not bits & READ_MESSAGE_HISTORY:
+            raise ApiError(400, 160009)
+        if not (self._messages.is_readable(original) or self._switches.privileged_intents):
+            raise ApiError(403, 160014)
+        return self._messages.forward(original, channel)
+
+    def _unarchive(self, channel: Channel) -> None:
+        """Posting opens an archived thread again (docs: Channel, Threads)."""
+        if channel.archived:
+            channel.archived = False
+            self._gateway.dispatch("THREAD_UPDATE", channel.to_json(), guild_id=channel.guild_id, intent=1)
+
+    def _require_mutual_server(self, user: User) -> None:
+        if user.direct == "no mutual server" and not user.installed:
+            raise ApiError(self._switches.dm_refusal_status, 50278)
+
+    def _require_open(self, recipient: User) -> None:
+        """Refuse a direct message to somebody who doesn't receive any."""
+        if self._switches.dm_missing_access:
+            self._switches.dm_missing_access -= 1
+            raise ApiError(403, 50001)
+        self._require_mutual_server(recipient)
+        if self._switches.dm_closed or recipient.direct == "closed":
+            raise ApiError(self._switches.dm_refusal_status, 50007)
+
     def _require_write_access(self, channel: Channel, bits: int, fields: JsonObject, *, files: bool) -> None:
         if channel.recipient:
-            if self._switches.dm_closed:
-                raise ApiError(self._switches.dm_refusal_status, 50007)
+            self._require_open(channel.recipient)
             return
+        if channel.kind == FORUM:
+            raise ApiError(400, 50008)
         needed = SEND_MESSAGES_IN_THREADS if channel.parent else SEND_MESSAGES
         if files:
             needed |= ATTACH_FILES
@@ -242,14 +293,14 @@ class BotRoutes:
             needed |= EMBED_LINKS
         if bits & needed != needed:
             raise ApiError(403, 50013)
-        if channel.archived:
+        if channel.archived and channel.locked and not bits & MANAGE_THREADS:
             raise ApiError(400, 50083)
 
     def _read(self, call: Call) -> Reply:
         channel, bits = self._visible(call)
         if channel.server and not bits & READ_MESSAGE_HISTORY:
             raise ApiError(403, 50013)
-        return Reply(payload=self._messages.form(self._message(call, channel)))
+        return Reply(payload=self._messages.form_for_bot(self._message(call, channel)))
 
     def _edit(self, call: Call) -> Reply:
         channel, _ = self._visible(call)
@@ -270,6 +321,31 @@ class BotRoutes:
         self._messages.delete(message)
         return Reply(status=204)
 
+    def _react(self, call: Call) -> Reply:
+        channel, bits = self._visible(call)
+        message, emoji = self._message(call, channel), call.params["emoji_name"]
+        if channel.archived:
+            raise ApiError(400, 50083)
+        if not _is_emoji(emoji):
+            raise ApiError(400, 10014)
+        needed = READ_MESSAGE_HISTORY | (0 if emoji in message.reactions else ADD_REACTIONS)
+        if channel.server and bits & needed != needed:
+            raise ApiError(403, 50013)
+        self._messages.react(message, self._world.bot, emoji, add=True)
+        return Reply(status=204)
+
+    def _unreact(self, call: Call) -> Reply:
+        message, emoji = self._message(call, self._visible(call)[0]), call.params["emoji_name"]
+        if not _is_emoji(emoji):
+            raise ApiError(400, 10014)
+        self._messages.react(message, self._world.bot, emoji, add=False)
+        return Reply(status=204)
+
+    def _list_reactions(self, call: Call) -> Reply:
+        message = self._message(call, self._visible(call)[0])
+        users = message.reactions.get(call.params["emoji_name"], [])
+        return Reply(payload=[user.to_json() for user in users[: self._limit(call.query, "25")]])
+
     def _message(self, call: Call, channel: Channel) -> Message:
         """The message in this channel; 404/10008 if there is none, or if it is ephemeral."""
         message = self._messages.get(call.params["message_id"])
@@ -282,10 +358,10 @@ class BotRoutes:
         channel = next((each for each in self._world.channels() if each.id == call.params["channel_id"]), None)
         if channel is None:
             raise ApiError(404, 10003)
-        if channel.server is None:
+        if channel.recipient:
             return channel, 0
-        bits = self._world.permissions(self._world.me(channel.server), channel)
-        if self._switches.user_install_only or not bits & VIEW_CHANNEL:
+        bits = self._world.permissions(self._world.me(channel.server), channel) if channel.server else 0
+        if self._switches.user_install_only or not is_inside(self._world.bot, channel, bits):
             raise ApiError(403, 50001)
         return channel, bits
 
@@ -295,3 +371,8 @@ def _id(query: Any, key: str) -> str | None:
     if value is not None and not value.isdecimal():
         raise invalid((key,), "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
     return value
+
+
+def _is_emoji(name: str) -> bool:
+    """Whether this is an emoji of Unicode; no server here has emojis of its own."""
+    return len(name) <= 20 and any(ord(sign) > 0x203B for sign in name) and not any(map(str.isalpha, name))

@@ -17,7 +17,7 @@ from sandbox.discord.cdn import Cdn
 from sandbox.discord.commands import Commands
 from sandbox.discord.content import Body
 from sandbox.discord.control import Control
-from sandbox.discord.entities import LOCALES, Channel, Member, Overwrite, Server
+from sandbox.discord.entities import LOCALES, Channel, Member, Overwrite, Server, User
 from sandbox.discord.errors import JsonObject
 from sandbox.discord.events import Events, Snowflakes, Subscription
 from sandbox.discord.gateway import Gateway, ResumeRefusal
@@ -295,10 +295,36 @@ class DiscordSandbox:
         self._gateway.dispatch("CHANNEL_UPDATE", place.to_json(), guild_id=place.guild_id, intent=1)
         self._events.publish("channel_updated", channel_id=place.id)
 
-    def archive_thread(self, thread: Channel, *, archived: bool = True) -> None:
-        """Archive or unarchive a thread, and send THREAD_UPDATE."""
+    def add_channel(self, server: Server, name: str, kind: str = "text") -> Channel:
+        """Add a channel ("text", "voice", "announcement" or "forum"), and send CHANNEL_CREATE."""
+        channel = self.world.add_channel(server, name, kind)
+        self._gateway.dispatch("CHANNEL_CREATE", channel.to_json(), guild_id=server.id, intent=1)
+        self._events.publish("channel_updated", channel_id=channel.id)
+        return channel
+
+    def add_thread(self, parent: Channel, name: str, *people: User, private: bool = False) -> Channel:
+        """Add a thread or a forum's post. A private one is only for ``people``; the bot hears of it if it is one."""
+        thread = self.world.add_thread(parent, name, *people, private=private)
+        if not private or self.world.bot in people:
+            created = thread.to_json() | {"newly_created": True}
+            self._gateway.dispatch("THREAD_CREATE", created, guild_id=thread.guild_id, intent=1)
+        self._events.publish("channel_updated", channel_id=thread.id)
+        return thread
+
+    def add_group(self, name: str, *people: User) -> Channel:
+        """Add a group of people; the bot hears nothing of it until somebody uses a command there."""
+        group = self.world.add_group(name, *people)
+        self._events.publish("channel_updated", channel_id=group.id)
+        return group
+
+    def react(self, member: Member, message_id: str, emoji: str, *, add: bool = True) -> None:
+        """Add or remove a member's reaction; ApiError if the message doesn't exist."""
+        self._messages.react(self._messages.get(message_id), member.user, emoji, add=add)
+
+    def archive_thread(self, thread: Channel, *, archived: bool = True, locked: bool = True) -> None:
+        """Archive or unarchive a thread, and send THREAD_UPDATE. A post reopens it only if it isn't ``locked``."""
         assert thread.parent
-        thread.archived = archived
+        thread.archived, thread.locked = archived, archived and locked
         self._gateway.dispatch("THREAD_UPDATE", thread.to_json(), guild_id=thread.guild_id, intent=1)
         self._events.publish("channel_updated", channel_id=thread.id)
 

@@ -1,9 +1,9 @@
 """Checks every request and reply against the JSON schemas of Discord's own API description.
 
-The description covers neither gateway payloads nor rules across fields; other modules check those. Three differences
+The description covers neither gateway payloads nor rules across fields; other modules check those. Four differences
 are allowed. Requests may have numbers as ``attachments[].id`` (docs: Uploading Files), and as ids in
-``allowed_mentions`` and ``recipient_id`` (discord.py sends them). Codes in an ``errors`` tree may be texts (docs:
-Error Messages).
+``allowed_mentions``, ``message_reference`` and ``recipient_id`` (discord.py sends them). Codes in an ``errors`` tree
+may be texts (docs: Error Messages). A ``message_reference`` may be a forward, of which the description knows nothing.
 """
 
 import json
@@ -70,7 +70,8 @@ class Spec:
         validator = self._validator((*place, "content", "application/json", "schema"))
         if validator is None:
             return [] if payload is None else [f"{method} {template}: {status} has no body"]
-        found = (_deepest(error) for error in validator.iter_errors(_leaf_codes_as_numbers(payload)))
+        known = _forwards_as_replies(_leaf_codes_as_numbers(payload))
+        found = (_deepest(error) for error in validator.iter_errors(known))
         return [
             f"{method} {template} {status}: {'/'.join(map(str, each.absolute_path))}: {each.message[:300]}"
             for each in found
@@ -135,10 +136,22 @@ def _leaf_codes_as_numbers(payload: Any) -> Any:
     return payload | {"errors": changed(payload["errors"])}
 
 
+def _forwards_as_replies(payload: Any) -> Any:
+    if isinstance(payload, list):
+        return [_forwards_as_replies(each) for each in payload]
+    if not isinstance(payload, dict) or not isinstance(reference := payload.get("message_reference"), dict):
+        return payload
+    return payload | {"message_reference": reference | {"type": 0} if reference.get("type") == 1 else reference}
+
+
 def _ids_as_text(body: Any) -> Any:
     if not isinstance(body, dict):
         return body
-    changed = dict(body)
+    changed: JsonObject = dict(_forwards_as_replies(body))
+    if isinstance(reference := changed.get("message_reference"), dict):
+        changed["message_reference"] = {
+            key: str(each) if key.endswith("_id") and type(each) is int else each for key, each in reference.items()
+        }
     if isinstance(body.get("data"), dict):
         changed["data"] = _ids_as_text(body["data"])
     if type(body.get("recipient_id")) is int:

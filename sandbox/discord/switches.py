@@ -47,6 +47,7 @@ class Switches:
     user_install_only: bool = False  # the members installed the application, not the servers
     dm_closed: bool = False
     dm_refusal_status: int = 403
+    dm_missing_access: int = 0  # this many of the next direct messages get 403/50001, though nothing is closed
     blocked_words: list[str] = field(default_factory=list)  # AutoMod
     command_creates_per_day: int = 200
     heartbeat_interval_s: float = 41.25  # in real time, which is what the client measures its heartbeats in

@@ -7,11 +7,11 @@ anything else is checked.
 from sandbox.clock import Clock
 from sandbox.discord import modals
 from sandbox.discord.api import Call, Reply, Route
-from sandbox.discord.commands import CHOICES_MAX, check_choice
+from sandbox.discord.commands import CHAT_INPUT, CHOICES_MAX, check_choice
 from sandbox.discord.content import EPHEMERAL, Body
 from sandbox.discord.errors import ApiError, JsonObject, Problems, invalid
 from sandbox.discord.interactions import AUTOCOMPLETE, COMMAND, COMPONENT, MODAL_SUBMIT, Interaction, Interactions
-from sandbox.discord.messages import COMMAND_RESPONSE, DEFAULT, Message, Messages
+from sandbox.discord.messages import COMMAND_RESPONSE, DEFAULT, MENU_RESPONSE, Message, Messages
 from sandbox.discord.permissions import USE_EXTERNAL_APPS
 from sandbox.discord.switches import Switches
 
@@ -111,14 +111,12 @@ class InteractionRoutes:
         flags = data.fields().get("flags") or 0
         if loading and (flags & ~EPHEMERAL if isinstance(flags, int) else True):
             raise invalid(("flags",), "BITFIELD_INVALID", "A deferred response can only have the flag EPHEMERAL")
-        bits = int((interaction.payload.get("member") or {"permissions": "0"})["permissions"])
-        hidden = interaction.by_user_install and interaction.channel.server and not bits & USE_EXTERNAL_APPS
-        interaction.ephemeral = bool(hidden or (isinstance(flags, int) and flags & EPHEMERAL))
+        interaction.ephemeral = _is_hidden(interaction, flags)
         interaction.original = self._messages.create(
             interaction.channel,
             data,
             limit=self._limit,
-            kind=COMMAND_RESPONSE if interaction.kind == COMMAND else DEFAULT,
+            kind=_message_kind(interaction),
             by_interaction=self._interactions.metadata(interaction),
             viewer=interaction.member.id if interaction.ephemeral else None,
             loading=loading,
@@ -172,14 +170,12 @@ class InteractionRoutes:
             return self._form(self._messages.edit(original, call.body, limit=self._limit))
         if interaction.by_user_install and interaction.followups >= USER_INSTALL_FOLLOWUPS_MAX:
             raise ApiError(400, 40094)
-        flags = fields.get("flags")
-        ephemeral = isinstance(flags, int) and bool(flags & EPHEMERAL)
         message = self._messages.create(
             interaction.channel,
             call.body,
             limit=self._limit,
             by_interaction=self._interactions.metadata(interaction),
-            viewer=interaction.member.id if ephemeral else None,
+            viewer=interaction.member.id if _is_hidden(interaction, fields.get("flags")) else None,
         )
         interaction.followups += 1
         return self._form(message)
@@ -197,6 +193,19 @@ class InteractionRoutes:
 
     def _form(self, message: Message) -> Reply:
         return Reply(payload=self._messages.form(message))
+
+
+def _is_hidden(interaction: Interaction, flags: object) -> bool:
+    """Whether a response is ephemeral: by its flag, or because the member may not use apps of their own there."""
+    bits = int((interaction.payload.get("member") or {"permissions": "0"})["permissions"])
+    forced = interaction.by_user_install and interaction.channel.server and not bits & USE_EXTERNAL_APPS
+    return bool(forced or (isinstance(flags, int) and flags & EPHEMERAL))
+
+
+def _message_kind(interaction: Interaction) -> int:
+    if interaction.kind != COMMAND:
+        return DEFAULT
+    return COMMAND_RESPONSE if interaction.payload["data"]["type"] == CHAT_INPUT else MENU_RESPONSE
 
 
 def _choices(data: JsonObject, kind: int) -> list[JsonObject]:

@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from sandbox.discord.entities import (
+    ANNOUNCEMENT,
+    ANNOUNCEMENT_THREAD,
     DM,
+    GROUP_DM,
+    PRIVATE_THREAD,
     PUBLIC_THREAD,
+    SERVER_KINDS,
     TEXT,
     Channel,
     Member,
@@ -37,6 +42,7 @@ class World:
         bo, cem = self._person("Bo", 0x3498DB), self._person("Cem", 0x2ECC71)
         dana = self._person("Dana", 0x9B59B6)
         self.direct: dict[str, Channel] = {}  # by the recipient's id
+        self.groups: list[Channel] = []
 
         aurora = self._server("Aurora Studio", self.owner)
         editors = Role(id=self._id(), name="Editors", permissions=0, position=2, colour=0x2ECC71)
@@ -47,7 +53,7 @@ class World:
         lab = self._channel(aurora, "video-lab")
         self._channel(aurora, "read-only", deny=SEND_MESSAGES)
         self._channel(aurora, "no-files", deny=ATTACH_FILES)
-        self._channel(aurora, "takes", parent=lab)
+        self.add_thread(lab, "takes")
 
         elsewhere = self._server("Elsewhere", dana)
         elsewhere.members += [Member(user=each, server=elsewhere) for each in (dana, self._person("Eli", 0xF1C40F))]
@@ -77,10 +83,29 @@ class World:
         return member
 
     def channels(self) -> Iterator[Channel]:
-        """Every channel, thread and open direct-message channel."""
+        """Every channel, thread, group and open direct-message channel."""
         for server in self.servers:
             yield from server.channels
         yield from self.direct.values()
+        yield from self.groups
+
+    def add_channel(self, server: Server, name: str, kind: str = "text") -> Channel:
+        """Add a channel of a kind in ``SERVER_KINDS``; KeyError if there is no such kind."""
+        return self._channel(server, name, kind=SERVER_KINDS[kind])
+
+    def add_thread(self, parent: Channel, name: str, *people: User, private: bool = False) -> Channel:
+        """Add a thread, or a post to a forum. A private one is only for ``people``, which may include the bot."""
+        assert parent.server
+        public = ANNOUNCEMENT_THREAD if parent.kind == ANNOUNCEMENT else PUBLIC_THREAD
+        thread = self._channel(parent.server, name, parent=parent, kind=PRIVATE_THREAD if private else public)
+        thread.people += people
+        return thread
+
+    def add_group(self, name: str, *people: User) -> Channel:
+        """Add a group of people; the bot can't be in one, but its commands can be used there."""
+        group = Channel(id=self._id(), name=name, kind=GROUP_DM, people=list(people))
+        self.groups.append(group)
+        return group
 
     def server(self, key: str) -> Server:
         """The server with this id or name; KeyError if there is none."""
@@ -97,6 +122,10 @@ class World:
         everyone = (member for place in places for member in place.members)
         return next((each for each in everyone if key in (each.id, each.name)), None) or _missing(key)
 
+    def find_member(self, user: User, server: Server) -> Member | None:
+        """The user's membership in ``server``, or None."""
+        return next((each for each in server.members if each.user is user), None)
+
     def user(self, user_id: str) -> User | None:
         """The user with this id, or None."""
         everyone = (member.user for server in self.servers for member in server.members)
@@ -109,7 +138,7 @@ class World:
     def direct_channel(self, user: User, new_id: str) -> Channel:
         """The bot's direct-message channel with ``user``; the first call creates it with the id ``new_id``."""
         if user.id not in self.direct:
-            self.direct[user.id] = Channel(id=new_id, name=f"@{user.name}", kind=DM, recipient=user)
+            self.direct[user.id] = Channel(id=new_id, name=f"@{user.name}", kind=DM, recipient=user, people=[user])
         return self.direct[user.id]
 
     def permissions(self, member: Member, channel: Channel) -> int:
@@ -134,13 +163,15 @@ class World:
         server.members.append(Member(user=self.bot, server=server, roles=[bot_role]))
         return server
 
-    def _channel(self, server: Server, name: str, *, deny: int = 0, parent: Channel | None = None) -> Channel:
+    def _channel(
+        self, server: Server, name: str, *, deny: int = 0, parent: Channel | None = None, kind: int = TEXT
+    ) -> Channel:
         channel = Channel(
             id=self._id(),
             name=name,
             server=server,
             parent=parent,
-            kind=PUBLIC_THREAD if parent else TEXT,
+            kind=kind,
             position=len(server.channels),
         )
         if deny:

@@ -206,3 +206,48 @@ async def test_the_gateway_can_repeat_delay_or_hold_events(raw: Raw) -> None:
     async with connect(raw) as gateway:
         await gateway.resume(session_id, 4)
         assert (await gateway.receive())["d"]["id"] == held.id
+
+
+GUILD_MESSAGES, REACTIONS, CONTENT = 1 << 9, 1 << 10, 1 << 15
+
+
+@pytest.mark.parametrize(
+    ("intents", "approved", "expected"),
+    [
+        (1, False, []),
+        (1 | REACTIONS, False, ["MESSAGE_REACTION_ADD", "MESSAGE_REACTION_REMOVE"]),
+        (1 | GUILD_MESSAGES, False, ["MESSAGE_CREATE ", "MESSAGE_CREATE <@>", "MESSAGE_CREATE own", "MESSAGE_DELETE"]),
+        (
+            1 | GUILD_MESSAGES | CONTENT,
+            True,
+            ["MESSAGE_CREATE secret", "MESSAGE_CREATE <@>", "MESSAGE_CREATE own", "MESSAGE_DELETE"],
+        ),
+    ],
+)
+async def test_events_and_contents_come_only_with_their_intents(
+    raw: Raw, intents: int, approved: bool, expected: list[str]
+) -> None:
+    """Reactions, messages and the texts of others each need an intent; own ones and mentions never do."""
+    sandbox, world = raw.sandbox, raw.sandbox.world
+    sandbox.switches.privileged_intents = approved
+    bo, general = world.member("Bo"), world.channel("general")
+    mention = f"<@{world.bot.id}>"
+    async with connect(raw) as gateway:
+        await gateway.identify(intents=intents)
+        said = sandbox.say(bo, general, "secret")
+        sandbox.say(bo, general, mention)
+        own = (await raw.post({"content": "own"})).json
+        sandbox.react(bo, own["id"], "👍")
+        sandbox.react(bo, own["id"], "👍", add=False)
+        sandbox.delete_message(own["id"])
+        sandbox.send_event("LAST", {})
+        seen = []
+        while (event := await gateway.receive())["t"] != "LAST":
+            if event["t"] != "GUILD_CREATE":
+                text = event["d"].get("content")
+                seen.append(event["t"] if text is None else f"{event['t']} {text}".replace(mention, "<@>"))
+                assert event["d"]["guild_id"] == general.guild_id
+    assert seen == expected
+    read = (await raw("GET", f"/channels/{general.id}/messages")).json
+    assert [each["content"] for each in read] == [mention, "secret" if approved else ""]
+    assert sandbox.messages(general)[0]["content"] == said["content"] == "secret"

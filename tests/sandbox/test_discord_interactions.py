@@ -95,7 +95,7 @@ async def test_a_follow_up_after_a_deferral_fills_the_loading_message(raw: Raw) 
 
 async def test_user_installed_commands_allow_five_follow_ups(raw: Raw) -> None:
     """The sixth gets 400/40094, edits don't count, channel posts are refused, and responses can be forced private."""
-    await raw.register()
+    await raw.register(VEO | {"integration_types": [0, 1]})
     world = raw.sandbox.world
     raw.sandbox.switches.user_install_only = True
     raw.sandbox.switches.buckets["webhook"] = (100, 1)
@@ -111,6 +111,13 @@ async def test_user_installed_commands_allow_five_follow_ups(raw: Raw) -> None:
     hidden = await raw.invoke()
     await raw.callback(hidden, 4, {"content": "x"})
     assert (interaction.ephemeral, hidden.ephemeral) == (False, True)
+    assert (await raw.hook("POST", hidden, "", {"content": "x"})).json["flags"] == 64
+    raw.sandbox.switches.user_install_only = False
+    world.member("Bo").user.installed = True
+    both = await raw.invoke()
+    await raw.callback(both, 4, {"content": "x"})
+    assert both.payload["authorizing_integration_owners"] == {"0": everyone, "1": world.member("Bo").id}
+    assert not both.ephemeral
 
 
 async def test_an_interaction_has_the_fields_of_real_ones(raw: Raw) -> None:
