@@ -434,11 +434,12 @@ async def test_the_report_shows_who_spent_what_and_gives_a_chart_and_a_table(wor
     assert fields["By member"].splitlines()[0] == f"<@{world.member('Cem').id}> · $3.20 · 1 video"
     assert f"<@&{editors(world).id}> · $3.20" in fields["By role"]
     assert fields["By channel"] == f"<#{world.channel.id}> · $3.20 · 1 video"
-    files = {each["filename"]: each["url"] for each in message["attachments"]}
+    (file,) = message["attachments"]  # the chart is in the embed, so it is none of them
+    assert file["filename"] == "veo-report.csv"
     async with aiohttp.ClientSession() as session:
-        async with session.get(files["spend.png"]) as reply:
+        async with session.get(message["embeds"][0]["image"]["url"]) as reply:
             picture = await reply.read()
-        async with session.get(files["veo-report.csv"]) as reply:
+        async with session.get(file["url"]) as reply:
             table = (await reply.read()).decode("utf-8-sig")
     assert Image.open(io.BytesIO(picture)).size == (640, 240)
     rows = list(csv.DictReader(io.StringIO(table)))

@@ -20,7 +20,7 @@ async def library(
     monkeypatch: pytest.MonkeyPatch,
     command: Callable[[discord.Interaction, str], Awaitable[None]],
 ) -> AsyncIterator[discord.Client]:
-    """A client of discord.py with one command, /veo, that runs ``command``."""
+    """A client of discord.py with the command /veo and the menu of a message, "Use", which both run ``command``."""
     monkeypatch.setattr(discord.http.Route, "BASE", sandbox.api_url)
     monkeypatch.setattr(discord.gateway.DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(sandbox.gateway_url))
     client = discord.Client(intents=discord.Intents(guilds=True), guild_ready_timeout=0.05)
@@ -29,6 +29,10 @@ async def library(
     @tree.command(name="veo", description="Make a video")
     async def veo(interaction: discord.Interaction, prompt: str) -> None:
         await command(interaction, prompt)
+
+    @tree.context_menu(name="Use")
+    async def use(interaction: discord.Interaction, message: discord.Message) -> None:
+        await command(interaction, message.content)
 
     async def setup() -> None:
         await tree.sync()
@@ -145,4 +149,50 @@ async def test_discord_py_posts_a_layout_with_a_video_and_receives_presses(
     assert pressed.message is not None
     assert pressed.message["components"][0]["content"] == "Pressed"
     assert pressed.message["attachments"] == []
+    assert sandbox.violations == []
+
+
+async def test_discord_py_reads_menus_and_forms_and_forwards(
+    sandbox: DiscordSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A context menu's message, a form's answers and presets, and a forward are what the library makes of real ones."""
+
+    class Form(ui.Modal, title="Change"):
+        prompt: "ui.Label[Form]" = ui.Label(text="Prompt", component=ui.TextInput(custom_id="prompt"))
+        size: "ui.Label[Form]" = ui.Label(
+            text="Size",
+            component=ui.Select(
+                custom_id="size",
+                required=True,
+                options=[discord.SelectOption(label="4 s"), discord.SelectOption(label="8 s", default=True)],
+            ),
+        )
+
+        async def on_submit(self, interaction: discord.Interaction) -> None:
+            prompt, size = self.prompt.component, self.size.component
+            assert isinstance(prompt, ui.TextInput)
+            assert isinstance(size, ui.Select)
+            await interaction.response.send_message(f"{prompt.value}, {size.values[0]}, {interaction.locale.value}")
+            answer = await interaction.original_response()
+            await answer.forward(answer.channel)
+
+    async def command(interaction: discord.Interaction, prompt: str) -> None:
+        form = Form()
+        assert isinstance(form.prompt.component, ui.TextInput)
+        form.prompt.component.default = prompt
+        await interaction.response.send_modal(form)
+
+    world = sandbox.world
+    bo, lab = world.member("Bo"), world.channel("video-lab")
+    sandbox.set_locale(bo, "pt-BR")
+    async with library(sandbox, monkeypatch, command):
+        said = sandbox.say(world.member("Cem"), lab, "a red fox")
+        used = await sandbox.use_menu(bo, lab, "Use", said["id"])
+        await used.acknowledged()
+        sent = await sandbox.submit(used, {})
+        await sent.acknowledged()
+        forward = await sandbox.wait_message(lab, lambda each: "message_snapshots" in each)
+    assert sent.message is not None
+    assert sent.message["content"] == "a red fox, 8 s, pt-BR"
+    assert forward["message_snapshots"][0]["message"]["content"] == sent.message["content"]
     assert sandbox.violations == []
