@@ -415,8 +415,10 @@ def resolve(kind: int, name: str, value: str, world: World, server: Server | Non
             bits = str(member.server.roles[0].permissions)
             resolved.setdefault("members", {})[value] = member.partial_json() | {"permissions": bits}
     elif kind == CHANNEL and (channel := _by_id(server.channels if server else [], value)):
-        form = channel.to_json() | {"permissions": str(channel.server.roles[0].permissions if channel.server else 0)}
-        resolved.setdefault("channels", {})[value] = form
+        assert server
+        mine = world.permissions(world.me(server), channel)
+        allowed = {"permissions": str(server.roles[0].permissions), "app_permissions": str(mine)}
+        resolved.setdefault("channels", {})[value] = channel.to_json() | allowed
     elif kind in (ROLE, MENTIONABLE) and (role := _by_id(server.roles if server else [], value)):
         resolved.setdefault("roles", {})[value] = role.to_json()
     elif kind in (USER, CHANNEL, ROLE, MENTIONABLE, ATTACHMENT):

@@ -210,6 +210,9 @@ async def test_options_accept_only_roles_and_channels_of_the_server(raw: Raw) ->
             await sandbox.invoke(bo, world.channel("general"), "name", foreign)
     used = await sandbox.invoke(bo, world.channel("general"), "name", {"who": world.member("Eli").id})
     assert set(used.payload["data"]["resolved"]) == {"users"}
+    place = world.channel("read-only").id
+    named = (await sandbox.invoke(bo, world.channel("general"), "name", {"where": place})).payload["data"]["resolved"]
+    assert not int(named["channels"][place]["app_permissions"]) & 1 << 11  # what the bot itself may do there
 
 
 async def test_an_application_may_belong_to_a_team(raw: Raw) -> None:
