@@ -26,6 +26,8 @@ from sandbox.runflow import MARKERS, RunflowSandbox
 from sandbox.scenarios import SCENARIOS
 from sandbox.stage import API_KEY, SECRET, DemoFailed, stage
 
+USUAL_PORT = 8899  # fixed, so that a page that was left open finds the next demo
+
 
 class Parser(argparse.ArgumentParser):
     """Reports a wrong argument in one sentence, without the usage."""
@@ -95,7 +97,8 @@ def _parser() -> Parser:
     demo.add_argument(
         "--scenario", choices=SCENARIOS, default="callback", metavar="NAME", help="what happens (default: callback)"
     )
-    demo.add_argument("--port", type=_port, default=0, metavar="N", help="port of the chat page (default: a free one)")
+    usual = f"port of the chat page (default: {USUAL_PORT}, or a free one if that is taken)"
+    demo.add_argument("--port", type=_port, metavar="N", help=usual)
     demo.add_argument(
         "--prompt", default="a red fox in falling snow", metavar="TEXT", help="prompt of /veo; with --headless"
     )
@@ -144,7 +147,8 @@ def _port(text: str) -> int:
 
 async def _serve_page(options: argparse.Namespace) -> int:
     """Serve the chat page until the command is stopped; DemoFailed if the bot stops by itself."""
-    async with stage(SCENARIOS[options.scenario], port=options.port, queue_s=2.0, run_s=6.0) as running:
+    ports = [USUAL_PORT, 0] if options.port is None else [options.port]
+    async with stage(SCENARIOS[options.scenario], ports=ports, queue_s=2.0, run_s=6.0) as running:
         print(f"\n  Chat page: {running.discord.url}\n  Type /veo there. Press Ctrl+C here to stop.\n", flush=True)
         if _can_open_browser():
             # A daemon thread, because some browsers block until they are closed.
@@ -162,7 +166,7 @@ def _can_open_browser() -> bool:
 async def _run_headless(options: argparse.Namespace) -> int:
     """Use `/veo` once and print what happens; 0 if the outcome is the scenario's."""
     scenario = SCENARIOS[options.scenario]
-    async with stage(scenario, port=options.port, queue_s=0.4, run_s=1.2) as running:
+    async with stage(scenario, ports=[options.port or 0], queue_s=0.4, run_s=1.2) as running:
         chosen = typed_options(running.discord, options.prompt, options.option)
         result = await use_veo(running, chosen, _print_json)
         if options.out is not None and result.video_url is not None:

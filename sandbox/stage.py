@@ -5,8 +5,8 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +42,13 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(scenario: Scenario, *, port: int, queue_s: float, run_s: float) -> AsyncIterator[Stage]:
-    """Start everything, wait until the bot has registered its commands, and stop it all at the end of the block."""
+async def stage(scenario: Scenario, *, ports: Sequence[int], queue_s: float, run_s: float) -> AsyncIterator[Stage]:
+    """Start everything, wait until the bot has registered its commands, and stop it all at the end of the block.
+
+    The chat page gets the first of ``ports`` that is free.
+    """
     async with (
-        DiscordSandbox(port=port, switches=DiscordSwitches(**scenario.discord)) as discord,
+        AsyncExitStack() as stack,
         RunflowSandbox(
             api_key=API_KEY,
             callback_secret=SECRET,
@@ -54,6 +57,7 @@ async def stage(scenario: Scenario, *, port: int, queue_s: float, run_s: float) 
             switches=RunflowSwitches(**scenario.runflow),
         ) as runflow,
     ):
+        discord = await _listen(stack, ports, DiscordSwitches(**scenario.discord))
         with tempfile.TemporaryDirectory(prefix="veo-demo-") as folder:
             environment = _environment(discord, runflow, Path(folder)) | dict(scenario.bot)
             bot = await asyncio.create_subprocess_exec(
@@ -64,6 +68,14 @@ async def stage(scenario: Scenario, *, port: int, queue_s: float, run_s: float) 
                 yield Stage(discord=discord, runflow=runflow, bot=bot)
             finally:
                 await _stop(bot)
+
+
+async def _listen(stack: AsyncExitStack, ports: Sequence[int], switches: DiscordSwitches) -> DiscordSandbox:
+    *first, last = ports
+    for port in first:
+        with suppress(OSError):
+            return await stack.enter_async_context(DiscordSandbox(port=port, switches=switches))
+    return await stack.enter_async_context(DiscordSandbox(port=last, switches=switches))
 
 
 def _environment(discord: DiscordSandbox, runflow: RunflowSandbox, folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import aiohttp
 import pytest
 
 from bot.runflow import unsound_mp4
+from sandbox.demo import USUAL_PORT
 from sandbox.runflow import MARKERS
 from sandbox.scenarios import SCENARIOS
 from tests.forks import Nursery
@@ -128,23 +130,29 @@ async def test_a_sandbox_alone_prints_the_settings_of_its_clients(which: str) ->
 
 
 async def test_the_chat_page_is_served_until_it_is_stopped() -> None:
-    """`demo` prints the page's URL; a signal stops it together with its bot."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bot",
-        "demo",
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "BROWSER": "true"},
-    )
-    assert process.stdout is not None
-    address = ""
-    async with asyncio.timeout(30):
-        while "http://" not in address:
-            address = (await process.stdout.readline()).decode()
+    """`demo` prints the page's URL, of a free port if the usual one is taken; a signal stops it with its bot."""
+    with socket.socket() as usual:
+        usual.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):  # else somebody else has it, which is as good
+            usual.bind(("127.0.0.1", USUAL_PORT))
+            usual.listen()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bot",
+            "demo",
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={**os.environ, "BROWSER": "true"},
+        )
+        assert process.stdout is not None
+        address = ""
+        async with asyncio.timeout(30):
+            while "http://" not in address:
+                address = (await process.stdout.readline()).decode()
     page = address.split()[-1]
+    assert not page.endswith(f":{USUAL_PORT}")
     async with aiohttp.ClientSession() as session, session.get(page) as reply:
         assert reply.status == 200
         assert reply.content_type == "text/html"
