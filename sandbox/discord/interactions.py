@@ -14,6 +14,8 @@ from sandbox.clock import Clock
 from sandbox.discord import components, modals
 from sandbox.discord.commands import (
     MESSAGE_MENU,
+    SUB_COMMAND,
+    SUB_GROUP,
     USER,
     USER_MENU,
     CommandRefused,
@@ -64,6 +66,18 @@ class Interaction:
     modal: JsonObject | None = None  # the form that the bot opened; None once a submit of it was acknowledged
     opened_by: "Interaction | None" = None  # the interaction whose form this one submits
     seen_before: int = 0  # versions of the original response that are older than this interaction
+
+    @property
+    def command_name(self) -> str | None:
+        """The name of the command with its subcommand, such as ``veo-admin limit set``; None if it isn't a command."""
+        if self.kind != COMMAND:
+            return None
+        part: JsonObject = self.payload["data"]
+        names = [part["name"]]
+        while (inner := part.get("options")) and inner[0]["type"] in (SUB_COMMAND, SUB_GROUP):
+            part = inner[0]
+            names.append(part["name"])
+        return " ".join(names)
 
     @property
     def by_user_install(self) -> bool:

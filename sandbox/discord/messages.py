@@ -53,6 +53,7 @@ class Message:
     edited_at: float | None = None
     mentions: rules.Mentions = field(default_factory=lambda: rules.Mentions(users=[], roles=[], everyone=False))
     by_interaction: JsonObject | None = None  # its interaction_metadata, if it responds to an interaction
+    command: str | None = None  # the whole name of the command that it responds to
     answers: str | None = None  # the id of the message that this one replies to
     forwards: "Message | None" = None  # the message that this one forwards, as it was then
     reactions: dict[str, list[User]] = field(default_factory=dict)  # by emoji
@@ -99,6 +100,7 @@ class Messages:
         limit: int,
         kind: int = DEFAULT,
         by_interaction: JsonObject | None = None,
+        command: str | None = None,
         answers: str | None = None,
         viewer: str | None = None,
         loading: bool = False,
@@ -115,6 +117,7 @@ class Messages:
             flags=(EPHEMERAL if viewer else 0) | (LOADING if loading else 0),
             nonce=fields.get("nonce"),
             by_interaction=by_interaction,
+            command=command,
             answers=answers,
             viewer=viewer,
         )
@@ -247,6 +250,9 @@ class Messages:
             application = self._world.application_id
             form |= {"application_id": application, "webhook_id": application}
             form["interaction_metadata"] = copy.deepcopy(message.by_interaction)
+            if message.command:  # deprecated, but only here is the command's name
+                used = {key: form["interaction_metadata"][key] for key in ("id", "type", "user")}
+                form["interaction"] = used | {"name": message.command}
         return form
 
     def _reaction(self, emoji: str, users: list[User]) -> JsonObject:

@@ -118,6 +118,7 @@ class InteractionRoutes:
             limit=self._limit,
             kind=_message_kind(interaction),
             by_interaction=self._interactions.metadata(interaction),
+            command=interaction.command_name,
             viewer=interaction.member.id if interaction.ephemeral else None,
             loading=loading,
         )
@@ -175,6 +176,7 @@ class InteractionRoutes:
             call.body,
             limit=self._limit,
             by_interaction=self._interactions.metadata(interaction),
+            command=interaction.command_name,
             viewer=interaction.member.id if _is_hidden(interaction, fields.get("flags")) else None,
         )
         interaction.followups += 1
