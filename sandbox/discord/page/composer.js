@@ -1,4 +1,4 @@
-/* The message field: `/` opens the list of commands, and the selected command gets a field for each option. */
+/* The message field: `/` opens the list of commands, and the selected command gets a pill for each option. */
 
 import { el } from "./dom.js";
 import { Listbox } from "./listbox.js";
@@ -47,8 +47,9 @@ export class Composer {
   }
 
   focus() {
-    const first = this.root.querySelector(".options :is(textarea, input, select)") ?? this.root.querySelector(".primary");
-    (this.command ? first : this.input).focus();
+    const fields = [...this.fields.values()];
+    const next = this.missingField ?? fields.find((field) => field.undecided) ?? fields.find((field) => !field.list);
+    (this.command ? (next?.input ?? this.tail) : this.input).focus();
   }
 
   /** Insert a line as if it had been typed; a complete command opens its fields. */
@@ -97,9 +98,7 @@ export class Composer {
 
   lineKey(event) {
     const found = this.parse(this.input.value);
-    // A command that is typed in full and has no required option is sent at once, like a line with values.
-    const whole = found && event.key === "Enter" && !found.command.options.some((option) => option.required);
-    if (event.isComposing || (!(whole && this.list.chosen?.text === `/${found.command.path}`) && this.list.key(event))) return;
+    if (event.isComposing || this.list.key(event)) return; // Enter in the list picks a command, and doesn't send it yet
     if (event.key === "Tab" && !event.shiftKey && found) {
       event.preventDefault();
       this.open(found.command, found.texts);
@@ -115,23 +114,28 @@ export class Composer {
     }
   }
 
-  /** Show a command's fields: the required options, and those that `texts` has values for. */
+  /** Show a command's pills: the required options, and those that `texts` has values for. */
   open(command, texts = new Map()) {
     this.command = command;
     this.fields = new Map();
-    this.fieldList = el("div", { class: "options" });
+    this.tail = this.tailField();
+    this.pills = el("div", { class: "pills" }, this.tail);
     this.chips = el("div", { class: "chips", role: "group", "aria-label": "Options to add" });
-    this.fault = el("p", { class: "fault", role: "alert" });
+    this.about = el("p", { class: "about hint", "aria-hidden": "true" }, command.description); // read out with each field
+    this.fault = el("p", { class: "fault", id: "option-fault", role: "alert" });
     const close = el("button", { type: "button", class: "icon small", "aria-label": "Cancel this command", onclick: () => this.cancel() }, "×");
     const form = el("form", { class: "command", "aria-label": `/${command.path}`, novalidate: true, onkeydown: (event) => this.formKey(event) },
-      el("div", { class: "command-head" }, el("b", {}, `/${command.path}`), el("span", {}, command.description), close),
-      this.fieldList, this.chips, this.fault,
+      this.tailList.element, el("div", { class: "command-head" }, el("b", {}, `/${command.path}`), this.about, close),
+      this.pills, this.chips, this.fault,
       el("div", { class: "command-foot" },
         el("span", { class: "hint" }, "Enter to send · Shift+Enter for a new line · Esc to cancel"),
         el("button", { class: "button primary" }, "Send")));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit();
+    });
+    form.addEventListener("focusin", ({ target }) => {
+      this.about.textContent = this.fieldOf(target)?.about ?? command.description;
     });
     this.root.replaceChildren(form);
     for (const option of command.options) {
@@ -143,53 +147,100 @@ export class Composer {
     this.focus();
   }
 
-  /** Add an option's field; fields keep the order in which the bot registered the options. */
+  /** The end of the line, behind the last pill: a typed name adds an option, and Enter in the empty field sends. */
+  tailField() {
+    const tail = el("input", { id: "option-tail", class: "tail", type: "text", "aria-label": "Add an option", autocomplete: "off" });
+    this.tailList = new Listbox(tail, "Options");
+    tail.addEventListener("input", () => {
+      const typed = tail.value.toLowerCase();
+      const exact = typed.endsWith(":") && this.missing.find((option) => `${option.name}:` === typed.trimStart());
+      const fitting = typed.trim() ? this.missing.filter((option) => option.name.includes(typed.trim().replace(/:$/, ""))) : [];
+      this.tailList.show(fitting.map((option) => ({ text: option.name, detail: option.description, choose: () => this.begin(option) })));
+      this.fault.textContent = typed.trim() && !fitting.length ? `/${this.command.path} has no other option ${typed.trim()}.` : "";
+      if (exact) this.begin(exact);
+    });
+    tail.addEventListener("blur", () => this.tailList.show([]));
+    return tail;
+  }
+
+  get missing() {
+    return this.command.options.filter((option) => !this.fields.has(option.name));
+  }
+
+  /** The first required field that is empty. */
+  get missingField() {
+    return [...this.fields.values()].find((field) => field.option.required && field.value === undefined);
+  }
+
+  fieldOf(target) {
+    return [...this.fields.values()].find((each) => each.input === target);
+  }
+
+  /** Add an option's pill; they keep the order in which the bot registered the options. */
   add(option) {
     const field = new Field(option, {
       ...this.place(),
       suggest: (focused, text) => this.suggest(this.command.path, { ...this.values(), [focused.name]: text }, focused.name),
       removed: () => this.remove(option),
+      picked: () => this.moveOn(),
     });
-    field.input.addEventListener("input", () => {
-      field.fail("");
+    const changed = () => {
+      this.fail(null, "");
       grow(field.input);
-    });
+    };
+    field.input.addEventListener("input", changed);
+    field.input.addEventListener("change", changed);
     this.fields.set(option.name, field);
     const order = this.command.options.filter(({ name }) => this.fields.has(name));
-    this.fieldList.replaceChildren(...order.map(({ name }) => this.fields.get(name).element));
+    this.pills.replaceChildren(...order.map(({ name }) => this.fields.get(name).element), this.tail);
     return field;
+  }
+
+  /** Add an option that the member asked for, and let them fill it in. */
+  begin(option) {
+    this.tail.value = "";
+    this.tailList.show([]);
+    const field = this.add(option);
+    this.updateChips();
+    field.input.focus();
+  }
+
+  /** After a pick: to the next required field that is empty, else to the end of the line. */
+  moveOn() {
+    (this.missingField?.input ?? this.tail).focus();
   }
 
   remove(option) {
     this.fields.get(option.name).element.remove();
     this.fields.delete(option.name);
     this.updateChips();
-    this.focus();
+    this.moveOn();
   }
 
-  /** Show a chip for each option that has no field yet. */
+  /** Show a chip for each option that has no pill yet. */
   updateChips() {
-    const left = this.command.options.filter((option) => !this.fields.has(option.name));
-    this.chips.replaceChildren(...left.map((option) => {
-      const add = () => {
-        const field = this.add(option);
-        this.updateChips();
-        field.input.focus();
-      };
-      return el("button", { type: "button", class: "chip", title: option.description, onclick: add }, `+ ${option.name}`);
-    }));
+    this.chips.replaceChildren(...this.missing.map((option) =>
+      el("button", { type: "button", class: "chip", title: option.description, onclick: () => this.begin(option) }, `+ ${option.name}`)));
+    this.tail.placeholder = this.fields.size || this.missing.length ? "" : "Press Enter to send";
   }
 
   formKey(event) {
-    const field = [...this.fields.values()].find((each) => each.input === event.target);
-    if (field?.list?.key(event) || event.isComposing) return;
+    const field = this.fieldOf(event.target);
+    const atTail = event.target === this.tail;
+    if (event.isComposing || field?.key(event) || (atTail && this.tailList.key(event))) return;
     if (event.key === "Escape") {
       event.preventDefault();
       this.cancel();
-    } else if (event.key === "Enter" && !event.shiftKey && field) {
+    } else if (event.key === "Enter" && !event.shiftKey && (field || atTail)) {
       event.preventDefault();
-      this.submit();
+      if (!atTail || !this.tail.value.trim()) this.submit();
     }
+  }
+
+  /** Say what is wrong, and mark the field at fault; an empty sentence clears it. */
+  fail(field, sentence) {
+    this.fault.textContent = sentence;
+    for (const each of this.fields.values()) each.fail(each === field);
   }
 
   cancel() {
@@ -207,17 +258,16 @@ export class Composer {
     const open = () => form === this.root.firstChild; // not canceled while the reply was pending
     if (this.sending === form) return;
     this.sending = form;
-    this.fault.textContent = "";
-    for (const field of this.fields.values()) field.fail("");
+    this.fail(null, "");
     try {
       await this.send(this.command.path, this.values());
       if (open()) this.cancel();
     } catch (refused) {
       if (!open()) return;
       const field = this.fields.get(refused.option);
-      if (field) field.fail(refused.message);
-      else this.fault.textContent = refused.message;
+      this.fail(field, refused.message);
       field?.input.focus();
+      field?.list?.show([]); // or it would cover what is wrong
     } finally {
       if (this.sending === form) this.sending = null;
     }

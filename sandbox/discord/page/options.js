@@ -1,10 +1,11 @@
-/* A command's options: parses a command line, and gives each option a form field with a typed value. */
+/* A command's options: parses a command line, and gives each option a pill with a field and a typed value. */
 
 import { el } from "./dom.js";
 import { Listbox } from "./listbox.js";
 
 export const TYPE = { string: 3, integer: 4, boolean: 5, user: 6, channel: 7, role: 8, mentionable: 9, number: 10, attachment: 11 };
 const SUGGEST_AFTER_MS = 150;
+const CHOICES_SHOWN_MAX = 25;
 
 /**
  * Parse a command line such as `/veo prompt:a red fox duration:4s` by the options of `commands`.
@@ -27,107 +28,136 @@ export function parseLine(line, commands) {
   return { command, texts, given: Boolean(rest.trim()) };
 }
 
-/** One option as a form field. `suggest(option, text)` returns the choices of an autocomplete option. */
+/**
+ * One option as a pill. Nothing is chosen at first. Choices are a list in which Enter picks; `picked()` is called after
+ * that, and moves on. `suggest(option, text)` returns the choices of an autocomplete option.
+ */
 export class Field {
-  constructor(option, { world, channel, suggest, removed }) {
+  constructor(option, { world, channel, suggest, removed, picked }) {
     this.option = option;
     this.suggest = suggest;
+    this.picked = picked;
     this.id = `option-${option.name}`;
-    this.input = this.control(world, channel);
-    this.fault = el("p", { class: "fault", id: `${this.id}-fault`, role: "alert" });
-    this.list = option.autocomplete ? this.suggestions() : null;
-    const { hint } = this;
+    this.choices = fixedChoices(option, world, channel);
+    this.input = this.control();
+    this.list = this.choices || option.autocomplete ? this.suggestions() : null;
     const remove = option.required ? null
-      : el("button", { type: "button", class: "icon small", "aria-label": `Remove ${option.name}`, onclick: () => removed(this) }, "×");
+      : el("button", { type: "button", class: "icon small", "aria-label": `Remove ${option.name}`, onclick: () => removed() }, "×");
     this.element = el("div", { class: "option" },
       el("label", { for: this.id }, option.name, option.required ? el("abbr", { title: "required" }, "*") : null),
-      el("div", { class: "control" }, this.input, remove), this.list?.element ?? null,
-      el("p", { class: "hint", id: `${this.id}-hint` }, option.description, hint ? ` (${hint})` : null), this.fault);
+      this.input, remove, this.list?.element ?? null, el("span", { class: "unseen", id: `${this.id}-hint` }, this.about));
   }
 
-  /** The allowed range in words. */
-  get hint() {
-    const { min_value: low, max_value: high, max_length: longest } = this.option;
-    if (low !== undefined && high !== undefined) return `${low} to ${high}`;
-    if (low !== undefined) return `at least ${low}`;
-    if (high !== undefined) return `at most ${high}`;
-    return longest === undefined ? "" : `up to ${longest} characters`;
+  /** What the option is for, and what it allows. */
+  get about() {
+    const { min_value: low, max_value: high, max_length: longest, description } = this.option;
+    const range = low !== undefined && high !== undefined ? `${low} to ${high}`
+      : low !== undefined ? `at least ${low}` : high !== undefined ? `at most ${high}` : longest !== undefined ? `up to ${longest} characters` : "";
+    return description + (range ? ` (${range})` : "");
   }
 
-  control(world, channel) {
+  control() {
     const { option } = this;
-    const look = { id: this.id, name: option.name, required: option.required, "aria-describedby": `${this.id}-hint ${this.id}-fault` };
-    const choices = option.choices?.map((each) => [each.name, each.value]) ?? mentionChoices(option.type, world, channel);
-    if (option.type === TYPE.boolean) choices.push(["True", true], ["False", false]);
-    if (choices.length) {
-      this.choices = choices;
-      return el("select", look, choices.map(([name], index) => el("option", { value: index }, name)));
-    }
-    if (option.type !== TYPE.string || option.autocomplete) {
-      const numeric = option.type === TYPE.integer ? "numeric" : option.type === TYPE.number ? "decimal" : null;
-      return el("input", { ...look, type: "text", inputmode: numeric, autocomplete: "off" });
-    }
-    return el("textarea", { ...look, rows: 1, maxlength: option.max_length });
+    const look = { id: this.id, name: option.name, required: option.required, "aria-describedby": `${this.id}-hint option-fault` };
+    const wide = option.type === TYPE.string && !this.choices && !option.autocomplete;
+    if (wide) return el("textarea", { ...look, rows: 1, maxlength: option.max_length });
+    const mode = { [TYPE.integer]: "numeric", [TYPE.number]: "decimal" }[option.type];
+    return el("input", { ...look, type: "text", inputmode: this.choices ? null : mode, autocomplete: "off", placeholder: this.choices ? "Choose…" : null });
   }
 
-  /** The typed value; undefined for an empty field. Text that doesn't fit the type is sent as text and refused. */
+  /** The typed value; undefined for an empty field. Text that doesn't fit is sent as text, so that it is refused. */
   get value() {
     const text = this.input.value;
-    if (this.choices) return this.input.selectedIndex < 0 ? this.refused : this.choices[this.input.selectedIndex][1];
+    if (text === "") return undefined;
     if (this.chosen?.name === text) return this.chosen.value;
+    const meant = this.choices && this.meant(text);
+    if (meant) return meant.value;
     const numeric = { [TYPE.integer]: /^\s*[-+]?\d+\s*$/, [TYPE.number]: /^\s*[-+]?\d+(\.\d+)?\s*$/ }[this.option.type];
-    if (numeric?.test(text)) return Number(text);
-    return text === "" ? undefined : text;
+    return numeric?.test(text) ? Number(text) : text;
   }
 
-  /** Fill in typed text; for a choice it is the choice's name or value. */
+  /** Whether it has text to complete of which nothing was picked yet. */
+  get undecided() {
+    return Boolean(this.option.autocomplete) && this.input.value !== "" && this.chosen?.name !== this.input.value;
+  }
+
+  /** The choice that has this text as its name or value. */
+  meant(text) {
+    return this.choices.find((choice) => plain(choice.name) === plain(text) || plain(choice.value) === plain(text));
+  }
+
+  /** Fill in typed text. */
   fill(text) {
-    if (this.choices) {
-      const same = (each) => String(each).toLowerCase().replace(/^[@#]/, "") === text.toLowerCase().replace(/^[@#]/, "");
-      this.input.selectedIndex = this.choices.findIndex((choice) => choice.some(same));
-      this.refused = text; // sent unchanged if no choice fits, so that it is refused and not replaced silently
-    } else this.input.value = text;
+    this.input.value = (this.choices && this.meant(text)?.name) || text;
   }
 
-  /** Show what is wrong with the field beside it; an empty sentence clears it. */
-  fail(sentence) {
-    this.fault.textContent = sentence;
-    this.input.setAttribute("aria-invalid", String(Boolean(sentence)));
+  /** Mark the field as the one at fault, or not. */
+  fail(failed) {
+    this.input.setAttribute("aria-invalid", String(failed));
+  }
+
+  /** Handle a key; true if it was used. In a field with a list Enter picks or moves on, and never sends. */
+  key(event) {
+    if (!this.list || event.isComposing) return false;
+    if (this.list.key(event)) return true;
+    const reopen = event.key === "ArrowDown" || event.key === "Enter" && this.input.value === "";
+    if (!reopen && event.key !== "Enter") return false;
+    event.preventDefault();
+    if (reopen) this.offer(true);
+    else this.picked();
+    return true;
   }
 
   suggestions() {
-    const list = new Listbox(this.input, `Suggestions for ${this.option.name}`);
-    const ask = async () => {
-      const text = this.input.value;
-      const choices = await this.suggest(this.option, text).catch(() => null);
-      if (this.input.value !== text || !this.input.isConnected) return; // the text changed meanwhile
-      list.show((choices ?? []).map((choice) => ({ text: choice.name, choose: () => this.choose(choice) })));
-    };
+    const list = new Listbox(this.input, `Choices for ${this.option.name}`);
     this.input.addEventListener("input", () => {
       clearTimeout(this.timer);
-      this.timer = setTimeout(ask, SUGGEST_AFTER_MS);
+      if (this.choices) this.offer(); // at once, so that a quick Enter doesn't pick from the list of before
+      else this.timer = setTimeout(() => this.offer(), SUGGEST_AFTER_MS);
     });
-    this.input.addEventListener("focus", ask);
+    this.input.addEventListener("focus", () => this.offer(true));
     this.input.addEventListener("blur", () => list.show([]));
     return list;
+  }
+
+  /** Show the choices that fit the text; `all` of those that the page knows, if one of them is chosen already. */
+  async offer(all) {
+    const text = this.input.value;
+    const meant = all && this.choices && this.meant(text);
+    const found = this.choices ? this.fitting(meant ? "" : text) : ((await this.suggest(this.option, text).catch(() => [])) ?? []);
+    if (this.input.value !== text || document.activeElement !== this.input) return; // the member went on meanwhile
+    const active = Math.max(0, found.indexOf(meant));
+    this.list.show(found.map((choice) => ({ text: choice.name, choose: () => this.choose(choice) })), active);
+  }
+
+  /** The choices with this text in their name, those that begin with it first. */
+  fitting(text) {
+    const typed = plain(text);
+    const rank = ({ name }) => Number(!plain(name).startsWith(typed));
+    const found = this.choices.filter(({ name }) => plain(name).includes(typed));
+    return found.sort((one, other) => rank(one) - rank(other)).slice(0, CHOICES_SHOWN_MAX);
   }
 
   choose(choice) {
     this.chosen = choice;
     this.input.value = choice.name;
     this.list.show([]);
+    this.input.dispatchEvent(new Event("change", { bubbles: true }));
+    this.picked();
   }
 }
 
-/** The choices of a user, channel or role option, as [name, id]. */
-function mentionChoices(type, world, channel) {
-  const people = [...world.people.values()].map((person) => [`@${person.name}`, person.id]);
-  const places = [...world.channels.values()].filter((each) => each.server && each.server === channel.server);
-  const roles = (channel.server?.roles ?? []).map((role) => [role.name, role.id]);
-  return {
-    [TYPE.user]: people,
-    [TYPE.channel]: places.map((each) => [`#${each.name}`, each.id]),
-    [TYPE.role]: roles,
-    [TYPE.mentionable]: [...people, ...roles],
-  }[type] ?? [];
+/** A name or value as people type it. */
+const plain = (text) => String(text).toLowerCase().replace(/^[@#]/, "");
+
+/** The choices that the page knows by itself, as {name, value}: the option's own, booleans, people, channels, roles. */
+function fixedChoices(option, world, channel) {
+  if (option.choices) return option.choices.map((each) => ({ name: world.local(each, "name"), value: each.value }));
+  if (option.type === TYPE.boolean) return [{ name: "True", value: true }, { name: "False", value: false }];
+  const wanted = {
+    people: [TYPE.user, TYPE.mentionable].includes(option.type), roles: [TYPE.role, TYPE.mentionable].includes(option.type),
+    channels: option.type === TYPE.channel, kinds: option.channel_types,
+  };
+  if (!wanted.people && !wanted.roles && !wanted.channels) return null;
+  return world.mentionable(channel, wanted).map(([name, value]) => ({ name, value }));
 }

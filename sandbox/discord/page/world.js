@@ -3,6 +3,7 @@
 const SUB_COMMAND = 1;
 const SUB_GROUP = 2;
 const CHAT_INPUT = 1;
+const MESSAGE_MENU = 3;
 const ADMINISTRATOR = 8n;
 
 export class World {
@@ -11,6 +12,7 @@ export class World {
     this.aheadS = 0; // how far the sandbox's clock is ahead of this computer's; it can be moved forward
     this.people = new Map();
     this.channels = new Map();
+    this.locale = "en-US"; // the viewer's language
   }
 
   /** Read the reply of `GET state`. */
@@ -78,21 +80,49 @@ export class World {
     return Boolean(bits & ADMINISTRATOR) || (needed !== "0" && (bits & BigInt(needed)) === BigInt(needed));
   }
 
-  /** The commands that `viewer` can use in the channel, subcommands by their full path; server commands win. */
+  /** The commands that `viewer` can use in the channel, subcommands by their full path. */
   commands(channel, viewer) {
+    return this.offered(CHAT_INPUT, channel, viewer).flatMap((command) => this.leaves(command, command.name));
+  }
+
+  /** The names of the commands that apps offer for messages. */
+  messageCommands(channel, viewer) {
+    return this.offered(MESSAGE_MENU, channel, viewer).map((command) => command.name);
+  }
+
+  /** The commands of one type; those of the server win over global ones. */
+  offered(type, channel, viewer) {
     const found = new Map();
     for (const command of this.state.commands) {
       const here = !command.guild_id || command.guild_id === channel.guild_id;
       const fits = !command.contexts || command.contexts.includes(channel.server ? 0 : 1);
-      if (command.type !== CHAT_INPUT || !here || !fits || !this.shows(command, channel.server, viewer)) continue;
+      if (command.type !== type || !here || !fits || !this.shows(command, channel.server, viewer)) continue;
       if (!found.has(command.name) || command.guild_id) found.set(command.name, command);
     }
-    return [...found.values()].flatMap((command) => leaves(command, command.name));
+    return [...found.values()];
   }
-}
 
-function leaves(part, path) {
-  const inner = (part.options ?? []).filter((option) => option.type === SUB_COMMAND || option.type === SUB_GROUP);
-  if (inner.length) return inner.flatMap((option) => leaves(option, `${path} ${option.name}`));
-  return [{ path, description: part.description, options: part.options ?? [] }];
+  leaves(part, path) {
+    const inner = (part.options ?? []).filter((option) => option.type === SUB_COMMAND || option.type === SUB_GROUP);
+    if (inner.length) return inner.flatMap((option) => this.leaves(option, `${path} ${option.name}`));
+    const options = (part.options ?? []).map((option) => ({ ...option, description: this.local(option, "description") }));
+    return [{ path, description: this.local(part, "description"), options }];
+  }
+
+  /** A text of a command in the viewer's language, or as it was registered. */
+  local(part, key) {
+    return part[`${key}_localizations`]?.[this.locale] ?? part[key];
+  }
+
+  /** Who and what can be chosen in the channel, as [name, id]; `kinds` are the types of channel to offer. */
+  mentionable(channel, { people, roles, channels, kinds }) {
+    const { server } = channel;
+    const inside = [...this.people.values()].filter((each) => (server ? each.bot || this.memberIn(server, each.id) : true));
+    const places = [...this.channels.values()].filter((each) => each.server && each.server === server && (!kinds?.length || kinds.includes(each.type)));
+    return [
+      ...(people ? inside.map((each) => [`@${each.name}`, each.id]) : []),
+      ...(roles ? (server?.roles ?? []).map((each) => [`@${each.name.replace(/^@/, "")}`, each.id]) : []),
+      ...(channels ? places.map((each) => [`#${each.name}`, each.id]) : []),
+    ];
+  }
 }
