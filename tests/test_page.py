@@ -30,7 +30,62 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-REPLY, DEFER, UPDATE, CHOICES = 4, 5, 7, 8
+REPLY, DEFER, UPDATE, CHOICES, MODAL = 4, 5, 7, 8, 9
+FORM = {
+    "title": "Change this video",
+    "custom_id": "change:1",
+    "components": [
+        {"type": 10, "content": "Nothing is charged **before** you press Submit."},
+        {
+            "type": 18,
+            "label": "Prompt",
+            "description": "What the video shows",
+            "component": {"type": 4, "style": 2, "custom_id": "p", "value": "a red fox", "min_length": 3},
+        },
+        {
+            "type": 18,
+            "label": "Length",
+            "component": {
+                "type": 3,
+                "custom_id": "length",
+                "options": [{"label": f"{s} s", "value": s, "default": s == "8"} for s in ("4", "6", "8")],
+            },
+        },
+        {
+            "type": 18,
+            "label": "Shape",
+            "component": {
+                "type": 21,
+                "custom_id": "shape",
+                "options": [{"label": each, "value": each, "default": each == "16:9"} for each in ("16:9", "9:16")],
+            },
+        },
+        {"type": 18, "label": "Rephrase", "component": {"type": 23, "custom_id": "fix", "default": True}},
+    ],
+}
+LIMIT = {
+    "name": "veo-admin",
+    "description": "Rules",
+    "options": [
+        {
+            "name": "limit",
+            "type": 2,
+            "description": "Limits",
+            "options": [
+                {
+                    "name": "set",
+                    "type": 1,
+                    "description": "Set one",
+                    "options": [
+                        {"name": "who", "type": 6, "description": "Whose", "required": True},
+                        {"name": "where", "type": 7, "description": "Where", "channel_types": [0]},
+                        {"name": "hard", "type": 5, "description": "No approvals"},
+                    ],
+                }
+            ],
+        }
+    ],
+}
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
@@ -262,8 +317,7 @@ async def test_a_button_reaches_the_bot_and_a_failed_press_is_reported(desk: Des
     interaction = await desk.bot.next_interaction()
     assert (interaction["type"], interaction["data"]["custom_id"]) == (3, "again")
     await desk.bot.answer(interaction, UPDATE, {"content": "Once more"})
-    await expect(page.locator(".message .text")).to_have_text("Once more")
-    await expect(page.locator(".message header")).to_contain_text("edited")
+    await expect(page.locator(".message .text")).to_have_text("Once more (edited)")
     await expect(again).to_be_focused()
     await again.click()
     await desk.bot.next_interaction()
@@ -310,6 +364,158 @@ async def test_a_portrait_video_keeps_its_shape_and_other_files_are_cards(desk: 
     notes.write_bytes(b"x" * 2048)
     await desk.bot.post("general", {"content": "notes"}, notes)
     await expect(page.locator(".file")).to_contain_text(["notes.txt2 KB"])
+
+
+async def test_a_card_of_components_is_drawn_and_works(desk: Desk) -> None:
+    """Containers, sections, galleries, files, spoilers, buttons and menus show, and what is chosen reaches the bot."""
+    page = await desk.open_page()
+    target = desk.discord.say(desk.discord.world.member("Ada"), desk.discord.world.channel("general"), "jump here")
+    place = f"https://discord.com/channels/{desk.discord.world.servers[0].id}/{target['channel_id']}/{target['id']}"
+    options = [{"label": f"Fox {number}", "value": str(number)} for number in range(3)]
+    card = {
+        "type": 17,
+        "accent_color": 0x3498DB,
+        "components": [
+            {"type": 10, "content": f"### In line\n> <@{desk.discord.world.owner.id}> **fox**\n-# by <t:0:d>"},
+            {
+                "type": 9,
+                "components": [{"type": 10, "content": "Sooner?"}],
+                "accessory": {"type": 2, "style": 2, "label": "Draft", "custom_id": "draft"},
+            },
+            {"type": 14, "divider": True, "spacing": 2},
+            {
+                "type": 12,
+                "items": [{"media": {"url": "attachment://clip.mp4"}, "description": "A fox", "spoiler": True}],
+            },
+            {"type": 1, "components": [{"type": 2, "style": 5, "label": "Open", "url": place}]},
+            {"type": 1, "components": [{"type": 3, "custom_id": "pick", "placeholder": "Again…", "options": options}]},
+        ],
+    }
+    await desk.bot.post("general", {"flags": COMPONENTS_V2, "components": [card]}, STORED)
+    box = page.locator(".container")
+    await expect(box).to_have_css("border-left-color", "rgb(52, 152, 219)")
+    await expect(box.get_by_role("heading", name="In line")).to_be_visible()
+    await expect(box.locator("blockquote .mention.mine")).to_have_text("@Ada")
+    await box.get_by_role("button", name="Spoiler").click()
+    await expect(box.get_by_label("A fox")).to_be_visible()
+    await box.get_by_role("button", name="Draft").click()
+    interaction = await desk.bot.next_interaction()
+    assert interaction["data"]["custom_id"] == "draft"
+    await desk.bot.answer(interaction, REPLY, {"content": "A draft, then"})
+    await expect(page.locator(".origin .preview")).to_have_text("In line fox by Sooner?")  # a reply to the card
+    menu = box.get_by_role("combobox", name="Again…")
+    await menu.focus()
+    for key in ("ArrowDown", "ArrowDown", "Escape", "Enter", "ArrowDown"):
+        await page.keyboard.press(key)
+    assert desk.bot.interactions.empty()  # moving and closing choose nothing
+    await page.keyboard.press("Enter")
+    assert (await desk.bot.next_interaction())["data"]["values"] == ["1"]
+    await expect(menu).to_have_text("Fox 1")
+    await box.get_by_role("link", name="Open").click()
+    await expect(page.locator(".message.found")).to_contain_text("jump here")
+    assert desk.faults == []
+
+
+async def test_a_form_keeps_what_was_entered_until_the_bot_has_it(desk: Desk) -> None:
+    """Presets show and come back, refused values and a silent bot leave it open, Escape closes first lists, then it."""
+    page, elsewhere = await desk.open_page(), await desk.open_page()
+    await desk.bot.register(VEO, {"name": "Use as prompt", "type": 3})
+    await desk.bot.post("general", {"content": "a cat"})
+    form = page.get_by_role("dialog", name="Change this video")
+    await page.locator(".message").click(button="right")
+    await page.get_by_role("menuitem", name="Use as prompt").click()
+    asked = await desk.bot.next_interaction()
+    assert asked["data"]["resolved"]["messages"][asked["data"]["target_id"]]["content"] == "a cat"
+    await desk.bot.answer(asked, MODAL, FORM)
+    prompt = form.get_by_label("Prompt")
+    await expect(prompt).to_be_focused()
+    await expect(form.locator(".counter")).to_have_text("9/4000")
+    await expect(form.get_by_role("combobox", name="Length")).to_have_text("8 s")
+    await prompt.fill("a")
+    await form.get_by_role("button", name="Submit").click()
+    await expect(form.get_by_role("alert").filter(has_text="Prompt takes 3 to 4000 characters.")).to_be_visible()
+    await prompt.fill("a dog")
+    await form.get_by_role("combobox", name="Length").press("ArrowUp")
+    await page.keyboard.press("Escape")
+    await expect(form.get_by_role("option")).to_have_count(0)
+    await form.get_by_label("9:16").check()
+    await form.get_by_role("button", name="Submit").click()
+    await desk.bot.next_interaction()
+    desk.clock.advance(3.1)
+    await expect(form.get_by_role("alert").filter(has_text="Something went wrong. Try again.")).to_be_visible()
+    await form.get_by_role("button", name="Submit").click()
+    sent = await desk.bot.next_interaction()
+    given = [part["component"].get("value", part["component"].get("values")) for part in sent["data"]["components"][1:]]
+    assert given == ["a dog", ["8"], "9:16", True]
+    await desk.bot.answer(sent, REPLY, {"content": "Changed", "flags": EPHEMERAL})
+    await expect(form).to_have_count(0)
+    await page.locator(".message").first.hover()
+    await page.get_by_role("button", name="Message actions").first.click()
+    await page.keyboard.press("Enter")
+    await desk.bot.answer(await desk.bot.next_interaction(), MODAL, FORM)
+    await expect(form).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(form).to_have_count(0)
+    await expect(elsewhere.get_by_role("dialog")).to_have_count(0)  # a form opens only where it was asked for
+    assert desk.bot.interactions.empty()
+
+
+async def test_enter_in_a_list_picks_and_never_sends(desk: Desk) -> None:
+    """Nothing is chosen at first, only channels of the right kind are offered, and the whole command is named."""
+    page = await desk.open_page()
+    await desk.bot.register(LIMIT)
+    await page.keyboard.type("/veo-admin")
+    await page.keyboard.press("Enter")
+    who, shown = labelled(page, "who"), page.get_by_role("option")
+    await expect(who).to_have_value("")
+    await expect(shown).to_have_text(["@Veo Bot", "@Ada", "@Bo", "@Cem", "@Dana"])
+    await page.keyboard.type("bo")
+    await expect(shown).to_have_text(["@Bo", "@Veo Bot"])
+    await page.keyboard.press("Enter")
+    await expect(who).to_have_value("@Bo")
+    await page.keyboard.type("whe")
+    await page.keyboard.press("Enter")
+    await expect(shown).to_have_text(["#general", "#video-lab", "#read-only", "#no-files"])  # no threads
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Enter")
+    await expect(shown).to_have_count(4)
+    await page.keyboard.type("lab")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("button", name="+ hard").click()
+    await expect(labelled(page, "hard")).to_have_value("")
+    await page.get_by_role("button", name="Remove hard").click()
+    assert desk.bot.interactions.empty()
+    await page.keyboard.press("Enter")  # behind the last pill
+    interaction = await desk.bot.next_interaction()
+    given = options_of({"data": interaction["data"]["options"][0]["options"][0]})
+    world = desk.discord.world
+    assert given == {"who": world.member("Bo").id, "where": world.channel("video-lab").id}
+    await desk.bot.answer(interaction, DEFER)
+    await desk.bot.edit(interaction, {"content": "Done"})
+    await page.reload()
+    await expect(page.locator(".origin")).to_have_text("AAda used /veo-admin limit set")
+    await expect(page.locator(".message .text")).to_have_text("Done")  # the first edit isn't one
+
+
+async def test_older_messages_load_and_addresses_of_messages_are_followed(desk: Desk) -> None:
+    """Messages load page by page; an address leads to its message in any channel; a wrong name or address says so."""
+    world = desk.discord.world
+    general = world.channel("general")
+    first, *_ = [desk.discord.say(world.member("Ada"), general, f"number {number}") for number in range(120)]
+    page = await desk.open_page(channel="video-lab")
+    address = f"https://discord.com/channels/{general.guild_id}/{general.id}"
+    await desk.bot.post("video-lab", {"content": f"see {address}/{first['id']} and {address}/1"})
+    await page.get_by_role("link", name="#general › message").first.click()
+    await expect(page.locator(".message.found")).to_have_text(re.compile("number 0"))
+    await expect(page.locator(".message")).to_have_count(120)
+    await page.get_by_role("button", name="video-lab").click()
+    await page.get_by_role("link", name="#general › message").last.click()
+    await expect(page.locator("#notice")).to_have_text("That message doesn't exist any more.")
+    await page.goto(f"{desk.discord.url}/?as=Zed&channel=general")
+    await expect(page.locator("#notice")).to_have_text("There's no member called “Zed” here. You're chatting as Ada.")
+    await expect(page.locator(".message")).to_have_count(50)
+    await page.get_by_role("button", name="Load older messages").click()
+    await expect(page.locator(".message")).to_have_count(100)
 
 
 async def test_hostile_messages_stay_text(desk: Desk) -> None:
@@ -379,9 +585,11 @@ async def test_members_can_be_switched_and_outsiders_get_a_hint(desk: Desk) -> N
 async def test_channels_can_be_switched_by_keyboard_and_show_new_messages(desk: Desk) -> None:
     """Alt and an arrow key switch channels and threads; new messages are marked where the member can read them."""
     page = await desk.open_page()
+    await desk.bot.post("lobby", {"content": "not for Ada"})
     await desk.bot.post("takes", {"content": "over here"})
     takes = page.get_by_role("button", name="takes (new messages)")
     await expect(takes).to_be_visible()
+    await expect(page.get_by_role("button", name="lobby (new messages)")).to_have_count(0)
     await page.keyboard.press("Alt+ArrowDown")
     await expect(page.get_by_role("heading", level=1)).to_have_text("# video-lab")
     await page.keyboard.press("Alt+ArrowDown")

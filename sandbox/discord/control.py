@@ -3,7 +3,8 @@
 | method and path | body or query | answer |
 |---|---|---|
 | GET ``state`` | | ``application``, ``servers``, ``direct``, ``commands``, ``connected``... |
-| GET ``channels/{id}/messages`` | ``viewer`` | messages, oldest first, with the ephemeral ones of ``viewer`` |
+| GET ``channels/{id}/messages`` | ``viewer``, ``limit``, ``before`` (an id) | the newest ``limit`` (all) messages, \
+oldest first, with the ephemeral ones of ``viewer`` |
 | POST ``interactions`` | ``member``, ``channel``, ``command``, ``options`` | the interaction |
 | POST ``autocomplete`` | the same and ``focused`` | the interaction with ``choices``, once the bot answers |
 | POST ``components`` | ``member``, ``message``, ``custom_id``, for a menu ``values`` | the interaction |
@@ -147,7 +148,10 @@ class Control:
     async def _list_messages(self, request: web.Request, body: JsonObject) -> list[JsonObject]:
         channel = self._sandbox.world.channel(request.match_info["id"])
         found = self._messages.in_channel(channel, request.query.get("viewer"))
-        return [self._messages.form(each) for each in found]
+        if before := request.query.get("before"):
+            found = [each for each in found if int(each.id) < int(before)]
+        limit = int(request.query.get("limit", len(found)))
+        return [self._messages.form(each) for each in found[-limit:]]
 
     async def _change_channel(self, request: web.Request, body: JsonObject) -> JsonObject:
         channel = self._sandbox.world.channel(request.match_info["id"])

@@ -2,15 +2,20 @@
 
 import { Refused, Stream, call } from "./control.js";
 import { Composer } from "./composer.js";
-import { avatar, colour, el } from "./dom.js";
+import { el } from "./dom.js";
+import { Form } from "./form.js";
 import { helpPanel } from "./help.js";
 import { tick } from "./markdown.js";
+import { openMenu } from "./menu.js";
 import { messageItem, noteItem, replaceItem, spoken } from "./messages.js";
+import { drawMembers, drawPlaces, nameOf } from "./sidebar.js";
 import { World } from "./world.js";
 
 const COMMAND = 2; // interaction types
 const COMPONENT = 3;
+const MODAL_SUBMIT = 5;
 const AT_END_PX = 80;
+const PAGE_SIZE = 50;
 const byId = (id) => document.getElementById(id);
 
 class App {
@@ -19,12 +24,14 @@ class App {
     this.viewer = null; // user id
     this.channel = null; // an entry of world.channels
     this.unread = new Set();
-    this.names = new Map(); // interaction id -> command name, which Discord's messages don't contain
+    this.messages = new Map(); // those that the channel shows, by id
+    this.used = new Set(); // ids of the interactions that began on this page, the only one that shows their forms
+    this.asking = Promise.resolve(); // ends with the latest of them
     this.away = false;
     this.atEnd = true;
     this.composer = new Composer(byId("composer"), {
       place: () => (this.channel && this.allowed ? { world: this.world, channel: this.channel, viewer: this.viewer } : null),
-      send: (command, options) => this.send(command, options),
+      send: (command, options) => this.act("interactions", { channel: this.channel.id, command, options }),
       suggest: (command, options, focused) => this.suggest(command, options, focused),
     });
     this.listen();
@@ -44,13 +51,29 @@ class App {
       return;
     }
     const asked = new URLSearchParams(location.search);
-    const members = this.world.members();
-    const named = members.find((each) => [each.id, each.name.toLowerCase()].includes(asked.get("as")?.toLowerCase()));
-    this.viewer = (named ?? this.world.people.get(this.world.state.application.owner_id) ?? members[0]).id;
-    const wanted = asked.get("channel");
-    const channels = [...this.world.channels.values()];
-    this.channel = channels.find((each) => wanted === each.id || wanted === each.name) ?? channels.find((each) => this.world.sees(this.viewer, each)) ?? channels[0];
+    this.viewer = this.memberCalled(asked.get("as")).id;
+    this.channel = this.channelCalled(asked.get("channel"));
     this.follow();
+  }
+
+  /** The member with this name or id, else the owner; a wrong name is reported. */
+  memberCalled(wanted) {
+    const members = this.world.members();
+    const found = members.find((each) => [each.id, each.name.toLowerCase()].includes(wanted?.toLowerCase()));
+    if (found) return found;
+    const owner = this.world.people.get(this.world.state.application.owner_id) ?? members[0];
+    if (wanted) this.notice(`There's no member called “${wanted}” here. You're chatting as ${owner.name}.`);
+    return owner;
+  }
+
+  /** The channel with this name or id, else the first that the viewer sees; a wrong name is reported. */
+  channelCalled(wanted) {
+    const channels = [...this.world.channels.values()];
+    const found = channels.find((each) => wanted === each.id || wanted === each.name);
+    if (found) return found;
+    const first = channels.find((each) => this.world.sees(this.viewer, each)) ?? channels[0];
+    if (wanted && byId("notice").hidden) this.notice(`There's no channel called “${wanted}” here. This is ${nameOf(first)}.`);
+    return first;
   }
 
   follow() {
@@ -86,13 +109,15 @@ class App {
     }
   }
 
-  /** Load and show the channel's messages. Events that arrive meanwhile are held and applied afterwards. */
+  /** Load and show the channel's newest messages. Events that arrive meanwhile are held and applied afterwards. */
   async loadMessages() {
     const held = (this.held = []);
     try {
-      const found = this.allowed ? await call("GET", `channels/${this.channel.id}/messages?viewer=${this.viewer}`) : [];
+      const found = await this.page();
       if (this.held !== held) return; // another channel or member was selected meanwhile
-      byId("messages").replaceChildren(...found.map((message) => this.item(message)));
+      this.messages.clear();
+      byId("messages").replaceChildren();
+      this.prepend(found);
     } finally {
       if (this.held === held) this.held = null;
     }
@@ -101,11 +126,59 @@ class App {
     this.updateIntro();
   }
 
+  /** The newest messages of the channel, or those before the message with this id. */
+  async page(before) {
+    if (!this.allowed) return [];
+    const query = new URLSearchParams({ viewer: this.viewer, limit: PAGE_SIZE, ...(before && { before }) });
+    return await call("GET", `channels/${this.channel.id}/messages?${query}`);
+  }
+
+  prepend(found) {
+    for (const message of found) this.messages.set(message.id, message);
+    byId("messages").prepend(...found.map((message) => this.item(message)));
+    byId("older").hidden = found.length < PAGE_SIZE;
+  }
+
+  /** Load the page before the first message, and keep the reader's place. */
+  async loadOlder() {
+    if (byId("older").hidden || this.loading) return;
+    this.loading = true;
+    try {
+      const first = byId("messages").querySelector("[data-id]");
+      const found = await this.page(first.dataset.id);
+      if (!first.isConnected) return; // another channel or member was selected meanwhile
+      const top = first.offsetTop - byId("scroll").scrollTop;
+      this.prepend(found);
+      byId("scroll").scrollTop = first.offsetTop - top;
+    } catch (refused) {
+      this.note(refused.message);
+    } finally {
+      this.loading = false;
+    }
+  }
+
+  /** Go to a channel and one of its messages, as a click on their address does. */
+  async jump(channelId, messageId) {
+    const channel = this.world.channels.get(channelId);
+    if (!channel || !this.world.sees(this.viewer, channel)) return this.notice("You can't see that channel.");
+    this.notice("");
+    if (channel !== this.channel) await this.open(channel);
+    if (!messageId) return;
+    while (!this.find(messageId) && !byId("older").hidden && this.channel === channel) await this.loadOlder();
+    const item = this.find(messageId);
+    if (!item) return this.notice("That message doesn't exist any more.");
+    this.atEnd = false;
+    item.scrollIntoView({ block: "center" });
+    item.focus({ preventScroll: true });
+    item.classList.remove("found");
+    requestAnimationFrame(() => item.classList.add("found")); // flashes again when it is found again
+  }
+
   async open(channel) {
     this.channel = channel;
     this.unread.delete(channel.id);
     document.body.classList.remove("menu-open");
-    byId("messages").replaceChildren();
+    this.empty();
     this.drawFrame();
     this.composer.focus();
     await this.loadMessages().catch(() => this.setAway(true));
@@ -115,9 +188,16 @@ class App {
     this.viewer = id;
     this.held = []; // discard a list that is still loading for the previous member
     this.unread.clear();
-    byId("messages").replaceChildren();
+    this.notice("");
+    this.empty();
     this.drawFrame();
     this.follow(); // opening the stream loads the messages
+  }
+
+  empty() {
+    this.messages.clear();
+    byId("messages").replaceChildren();
+    byId("older").hidden = true;
   }
 
   // Events of the sandbox
@@ -127,9 +207,8 @@ class App {
     if (this.held && type.startsWith("message_")) this.held.push(event);
     else if (type === "message_created" || type === "message_updated") this.show(event.message, type === "message_created");
     else if (type === "message_deleted") this.find(event.message_id)?.remove();
-    else if (type === "interaction_acknowledged" && event.interaction.modal) this.note("The bot opened a form. This page can't show forms.");
+    else if (type === "interaction_acknowledged") this.acknowledged(event.interaction);
     else if (type === "interaction_expired") this.expired(event.interaction);
-    else if (type === "interaction_created") this.names.set(event.interaction.id, event.interaction.name);
     else if (/^(gateway_|commands_|channel_)/.test(type)) this.reloadState();
     this.updateIntro();
   }
@@ -137,11 +216,15 @@ class App {
   show(message, created) {
     this.world.noteTime(message.edited_timestamp ?? message.timestamp);
     if (message.channel_id !== this.channel.id) {
-      if (created) this.unread.add(message.channel_id);
-      if (this.world.channels.has(message.channel_id)) this.drawPlaces();
+      const channel = this.world.channels.get(message.channel_id);
+      if (created && (!channel || this.world.sees(this.viewer, channel))) this.unread.add(message.channel_id);
+      if (channel) this.drawPlaces();
       else this.reloadState(); // the bot opened a direct message
       return;
     }
+    if (!this.allowed) return;
+    if (!created && !this.messages.has(message.id)) return; // an older page, which isn't loaded
+    this.messages.set(message.id, message);
     const old = this.find(message.id);
     const item = this.item(message);
     if (old) replaceItem(old, item);
@@ -149,9 +232,28 @@ class App {
     byId("announcer").textContent = spoken(item);
   }
 
-  expired({ kind }) {
+  /** The bot responded: it may have opened a form, or taken the values of one. */
+  async acknowledged({ id, kind, modal }) {
+    if (kind === MODAL_SUBMIT) {
+      if (await this.isFromForm(id)) this.form.close();
+      return;
+    }
+    await this.asking;
+    if (!modal || !this.used.has(id) || this.form?.open) return;
+    const submit = async (values) => (await call("POST", "modals", { interaction: id, values })).id;
+    const { world, channel, viewer } = this;
+    this.form = new Form(modal, { app: world.state.application.name, world, channel, viewer, submit });
+  }
+
+  async expired({ id, kind }) {
+    if (kind === MODAL_SUBMIT && (await this.isFromForm(id))) return this.form.fail("Something went wrong. Try again.");
     const error = { [COMMAND]: "The application did not respond", [COMPONENT]: "This interaction failed" }[kind];
     if (error) this.note(`The bot didn't answer in time. On Discord you'd see “${error}”.`);
+  }
+
+  /** Whether this interaction is the latest submit of the form on this page. */
+  async isFromForm(id) {
+    return this.form?.open && (await this.form.sent) === id;
   }
 
   note(text) {
@@ -160,9 +262,12 @@ class App {
     this.updateIntro();
   }
 
-  async send(command, options) {
-    await call("POST", "interactions", { member: this.viewer, channel: this.channel.id, command, options });
-    this.atEnd = true;
+  /** Use a command or component as the viewer; throws Refused. */
+  async act(path, body) {
+    const asked = call("POST", path, { member: this.viewer, ...body }).then(({ id }) => this.used.add(id));
+    this.asking = asked.catch(() => {});
+    await asked;
+    if (path === "interactions") this.atEnd = true;
   }
 
   async suggest(command, options, focused) {
@@ -181,10 +286,19 @@ class App {
     return messageItem(message, {
       world: this.world,
       viewer: this.viewer,
-      commandName: (id) => this.names.get(id),
-      press: (of, custom_id, values) => call("POST", "components", { member: this.viewer, message: of.id, custom_id, values }),
+      message: (id) => this.messages.get(id),
+      press: (of, custom_id, values) => this.act("components", { message: of.id, custom_id, values }),
       dismiss: (of) => this.dismiss(of),
+      menu: (of, opener, point) => this.openMenu(of, opener, point),
     });
+  }
+
+  openMenu(message, opener, point) {
+    const { channel } = this;
+    const use = (command) => this.act("menus", { channel: channel.id, command, target: message.id }).catch((refused) => this.note(refused.message));
+    const apps = this.world.messageCommands(channel, this.viewer).map((name) => [name, () => use(name)]);
+    const address = `https://discord.com/channels/${channel.guild_id ?? "@me"}/${channel.id}/${message.id}`;
+    openMenu([["Apps", apps], ["", [["Copy message link", () => navigator.clipboard.writeText(address)]]]], opener, point);
   }
 
   find(id) {
@@ -196,8 +310,8 @@ class App {
     const server = channel.server?.name ?? "Direct messages";
     const address = new URLSearchParams({ as: this.world.people.get(this.viewer).name, channel: channel.server ? channel.name : channel.id });
     history.replaceState(null, "", `?${address}`);
-    document.title = `${this.nameOf(channel)} · ${server}`;
-    byId("title").textContent = this.nameOf(channel);
+    document.title = `${nameOf(channel)} · ${server}`;
+    byId("title").textContent = nameOf(channel);
     byId("subtitle").textContent = channel.thread_metadata?.archived ? `${server} · archived thread` : server;
     this.drawPlaces();
     this.drawMembers();
@@ -207,47 +321,12 @@ class App {
     this.updateIntro();
   }
 
-  nameOf(channel) {
-    return channel.server ? `${channel.parent_id ? "↳ " : "# "}${channel.name}` : `@ ${channel.name}`;
-  }
-
   drawPlaces() {
-    const { state } = this.world;
-    const focused = document.activeElement?.dataset.channel;
-    const groups = state.servers.map((server) => this.drawGroup(server.name, inOrder(server.channels), server));
-    const direct = state.direct.filter((each) => this.world.sees(this.viewer, this.world.channels.get(each.id)));
-    if (direct.length) groups.push(this.drawGroup("Direct messages", direct, null));
-    byId("places").replaceChildren(...groups);
-    if (focused) byId("places").querySelector(`[data-channel="${focused}"]`)?.focus();
-  }
-
-  drawGroup(name, channels, server) {
-    const outside = server && !this.world.memberIn(server, this.viewer);
-    const buttons = channels.map(({ id }) => {
-      const channel = this.world.channels.get(id);
-      const current = id === this.channel.id;
-      const classes = ["channel", channel.parent_id && "thread", this.unread.has(id) && !current && "unread"].filter(Boolean).join(" ");
-      const look = { type: "button", class: classes, "data-channel": id, "aria-current": current && "page" };
-      return el("li", {}, el("button", { ...look, onclick: () => this.open(channel) },
-        el("span", { "aria-hidden": "true" }, channel.server ? (channel.parent_id ? "↳" : "#") : "@"), channel.name,
-        this.unread.has(id) && !current ? el("span", { class: "unseen" }, " (new messages)") : null));
-    });
-    return el("section", { class: outside ? "outside" : null, "aria-label": name }, el("h2", {}, name), el("ul", {}, buttons));
+    drawPlaces(byId("places"), this, (channel) => this.open(channel));
   }
 
   drawMembers() {
-    const server = this.channel.server;
-    const focused = byId("members").contains(document.activeElement);
-    const rows = this.world.members().map((person) => {
-      const member = this.world.memberIn(server, person.id);
-      const rank = member ? this.world.rank(server, member) : { text: server ? `not in ${server.name}` : "" };
-      const dot = rank.colour ? el("i", { class: "role-dot", "--colour": colour(rank.colour) }) : null;
-      const radio = el("input", { type: "radio", name: "member", value: person.id, class: "unseen", onchange: () => this.become(person.id) });
-      radio.checked = person.id === this.viewer;
-      return el("label", { class: "member" }, radio, avatar(person), el("span", {}, el("b", {}, person.name), el("small", {}, dot, rank.text)));
-    });
-    byId("members").replaceChildren(el("legend", {}, "Chat as"), ...rows);
-    if (focused) byId("members").querySelector("input:checked").focus();
+    drawMembers(byId("members"), this, (id) => this.become(id));
   }
 
   /** Show the help in an empty channel, or a notice in one that this member can't see; keep the end in view. */
@@ -282,6 +361,12 @@ class App {
     });
   }
 
+  /** Show a sentence above the messages until the next one; an empty one hides it. */
+  notice(text) {
+    byId("notice").textContent = text;
+    byId("notice").hidden = !text;
+  }
+
   setAway(away) {
     this.away = away;
     this.drawBanner();
@@ -300,6 +385,14 @@ class App {
     document.addEventListener("keydown", (event) => this.key(event));
     byId("scroll").addEventListener("scroll", ({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
       this.atEnd = scrollHeight - scrollTop - clientHeight < AT_END_PX;
+      if (scrollTop === 0 && !this.atEnd) this.loadOlder();
+    });
+    byId("older").addEventListener("click", () => this.loadOlder());
+    document.addEventListener("click", (event) => {
+      const { channelLink, messageLink } = event.target.closest?.("[data-channel-link]")?.dataset ?? {};
+      if (!channelLink || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      this.jump(channelLink, messageLink);
     });
     // Videos and fonts change heights when they load. A reader at the end of the channel stays at the end.
     const watch = new ResizeObserver(() => this.atEnd && byId("scroll").scrollTo(0, byId("scroll").scrollHeight));
@@ -311,19 +404,20 @@ class App {
     byId("menu").addEventListener("click", () => menu());
     byId("shade").addEventListener("click", () => menu(false));
     byId("ask").addEventListener("click", () => byId("help").showModal());
-    setInterval(() => tick(document, this.world.now()), 1000);
+    setInterval(() => tick(document, this.world), 1000);
     chooseTheme();
   }
 
   key(event) {
+    if (document.querySelector("dialog[open], [role=menu]")) return;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const typing = /^(INPUT|TEXTAREA|SELECT|VIDEO)$/.test(document.activeElement?.tagName);
+    const typing = /^(INPUT|TEXTAREA|SELECT|VIDEO)$/.test(document.activeElement?.tagName) || document.activeElement?.role === "combobox";
     if (event.altKey && step) {
       const open = [...byId("places").querySelectorAll("section:not(.outside) [data-channel]")];
       const here = open.findIndex((each) => each.dataset.channel === this.channel?.id);
       event.preventDefault();
       open.at((here + step) % open.length)?.click();
-    } else if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !byId("help").open) {
+    } else if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
       event.preventDefault();
       this.composer.fill("/");
     } else if (event.key === "Escape" && document.body.classList.contains("menu-open")) {
@@ -331,12 +425,6 @@ class App {
       byId("menu").focus();
     }
   }
-}
-
-/** The channels by position, each followed by its threads. */
-function inOrder(channels) {
-  const tops = channels.filter((channel) => !channel.parent_id).sort((one, other) => one.position - other.position);
-  return tops.flatMap((top) => [top, ...channels.filter((channel) => channel.parent_id === top.id)]);
 }
 
 /** Follow the system's light or dark mode until the reader picks one; the choice is remembered. */

@@ -1,22 +1,25 @@
 /* Draws a message as a list item: content, embeds, components, files, and the note on ephemeral messages. */
 
-import { avatar, bytes, colour, el } from "./dom.js";
+import { component } from "./components.js";
+import { avatar, colour, el } from "./dom.js";
 import { link, moment, render } from "./markdown.js";
+import { file, isVideo, picture, video } from "./media.js";
 
 const SUPPRESS_EMBEDS = 1 << 2;
 const EPHEMERAL = 1 << 6;
 const LOADING = 1 << 7;
 const COMPONENTS_V2 = 1 << 15;
-const BUTTON_STYLES = ["", "primary", "secondary", "success", "danger", "secondary", "secondary"];
-const VIDEO = /\.(mp4|m4v|mov|webm)$/i;
+const COMMAND = 2; // interaction types
+const PREVIEW_MAX = 90;
 
 /**
- * The list item for a message as the API returns it. `context` is {world, viewer, commandName, press, dismiss}:
- * `commandName(id)` is the command of an interaction; `press` and `dismiss` act on the message.
+ * The list item for a message as the API returns it. `context` is {world, viewer, message, press, dismiss, menu}:
+ * `message(id)` is another message, if it is loaded; the others act on this one.
  */
 export function messageItem(message, context) {
   const author = context.world.people.get(message.author.id) ?? { name: message.author.username };
   const ephemeral = Boolean(message.flags & EPHEMERAL);
+  const loading = Boolean(message.flags & LOADING);
   const mine = message.mentions.some((user) => user.id === context.viewer);
   const classes = ["message", ephemeral && "ephemeral", mine && "mentions-me"].filter(Boolean).join(" ");
   const body = el(
@@ -26,14 +29,24 @@ export function messageItem(message, context) {
       "header",
       {},
       el("span", { class: "name" }, author.name),
-      message.author.bot ? el("span", { class: "badge" }, "BOT") : null,
-      clockTime(message.timestamp),
-      message.edited_timestamp ? clockTime(message.edited_timestamp, "edited ") : null,
+      message.author.bot ? el("span", { class: "badge" }, "APP") : null,
+      clockTime(message.timestamp, context.world.locale),
     ),
-    message.flags & LOADING ? thinking(author.name) : content(message, context),
+    loading ? thinking(author.name) : content(message, context),
     ephemeral ? onlyYou(() => context.dismiss(message)) : null,
   );
-  return el("li", { class: classes, "data-id": message.id }, origin(message, context), avatar(author), body);
+  const more = el("button", {
+    type: "button", class: "more icon small", "aria-label": "Message actions", "aria-haspopup": "menu",
+    onclick: ({ currentTarget }) => context.menu(message, currentTarget),
+  }, "…");
+  return el("li", {
+    class: classes, "data-id": message.id, tabindex: -1,
+    oncontextmenu: (event) => {
+      if (ephemeral || loading || event.target.closest("a, video, img") || String(getSelection())) return; // the browser's own menu
+      event.preventDefault();
+      context.menu(message, more, event);
+    },
+  }, origin(message, context), avatar(author), body, ephemeral || loading ? null : more);
 }
 
 /** A note of the page itself, shown between the messages: for example, that the bot didn't answer. */
@@ -63,22 +76,45 @@ export function replaceItem(old, fresh) {
 /** The text that a screen reader announces for a new message. */
 export function spoken(item) {
   const name = item.querySelector(".name")?.textContent ?? "";
-  return `${name}: ${item.querySelector(".body > :not(header)")?.textContent ?? ""}`.slice(0, 300);
+  return `${name}: ${item.querySelector(".body > :not(header)")?.innerText ?? ""}`.slice(0, 300);
 }
 
-function clockTime(iso, before = "") {
+function clockTime(iso, locale) {
   const date = new Date(iso);
-  const text = before + date.toLocaleTimeString("en", { timeStyle: "short" });
-  return el("time", { class: "sent", datetime: iso, title: date.toLocaleString("en") }, text);
+  return el("time", { class: "sent", datetime: iso, title: date.toLocaleString(locale) }, date.toLocaleTimeString(locale, { timeStyle: "short" }));
 }
 
+/** The line above a message: the command that it responds to, or the message that it answers. */
 function origin(message, context) {
   const used = message.interaction_metadata;
+  const cause = used?.triggering_interaction_metadata ?? used; // what opened the form, if it was one
+  const answered = cause?.interacted_message_id ?? message.message_reference?.message_id;
+  if (answered) return reply(answered, message, context);
   if (!used) return null;
   const person = context.world.people.get(used.user.id) ?? { name: used.user.global_name ?? used.user.username };
-  const name = context.commandName(used.id);
-  const what = used.type === 2 ? ["used ", name ? el("b", {}, `/${name}`) : "a command"] : ["pressed a button"];
+  const name = message.interaction?.name;
+  const slash = name && /^[-_'\p{L}\p{N} ]+$/u.test(name) && name === name.toLowerCase() ? `/${name}` : name;
+  const what = cause.type !== COMMAND ? "pressed a button" : ["used ", slash ? el("b", {}, slash) : "a command"];
   return el("div", { class: "origin" }, avatar(person), el("span", {}, el("b", {}, person.name), " ", what));
+}
+
+function reply(id, message, context) {
+  const other = context.message(id);
+  if (!other) return el("div", { class: "origin" }, el("span", {}, "Answers an earlier message"));
+  const author = context.world.people.get(other.author.id) ?? { name: other.author.username };
+  const jump = { class: "preview", href: "#", "data-channel-link": message.channel_id, "data-message-link": id };
+  return el("div", { class: "origin" }, avatar(author), el("b", {}, author.name), el("a", jump, preview(other)));
+}
+
+/** The first words of a message. */
+function preview(message) {
+  const texts = [message.content, ...message.embeds.flatMap((each) => [each.title, each.description]), ...wordsOf(message.components)];
+  const words = texts.filter(Boolean).join(" ").replace(/<[@#t/][^>]*>|[*_`#>|~]|-# /g, "").trim();
+  return words ? words.slice(0, PREVIEW_MAX) : "Click to see the attachment";
+}
+
+function wordsOf(components) {
+  return components.flatMap((each) => [each.content, ...wordsOf(each.components ?? [])]);
 }
 
 function thinking(name) {
@@ -95,60 +131,36 @@ function content(message, context) {
   const links = [];
   const text = message.content ? render(message.content, context, links) : [];
   const quiet = message.flags & SUPPRESS_EMBEDS;
-  const videoLinks = quiet ? [] : [...new Set(links)].filter((url) => VIDEO.test(pathOf(url)));
+  const videoLinks = quiet ? [] : [...new Set(links)].filter(isVideo);
   const embedded = message.embeds.map((embed) => embed.image?.url);
   const shown = message.attachments.filter((each) => !embedded.includes(each.url)); // an embed's image isn't repeated below it
   const files = message.flags & COMPONENTS_V2 ? [] : shown; // components V2 show only the files they refer to
+  const edited = message.edited_timestamp ? editedMark(message.edited_timestamp, context.world.locale) : null;
+  if (edited && text.length && text.at(-1).matches("p:not(.subtext)")) text.at(-1).append(" ", edited);
   return [
     text.length ? el("div", { class: "text" }, text) : null,
     videoLinks.map((url) => video({ url })),
     files.map(file),
-    quiet ? [] : message.embeds.map((embed) => embedCard(embed, context)),
+    quiet ? [] : message.embeds.map((embed) => embedCard(embed, message, context)),
     message.components.map((each) => component(each, message, context)),
+    edited && !edited.parentNode ? el("p", {}, edited) : null,
   ].flat();
 }
 
-function file(attachment) {
-  const type = attachment.content_type ?? "";
-  if (type.startsWith("video/")) return video(attachment);
-  if (type.startsWith("image/")) return picture(attachment);
-  return fileCard(attachment.filename, attachment.size, attachment.url);
+function editedMark(iso, locale) {
+  return el("small", { class: "edited", title: `Edited ${new Date(iso).toLocaleString(locale)}` }, "(edited)");
 }
 
-function fileCard(name, size, url) {
-  return el("p", { class: "file" }, el("span", { class: "file-icon", "aria-hidden": "true" }, "▤"),
-    el("span", {}, link(url, name), el("small", {}, size === undefined ? "" : bytes(size))));
-}
-
-function picture({ url, width, height, description }) {
-  return el("img", { class: "picture", src: url, width, height, alt: description ?? "", loading: "lazy" });
-}
-
-const pathOf = (url) => (URL.canParse(url) ? new URL(url).pathname : "");
-
-/** A player with a link below it; if the browser can't play the video, a note and the link. */
-function video({ url, width, height, filename, size, description }) {
-  const path = pathOf(url);
-  const name = filename ?? path.split("/").at(-1);
-  const player = el("video", {
-    controls: true, playsinline: true, preload: "metadata", src: `${url}#t=0.001`, // the first frame as poster
-    "aria-label": description ?? `Video ${name}`, "data-file": path, "--ratio": width ? width / height : 16 / 9,
-  });
-  const box = el("figure", { class: "video" }, player,
-    el("figcaption", {}, link(url, name), size ? el("small", {}, bytes(size)) : null));
-  player.addEventListener("loadedmetadata", () => {
-    if (player.videoWidth) player.style.setProperty("--ratio", player.videoWidth / player.videoHeight);
-  });
-  player.addEventListener("error", () => player.replaceWith(el("p", { class: "fault" }, "This video can't be played here. Use its link instead.")));
-  return box;
-}
-
-function embedCard(embed, context) {
+function embedCard(embed, message, context) {
+  const described = (media) => {
+    const attached = message.attachments.find((each) => each.url === media.url);
+    return picture({ ...media, description: media.description ?? attached?.description });
+  };
   const text = (value, name) => (value ? el("div", { class: name }, render(value, context)) : null);
   const title = embed.title && el("h2", {}, embed.url ? link(embed.url, embed.title) : embed.title);
   const fields = (embed.fields ?? []).map((field) =>
     el("div", { class: field.inline ? "field inline" : "field" }, el("dt", {}, field.name), el("dd", {}, render(field.value, context))));
-  const foot = [embed.footer?.text, embed.timestamp && moment(Date.parse(embed.timestamp) / 1000, "f", context.world.now())];
+  const foot = [embed.footer?.text, embed.timestamp && moment(Date.parse(embed.timestamp) / 1000, "f", context.world)];
   return el(
     "article",
     { class: "embed", "--bar": embed.color ? colour(embed.color) : null },
@@ -156,74 +168,8 @@ function embedCard(embed, context) {
     title || null,
     text(embed.description, "text"),
     fields.length ? el("dl", {}, fields) : null,
-    embed.image ? picture(embed.image) : null,
-    embed.thumbnail ? picture(embed.thumbnail) : null,
+    embed.image ? described(embed.image) : null,
+    embed.thumbnail ? described(embed.thumbnail) : null,
     foot.some(Boolean) ? el("footer", {}, foot.map((part, index) => [part && index && foot[0] ? " · " : "", part || ""]).flat()) : null,
   );
-}
-
-/** One component (Discord docs, Components Reference); of the selects only the string select. */
-function component(part, message, context) {
-  const inner = () => part.components.map((each) => component(each, message, context));
-  switch (part.type) {
-    case 1:
-      return el("div", { class: "row" }, inner(), el("p", { class: "fault", role: "alert" }));
-    case 2:
-      return button(part, message, context);
-    case 3:
-      return select(part, message, context);
-    case 9:
-      return el("div", { class: "section" }, el("div", {}, inner()), component(part.accessory, message, context));
-    case 10:
-      return el("div", { class: "text" }, render(part.content, context));
-    case 11:
-      return picture({ url: part.media.url, description: part.description });
-    case 12:
-      return el("div", { class: "gallery" }, part.items.map(({ media, description }) =>
-        (media.content_type ?? "").startsWith("video/") || VIDEO.test(pathOf(media.url))
-          ? video({ ...media, description: description ?? undefined })
-          : picture({ ...media, description })));
-    case 13:
-      return fileCard(part.name, part.size, part.file.url);
-    case 14:
-      return el("hr", { class: part.divider ? null : "bare" });
-    case 17:
-      return el("div", { class: "embed container", "--bar": part.accent_color === null ? null : colour(part.accent_color) }, inner());
-    default:
-      return el("p", { class: "fault" }, "This page can't show this kind of component.");
-  }
-}
-
-function button(part, message, context) {
-  const text = [part.emoji?.name, part.label].filter(Boolean).join(" ");
-  if (part.url) return link(part.url, `${text} ↗`, "button secondary");
-  const look = { type: "button", class: `button ${BUTTON_STYLES[part.style]}`, "data-key": part.custom_id, disabled: part.disabled };
-  const press = (event) => act(event.currentTarget, () => context.press(message, part.custom_id, []));
-  return el("button", { ...look, onclick: press }, text);
-}
-
-function select(part, message, context) {
-  const many = part.max_values > 1;
-  const options = part.options.map((each) =>
-    el("option", { value: each.value, selected: each.default, title: each.description }, each.label));
-  if (!many) options.unshift(el("option", { value: "", disabled: true, selected: !part.options.some((each) => each.default) }, part.placeholder ?? "Choose…"));
-  const choose = (event) => {
-    const values = [...event.currentTarget.selectedOptions].map((each) => each.value);
-    act(event.currentTarget, () => context.press(message, part.custom_id, values));
-  };
-  return el("select", { "aria-label": part.placeholder ?? "Choose", "data-key": part.custom_id, multiple: many, disabled: part.disabled, onchange: choose }, options);
-}
-
-/** Run a control's action, one at a time; a refusal is shown in the control's row. */
-async function act(control, work) {
-  const fault = control.closest(".row")?.querySelector(".fault");
-  if (control.ariaBusy === "true") return;
-  control.ariaBusy = "true";
-  try {
-    await work();
-    fault?.replaceChildren();
-  } catch (refused) {
-    fault?.replaceChildren(refused.message);
-  }
-  control.ariaBusy = null;
 }
