@@ -392,6 +392,12 @@ async def test_a_card_of_components_is_drawn_and_works(desk: Desk) -> None:
         ],
     }
     await desk.bot.post("general", {"flags": COMPONENTS_V2, "components": [card]}, STORED)
+    described = {
+        "attachments": [{"id": 0, "description": "A chart"}],
+        "embeds": [{"image": {"url": "attachment://clip.mp4"}}],
+    }
+    await desk.bot.post("general", described, STORED)
+    await expect(page.get_by_role("img", name="A chart")).to_have_count(1)
     box = page.locator(".container")
     await expect(box).to_have_css("border-left-color", "rgb(52, 152, 219)")
     await expect(box.get_by_role("heading", name="In line")).to_be_visible()
@@ -561,6 +567,11 @@ async def test_chat_markdown_is_rendered(desk: Desk) -> None:
     desk.clock.advance(3600)
     await desk.bot.post("general", {"content": "an hour later"})  # shows the page the new time
     await expect(message.first.locator("time[data-relative]")).to_have_text("in 1 hour")
+    await page.get_by_text("Languages").click()
+    await page.get_by_label("Language of Aurora Studio").select_option("ja")
+    await page.get_by_label("Language of Bo").select_option("de")
+    await expect(message.first.locator("time[data-relative]")).to_have_text("in 1 Stunde")
+    assert desk.discord.world.servers[0].locale == "ja"
 
 
 async def test_members_can_be_switched_and_outsiders_get_a_hint(desk: Desk) -> None:

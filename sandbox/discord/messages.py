@@ -375,11 +375,11 @@ class Messages:
                 form[name] = dict(form[name])
         for part, key in _embed_media(form):
             if file := _attached(str(part[key]), message):
-                media = self._cdn.media(file)
+                media = self._cdn.media(file) | {"description": file.description}
                 part |= {key: media["url"], f"proxy_{key}": media["proxy_url"]}
                 if key == "url":
-                    sizes = ("width", "height", "content_type")
-                    part |= {each: media[each] for each in sizes if media[each] is not None}
+                    known = ("width", "height", "content_type", "description")
+                    part |= {each: media[each] for each in known if media[each] is not None}
         return form
 
 

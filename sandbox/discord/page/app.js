@@ -8,7 +8,7 @@ import { helpPanel } from "./help.js";
 import { tick } from "./markdown.js";
 import { openMenu } from "./menu.js";
 import { messageItem, noteItem, replaceItem, spoken } from "./messages.js";
-import { drawMembers, drawPlaces, nameOf } from "./sidebar.js";
+import { drawLanguages, drawMembers, drawPlaces, nameOf } from "./sidebar.js";
 import { World } from "./world.js";
 
 const COMMAND = 2; // interaction types
@@ -307,6 +307,7 @@ class App {
 
   drawFrame() {
     const { channel } = this;
+    this.world.locale = this.world.people.get(this.viewer).locale;
     const server = channel.server?.name ?? "Direct messages";
     const address = new URLSearchParams({ as: this.world.people.get(this.viewer).name, channel: channel.server ? channel.name : channel.id });
     history.replaceState(null, "", `?${address}`);
@@ -327,6 +328,18 @@ class App {
 
   drawMembers() {
     drawMembers(byId("members"), this, (id) => this.become(id));
+    this.drawLanguages();
+  }
+
+  drawLanguages() {
+    if (byId("languages").open) drawLanguages(byId("language-list"), this, (path, locale) => this.speak(path, locale));
+    else byId("language-list").replaceChildren();
+  }
+
+  /** Change the language of a member or server. */
+  async speak(path, locale) {
+    await call("POST", path, { locale }).catch((refused) => this.notice(refused.message));
+    await this.refresh();
   }
 
   /** Show the help in an empty channel, or a notice in one that this member can't see; keep the end in view. */
@@ -385,8 +398,8 @@ class App {
     document.addEventListener("keydown", (event) => this.key(event));
     byId("scroll").addEventListener("scroll", ({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
       this.atEnd = scrollHeight - scrollTop - clientHeight < AT_END_PX;
-      if (scrollTop === 0 && !this.atEnd) this.loadOlder();
     });
+    byId("languages").addEventListener("toggle", () => this.drawLanguages());
     byId("older").addEventListener("click", () => this.loadOlder());
     document.addEventListener("click", (event) => {
       const { channelLink, messageLink } = event.target.closest?.("[data-channel-link]")?.dataset ?? {};

@@ -132,16 +132,14 @@ function content(message, context) {
   const text = message.content ? render(message.content, context, links) : [];
   const quiet = message.flags & SUPPRESS_EMBEDS;
   const videoLinks = quiet ? [] : [...new Set(links)].filter(isVideo);
-  const embedded = message.embeds.map((embed) => embed.image?.url);
-  const shown = message.attachments.filter((each) => !embedded.includes(each.url)); // an embed's image isn't repeated below it
-  const files = message.flags & COMPONENTS_V2 ? [] : shown; // components V2 show only the files they refer to
+  const files = message.flags & COMPONENTS_V2 ? [] : message.attachments; // without those that an embed shows
   const edited = message.edited_timestamp ? editedMark(message.edited_timestamp, context.world.locale) : null;
   if (edited && text.length && text.at(-1).matches("p:not(.subtext)")) text.at(-1).append(" ", edited);
   return [
     text.length ? el("div", { class: "text" }, text) : null,
     videoLinks.map((url) => video({ url })),
     files.map(file),
-    quiet ? [] : message.embeds.map((embed) => embedCard(embed, message, context)),
+    quiet ? [] : message.embeds.map((embed) => embedCard(embed, context)),
     message.components.map((each) => component(each, message, context)),
     edited && !edited.parentNode ? el("p", {}, edited) : null,
   ].flat();
@@ -151,11 +149,7 @@ function editedMark(iso, locale) {
   return el("small", { class: "edited", title: `Edited ${new Date(iso).toLocaleString(locale)}` }, "(edited)");
 }
 
-function embedCard(embed, message, context) {
-  const described = (media) => {
-    const attached = message.attachments.find((each) => each.url === media.url);
-    return picture({ ...media, description: media.description ?? attached?.description });
-  };
+function embedCard(embed, context) {
   const text = (value, name) => (value ? el("div", { class: name }, render(value, context)) : null);
   const title = embed.title && el("h2", {}, embed.url ? link(embed.url, embed.title) : embed.title);
   const fields = (embed.fields ?? []).map((field) =>
@@ -168,8 +162,8 @@ function embedCard(embed, message, context) {
     title || null,
     text(embed.description, "text"),
     fields.length ? el("dl", {}, fields) : null,
-    embed.image ? described(embed.image) : null,
-    embed.thumbnail ? described(embed.thumbnail) : null,
+    embed.image ? picture(embed.image) : null,
+    embed.thumbnail ? picture(embed.thumbnail) : null,
     foot.some(Boolean) ? el("footer", {}, foot.map((part, index) => [part && index && foot[0] ? " · " : "", part || ""]).flat()) : null,
   );
 }

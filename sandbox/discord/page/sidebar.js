@@ -2,6 +2,8 @@
 
 import { avatar, colour, el } from "./dom.js";
 
+const LANGUAGES = ["en-US", "de", "fr", "es-ES", "pt-BR", "ja", "ko"]; // ko: one that the bot doesn't speak
+
 /** A channel's name with its sign. */
 export function nameOf(channel) {
   return channel.server ? `${channel.parent_id ? "↳ " : "# "}${channel.name}` : `@ ${channel.name}`;
@@ -47,6 +49,20 @@ export function drawMembers(root, { world, viewer, channel }, become) {
   });
   root.replaceChildren(el("legend", {}, "Chat as"), ...rows);
   if (focused) root.querySelector("input:checked").focus();
+}
+
+/** Draw the languages of the viewer's client and of the server into `root`; `choose(path, locale)` changes one. */
+export function drawLanguages(root, { world, viewer, channel: { server } }, choose) {
+  const person = world.people.get(viewer);
+  const parts = [[person.name, `members/${viewer}`, person.locale], ...(server ? [[server.name, `servers/${server.id}`, server.locale]] : [])];
+  const focused = document.activeElement?.dataset.path;
+  root.replaceChildren(...parts.map(([name, path, locale]) => {
+    const options = LANGUAGES.includes(locale) ? LANGUAGES : [locale, ...LANGUAGES];
+    const menu = el("select", { "aria-label": `Language of ${name}`, "data-path": path, onchange: () => choose(path, menu.value) },
+      options.map((each) => el("option", { value: each, selected: each === locale }, each)));
+    return el("label", {}, el("span", {}, name), menu);
+  }));
+  if (focused) root.querySelector(`[data-path="${focused}"]`)?.focus();
 }
 
 /** The channels by position, each followed by its threads. */

@@ -4,6 +4,7 @@ const SUB_COMMAND = 1;
 const SUB_GROUP = 2;
 const CHAT_INPUT = 1;
 const MESSAGE_MENU = 3;
+const FALLBACK = { "en-US": "en-GB", "en-GB": "en-US", "es-419": "es-ES" }; // docs: Localization
 const ADMINISTRATOR = 8n;
 
 export class World {
@@ -111,7 +112,8 @@ export class World {
 
   /** A text of a command in the viewer's language, or as it was registered. */
   local(part, key) {
-    return part[`${key}_localizations`]?.[this.locale] ?? part[key];
+    const translated = part[`${key}_localizations`];
+    return translated?.[this.locale] ?? translated?.[FALLBACK[this.locale]] ?? part[key];
   }
 
   /** Who and what can be chosen in the channel, as [name, id]; `kinds` are the types of channel to offer. */
