@@ -29,6 +29,7 @@ class App {
     this.asking = Promise.resolve(); // ends with the latest of them
     this.away = false;
     this.atEnd = true;
+    this.scrolledTo = 0;
     this.composer = new Composer(byId("composer"), {
       place: () => (this.channel && this.allowed ? { world: this.world, channel: this.channel, viewer: this.viewer } : null),
       send: (command, options) => this.act("interactions", { channel: this.channel.id, command, options }),
@@ -397,7 +398,10 @@ class App {
   listen() {
     document.addEventListener("keydown", (event) => this.key(event));
     byId("scroll").addEventListener("scroll", ({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
-      this.atEnd = scrollHeight - scrollTop - clientHeight < AT_END_PX;
+      // Content that has just grown also moves the end away; only a reader who scrolls up leaves it.
+      if (scrollHeight - scrollTop - clientHeight < AT_END_PX) this.atEnd = true;
+      else if (scrollTop < this.scrolledTo) this.atEnd = false;
+      this.scrolledTo = scrollTop;
     });
     byId("languages").addEventListener("toggle", () => this.drawLanguages());
     byId("older").addEventListener("click", () => this.loadOlder());
