@@ -607,6 +607,22 @@ async def test_channels_can_be_switched_by_keyboard_and_show_new_messages(desk: 
     await expect(page.get_by_role("heading", level=1)).to_have_text("↳ takes")
     await expect(page.locator(".message .text")).to_have_text("over here")
     await expect(takes).to_have_count(0)
+    world = desk.discord.world
+    cem, bo, lab = world.member("Cem").user, world.member("Bo").user, world.channel("video-lab")
+    desk.discord.add_group("Friends", cem, bo)
+    desk.discord.add_thread(lab, "secret", bo, private=True)
+    said = await desk.bot.post("video-lab", {"content": "look"})
+    desk.discord.react(world.member("Ada"), said["id"], "🎉")
+    origin = {"type": 1, "channel_id": lab.id, "message_id": said["id"]}
+    await desk.bot.post("takes", {"message_reference": origin})
+    await expect(page.locator(".forward .text")).to_have_text("look")
+    await page.get_by_role("button", name="video-lab").click()
+    await expect(page.locator(".reaction")).to_have_text("🎉 1")
+    await page.get_by_role("radio", name="Cem").check(force=True)
+    await expect(page.get_by_role("button", name="Friends")).to_be_visible()
+    await expect(page.get_by_role("button", name="secret")).to_have_count(0)
+    await page.get_by_role("radio", name="Bo").check(force=True)
+    await expect(page.get_by_role("button", name="secret")).to_be_visible()
 
 
 async def test_help_offers_examples_and_explains_every_marker(desk: Desk) -> None:

@@ -10,6 +10,7 @@ const EPHEMERAL = 1 << 6;
 const LOADING = 1 << 7;
 const COMPONENTS_V2 = 1 << 15;
 const COMMAND = 2; // interaction types
+const FORWARD = 1; // of message references
 const PREVIEW_MAX = 90;
 
 /**
@@ -33,6 +34,8 @@ export function messageItem(message, context) {
       clockTime(message.timestamp, context.world.locale),
     ),
     loading ? thinking(author.name) : content(message, context),
+    (message.message_snapshots ?? []).map((each) => forwarded(each.message, message, context)),
+    message.reactions?.length ? el("p", { class: "row" }, message.reactions.map(reaction)) : null,
     ephemeral ? onlyYou(() => context.dismiss(message)) : null,
   );
   const more = el("button", {
@@ -88,7 +91,8 @@ function clockTime(iso, locale) {
 function origin(message, context) {
   const used = message.interaction_metadata;
   const cause = used?.triggering_interaction_metadata ?? used; // what opened the form, if it was one
-  const answered = cause?.interacted_message_id ?? message.message_reference?.message_id;
+  const replied = message.message_reference?.type === FORWARD ? null : message.message_reference;
+  const answered = cause?.interacted_message_id ?? replied?.message_id;
   if (answered) return reply(answered, message, context);
   if (!used) return null;
   const person = context.world.people.get(used.user.id) ?? { name: used.user.global_name ?? used.user.username };
@@ -143,6 +147,15 @@ function content(message, context) {
     message.components.map((each) => component(each, message, context)),
     edited && !edited.parentNode ? el("p", {}, edited) : null,
   ].flat();
+}
+
+/** What a forward shows of the original: not its author. */
+function forwarded(snapshot, { id, channel_id }, context) {
+  return el("div", { class: "forward" }, el("p", { class: "subtext" }, "↪ Forwarded"), content({ ...snapshot, id, channel_id }, context));
+}
+
+function reaction({ emoji, count }) {
+  return el("span", { class: "reaction" }, emoji.name, " ", el("small", {}, String(count)));
 }
 
 function editedMark(iso, locale) {

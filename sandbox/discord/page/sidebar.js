@@ -4,17 +4,22 @@ import { avatar, colour, el } from "./dom.js";
 
 const LANGUAGES = ["en-US", "de", "fr", "es-ES", "pt-BR", "ja", "ko"]; // ko: one that the bot doesn't speak
 
+const SIGNS = { 1: "@", 2: "🔊", 3: "@", 5: "📢", 10: "↳", 11: "↳", 12: "🔒", 15: "▤" }; // by channel type
+const PRIVATE_THREAD = 12;
+
 /** A channel's name with its sign. */
 export function nameOf(channel) {
-  return channel.server ? `${channel.parent_id ? "↳ " : "# "}${channel.name}` : `@ ${channel.name}`;
+  return `${signOf(channel)} ${channel.name}`;
 }
+
+const signOf = (channel) => SIGNS[channel.type] ?? "#";
 
 /** Draw the channels into `root`. `page` is {world, viewer, channel, unread}. */
 export function drawPlaces(root, page, open) {
   const { world, viewer } = page;
   const focused = document.activeElement?.dataset.channel;
-  const groups = world.state.servers.map((server) => group(server.name, inOrder(server.channels), server, page, open));
-  const direct = world.state.direct.filter((each) => world.sees(viewer, world.channels.get(each.id)));
+  const groups = world.state.servers.map((server) => group(server.name, shownIn(server, page), server, page, open));
+  const direct = [...world.state.direct, ...world.state.groups].filter((each) => world.sees(viewer, world.channels.get(each.id)));
   if (direct.length) groups.push(group("Direct messages", direct, null, page, open));
   root.replaceChildren(...groups);
   if (focused) root.querySelector(`[data-channel="${focused}"]`)?.focus();
@@ -29,7 +34,7 @@ function group(name, channels, server, { world, viewer, channel: shown, unread }
     const classes = ["channel", channel.parent_id && "thread", fresh && "unread"].filter(Boolean).join(" ");
     const look = { type: "button", class: classes, "data-channel": id, "aria-current": current && "page" };
     return el("li", {}, el("button", { ...look, onclick: () => open(channel) },
-      el("span", { "aria-hidden": "true" }, channel.server ? (channel.parent_id ? "↳" : "#") : "@"), channel.name,
+      el("span", { "aria-hidden": "true" }, signOf(channel)), channel.name,
       fresh ? el("span", { class: "unseen" }, " (new messages)") : null));
   });
   return el("section", { class: outside ? "outside" : null, "aria-label": name }, el("h2", {}, name), el("ul", {}, buttons));
@@ -65,8 +70,9 @@ export function drawLanguages(root, { world, viewer, channel: { server } }, choo
   if (focused) root.querySelector(`[data-path="${focused}"]`)?.focus();
 }
 
-/** The channels by position, each followed by its threads. */
-function inOrder(channels) {
+/** The channels by position, each followed by its threads; private threads only for those inside. */
+function shownIn(server, { world, viewer }) {
+  const channels = server.channels.filter((each) => each.type !== PRIVATE_THREAD || world.sees(viewer, world.channels.get(each.id)));
   const tops = channels.filter((channel) => !channel.parent_id).sort((one, other) => one.position - other.position);
   return tops.flatMap((top) => [top, ...channels.filter((channel) => channel.parent_id === top.id)]);
 }

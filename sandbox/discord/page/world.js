@@ -5,6 +5,7 @@ const SUB_GROUP = 2;
 const CHAT_INPUT = 1;
 const MESSAGE_MENU = 3;
 const FALLBACK = { "en-US": "en-GB", "en-GB": "en-US", "es-419": "es-ES" }; // docs: Localization
+const GROUP = 3; // channel types
 const ADMINISTRATOR = 8n;
 
 export class World {
@@ -28,8 +29,8 @@ export class World {
       for (const member of server.members) if (!member.bot) this.people.set(member.id, member);
       for (const channel of server.channels) this.channels.set(channel.id, { ...channel, server });
     }
-    for (const channel of state.direct) {
-      this.channels.set(channel.id, { ...channel, name: state.application.name, server: null });
+    for (const channel of [...state.direct, ...state.groups]) {
+      this.channels.set(channel.id, { ...channel, name: channel.name ?? state.application.name, server: null });
     }
   }
 
@@ -96,7 +97,7 @@ export class World {
     const found = new Map();
     for (const command of this.state.commands) {
       const here = !command.guild_id || command.guild_id === channel.guild_id;
-      const fits = !command.contexts || command.contexts.includes(channel.server ? 0 : 1);
+      const fits = !command.contexts || command.contexts.includes(channel.server ? 0 : channel.type === GROUP ? 2 : 1);
       if (command.type !== type || !here || !fits || !this.shows(command, channel.server, viewer)) continue;
       if (!found.has(command.name) || command.guild_id) found.set(command.name, command);
     }
