@@ -534,6 +534,13 @@ async def test_hostile_messages_stay_text(desk: Desk) -> None:
         "embeds": [embed],
     }
     await desk.bot.post("general", body)
+    menu = {"type": 3, "custom_id": hostile, "placeholder": hostile, "options": [{"label": hostile, "value": "x"}]}
+    press = {"type": 2, "style": 1, "label": hostile[:80], "custom_id": "x"}
+    rows = [{"type": 1, "components": [each]} for each in (menu, press)]
+    box = {"type": 17, "components": [{"type": 10, "content": f"# {hostile}"}, *rows]}
+    await desk.bot.post("general", {"flags": COMPONENTS_V2, "components": [box]})
+    await page.get_by_role("combobox", name=hostile).click()
+    await expect(page.get_by_role("option", name=hostile)).to_be_visible()
     text = page.locator(".message .text").first
     await expect(text).to_contain_text(hostile)
     await expect(text).to_contain_text("[x](javascript:alert(1)) bold <b>code</b> https://[ *plain*")
@@ -671,6 +678,12 @@ async def test_light_and_dark_mode_are_accessible_and_fit(desk: Desk, scheme: An
     ada = desk.discord.world.owner.id
     body = {"content": f"<@{ada}> `code` " + "long" * 60, "embeds": [embed]}
     await desk.bot.post("general", body | {"components": [{"type": 1, "components": buttons}]}, STORED)
+    menu = {"type": 3, "custom_id": "m", "options": [{"label": "long" * 25, "value": "x", "description": "small"}]}
+    section = {"type": 9, "components": [{"type": 10, "content": "long" * 60}], "accessory": buttons[0]}
+    parts = [section, {"type": 10, "content": "-# small ||hidden|| <t:0:R>"}, {"type": 1, "components": [menu]}]
+    await desk.bot.post("general", {"flags": COMPONENTS_V2, "components": [{"type": 17, "components": parts}]})
+    await page.get_by_role("combobox", name="Choose").press("Enter")
+    assert await page.evaluate(FAINT) == []
     await line_of(page).fill("/veo prompt:x seed:-1 duration:4s")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("alert").filter(has_text="seed")).to_be_visible()
