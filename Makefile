@@ -37,11 +37,11 @@ format:
 	$(python) -m ruff format .
 	$(python) -m ruff check --fix .
 
-# The template from which translators start: run it after a change of bot/texts/messages.py.
+# After a change of bot/texts/messages.py: writes the template and every catalogue anew, and tells what each lacks.
+# make texts NEW=it begins a catalogue.
 texts:
 	@sh setup.sh test
-	.venv/bin/pybabel -q extract -k plural:1,2 -c _note --no-location --width 110 --project veo-bot \
-		-o bot/texts/veo.pot bot/texts/messages.py
+	@$(python) -m tests.catalogues $(NEW)
 
 # Needs uv. The files carry hashes and no index addresses.
 lock:

@@ -83,24 +83,31 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _run() -> int:
-    """The settings are read in another process meanwhile: what reads them would be a fifth of the bot's memory."""
+    """In another process meanwhile: what reads settings and translations would be a fifth of the bot's memory."""
     from bot.child import in_child  # noqa: PLC0415 - see below
 
-    with in_child(_read_settings) as read:
+    with in_child(_read_ahead) as read:
         import asyncio  # noqa: PLC0415 - half a second of imports that other commands do not need
 
         from bot import app  # noqa: PLC0415 - the same
 
-        settings, warnings = read()
+        settings, warnings, translations = read()
     os.umask(0o077)  # the database, clips and their folders are for their owner alone
-    asyncio.run(app.run(settings, warnings))
+    asyncio.run(app.run(settings, warnings, translations))
     return 0
 
 
-def _read_settings() -> tuple[Settings, Sequence[str]]:
+def _read_ahead() -> tuple[Settings, Sequence[str], bytes]:
+    """The settings, what to warn of, and the translations of the commands."""
     from bot import settings_reader  # noqa: PLC0415 - in the child alone
+    from bot.domain.prices import PriceTable  # noqa: PLC0415 - the same
+    from bot.texts import Languages  # noqa: PLC0415 - the same
+    from bot.texts.commands import pack_translations  # noqa: PLC0415 - the same
+    from bot.views import choices  # noqa: PLC0415 - the same
 
-    return settings_reader.load_settings(), settings_reader.environment_warnings()
+    settings, warnings = settings_reader.load_settings(), settings_reader.environment_warnings()
+    with_prices = choices.durations(PriceTable(settings.price_usd_per_second))
+    return settings, warnings, pack_translations(Languages(), with_prices.values())
 
 
 def _sandbox(words: Sequence[str]) -> int:

@@ -53,8 +53,10 @@ SWITCH_S = 0.0005
 CONNECTIONS_MAX = 1000  # on each listener
 
 
-async def run(settings: Settings, warnings: Sequence[str]) -> None:
+async def run(settings: Settings, warnings: Sequence[str], translations: bytes) -> None:
     """The bot, until SIGTERM or SIGINT; its log has the `warnings` of those who read the settings.
+
+    `translations`: of the commands, see `bot.texts.commands`.
 
     Raises StartError where it cannot start as configured.
     """
@@ -64,14 +66,14 @@ async def run(settings: Settings, warnings: Sequence[str]) -> None:
     start_logging(_secrets_of(settings))
     try:
         async with AsyncExitStack() as stack:
-            await _serve(settings, warnings, stack)
+            await _serve(settings, warnings, translations, stack)
     except StoreDown as error:
         raise DatabaseError("database.unusable", url=settings.database_url, why=str(error.__cause__)) from error
     except asyncio.CancelledError:
         log.info("stopped")
 
 
-async def _serve(settings: Settings, warnings: Sequence[str], stack: AsyncExitStack) -> None:
+async def _serve(settings: Settings, warnings: Sequence[str], translations: bytes, stack: AsyncExitStack) -> None:
     """Start in this order and serve; the stack takes everything down again in the opposite order."""
     clock = SystemClock()
     kept = await _open(settings, clock, stack)
@@ -101,7 +103,12 @@ async def _serve(settings: Settings, warnings: Sequence[str], stack: AsyncExitSt
         engine=services.engine.run(front),
         sweep=_sweep(kept.media),
         gateway=discord_front.serve(
-            outside.client, services=services, front=front, speaker=speaker, servers=settings.discord_servers
+            outside.client,
+            services=services,
+            front=front,
+            speaker=speaker,
+            servers=settings.discord_servers,
+            translations=translations,
         ),
     )
 

@@ -204,8 +204,8 @@ class Admissions(Reading, Protocol):
         """Answer the question with no. Raises OfferGone where it was answered before, replaced or has ended."""
         ...
 
-    async def rules(self, server: str) -> Rules:
-        """The server's rules and the operator's."""
+    async def rules(self, server: str, about: str | None = None) -> Rules:
+        """The server's rules and the operator's; those alone that are about one scope, where it is named."""
         ...
 
     async def keep_answer(self, origin: str, said: str, *, now: float) -> bool:
@@ -220,8 +220,8 @@ class Admissions(Reading, Protocol):
 class Rulebook(Reading, Protocol):
     """The rules that admins make, and what they did. StoreDown as in `Runs`, and acts as in `Admissions`."""
 
-    async def rules(self, server: str) -> Rules:
-        """The server's rules and the operator's."""
+    async def rules(self, server: str, about: str | None = None) -> Rules:
+        """The server's rules and the operator's; those alone that are about one scope, where it is named."""
         ...
 
     async def decide(self, act: Act, decision: Callable[[Rules], Change]) -> Rules:

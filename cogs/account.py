@@ -96,7 +96,7 @@ class Account(commands.Cog):
             return
         words = self._speaker.reader(interaction)
         try:
-            await self._check_place(interaction)
+            locale = await self._check_place(interaction)
             found = await self._wanted(name_of(interaction.user.id), run)
             self._cool_down(interaction)
             answer = text("show.posted")
@@ -104,7 +104,7 @@ class Account(commands.Cog):
                 return  # Discord told of it twice, and the first is on its way
             # What is sent first after the answer would be shown in its place, to the caller alone: so this is.
             await interaction.edit_original_response(content=words.say(text("show.soon")))
-            await self._show(interaction, found)
+            await self._show(interaction, found, locale)
         except Refusal as refusal:
             answer = refusal.text
         except FileNotFoundError:
@@ -115,11 +115,12 @@ class Account(commands.Cog):
             answer = text("show.gone")
         await interaction.edit_original_response(content=words.say(answer))
 
-    async def _check_place(self, interaction: discord.Interaction) -> None:
-        """Raise a Refusal where the caller could not ask for a video here now, or the bot not post one."""
-        await self._servers.check(interaction)
+    async def _check_place(self, interaction: discord.Interaction) -> str | None:
+        """The locale of the place. Raises a Refusal where the caller could not ask for a video, or the bot not post."""
+        locale = await self._servers.check(interaction)
         await self._admission.check_access(spender_of(interaction))
         check_permissions(interaction)
+        return locale
 
     def _cool_down(self, interaction: discord.Interaction) -> None:
         """Count a use. Raises TooOften."""
@@ -139,9 +140,9 @@ class Account(commands.Cog):
                 return run
         raise NoSuchVideo("show.none")
 
-    async def _show(self, interaction: discord.Interaction, run: Run) -> None:
+    async def _show(self, interaction: discord.Interaction, run: Run, locale: str | None) -> None:
         """Post the message that is still there, freshly signed; else the clip anew, as a file or as a link."""
-        words = self._speaker.place(interaction)  # everybody reads it
+        words = self._speaker.of(locale)  # everybody reads it
         head = words.say(dotted(Quote(run.request.prompt, PROMPT_CHARS), options_text(run.request)))
         if posted := await self._front.posted_clip(run):
             jump, address = posted

@@ -13,6 +13,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.domain.acts import Verb
+from bot.domain.languages import LANGUAGES
 from bot.domain.limits import TOTAL, RuleKind, Spender, Standing, channel_scope, member_scope, role_scope, server_scope
 from bot.domain.money import parse_amount
 from bot.domain.periods import PeriodKind
@@ -25,7 +26,7 @@ from bot.views import admins as views
 from cogs.acknowledge import Acknowledger
 from cogs.admin_replies import AdminReplies
 from cogs.context import Speaker, invite_link, roles_of
-from cogs.describe import description, options
+from cogs.describe import AUTOMATIC, description, language_choices, options
 from cogs.ids import name_of
 from cogs.servers import Servers
 
@@ -218,6 +219,19 @@ class Admins(commands.Cog):
                 scope = channel_scope(name_of(channel.id))
             await self._administration.set_request_channel(admin, scope)
             return views.requests_go_to(scope)
+
+        await self._replies.act(interaction, do)
+
+    @admin.command(name="language", description=description("veo-admin.language"))
+    @options("veo-admin.language", "language")
+    @app_commands.choices(language=language_choices())
+    async def language(self, interaction: discord.Interaction, language: str) -> None:
+        async def do(admin: Admin) -> View:
+            if language != AUTOMATIC and language not in LANGUAGES:
+                raise BadRequest("fault.reload")
+            chosen = None if language == AUTOMATIC else language
+            await self._administration.set_language(admin, chosen)
+            return views.language_chosen(chosen)
 
         await self._replies.act(interaction, do)
 

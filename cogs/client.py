@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -21,11 +21,12 @@ from bot.errors import Refusal, SettingsError, StartError
 from bot.facts import text
 from bot.log import get_logger
 from bot.services import Services
+from bot.texts.commands import unpack_translations
 from cogs.account import Account
 from cogs.acknowledge import Acknowledger
 from cogs.admin import Admins
 from cogs.context import Speaker, invite_link
-from cogs.describe import Translations
+from cogs.describe import agrees, localized
 from cogs.front import UNREADABLE, DiscordFront
 from cogs.gateway import stay_connected
 from cogs.presses import Presses
@@ -92,6 +93,7 @@ class VeoClient(commands.Bot):
         if event_name == "interaction":  # as it is read, so before anything that it brings is begun
             (interaction,) = args
             self.acknowledger.arrived(interaction)
+            self._speaker.expect(interaction)
             if interaction.type != discord.InteractionType.component:
                 return  # `Presses` alone listens, and a task for each command would cost the others time
         if not self.is_closed():
@@ -139,26 +141,25 @@ class VeoClient(commands.Bot):
         except Exception as second:  # noqa: BLE001 - the last word there is; the fault itself is in the log
             log.warning("error message not sent", interaction=str(interaction.id), error=type(second).__name__)
 
-    async def sync_if_changed(self) -> bool:
-        """Register our commands where what is registered differs; whether it did.
+    async def sync_if_changed(self, translations: bytes = b"") -> bool:
+        """Register our commands where what is registered differs; whether it did. `translations`: packed.
 
         Discord allows 200 new commands a day (docs, Application Commands), so nothing is sent without need.
         """
         assert self.application_id is not None
-        translations = Translations(self._speaker)
-        await self.tree.set_translator(translations)
-        ours = {
-            command.name: await command.get_translated_payload(self.tree, translations)
-            for command in self.tree.get_commands()
-        }
+        unpacked = unpack_translations(translations)
+        every = [localized(command.to_dict(self.tree), unpacked) for command in self.tree.get_commands()]
         # The library's own call leaves the translations out (discord.py 2.7, http.py).
         route = discord.http.Route("GET", "/applications/{application_id}/commands", application_id=self.application_id)
-        every = {"with_localizations": "true"}
-        theirs = {command["name"]: command for command in await self.http.request(route, params=every)}
+        registered = await self.http.request(route, params={"with_localizations": "true"})
+        ours, theirs = (
+            {(each["type"], each["name"]): each for each in commands}  # a menu may have the name of a command
+            for commands in (every, registered)
+        )
         if ours.keys() == theirs.keys() and all(agrees(ours[name], theirs[name]) for name in ours):
             return False
-        await self.tree.sync()
-        log.info("commands registered", commands=", ".join(sorted(ours)))
+        await self.http.bulk_upsert_global_commands(self.application_id, every)
+        log.info("commands registered", commands=", ".join(sorted(name for _, name in ours)))
         return True
 
 
@@ -197,44 +198,6 @@ def surviving(event: str, parse: Callable[[Any], None]) -> Callable[[Any], None]
             log.exception("gateway event cannot be read and is left out", gateway_event=event)
 
     return read
-
-
-def agrees(ours: object, theirs: object) -> bool:
-    """Whether a registered command says what ours does; absent, null, false and empty say the same."""
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        return all(agrees(ours.get(key), theirs.get(key)) for key in _COMPARED)
-    if isinstance(ours, list) and isinstance(theirs, list):
-        return len(ours) == len(theirs) and all(map(agrees, ours, theirs))
-    if isinstance(ours, int) and isinstance(theirs, str):  # permissions are sent as a number and stored as its digits
-        return str(ours) == theirs
-    return ours == theirs or (_says_nothing(ours) and _says_nothing(theirs))
-
-
-def _says_nothing(value: object) -> bool:
-    return value is None or value is False or value in ([], {})
-
-
-# What we send of a command and of an option; Discord adds ids, versions and empty localizations of its own.
-_COMPARED = (
-    "name",
-    "value",
-    "description",
-    "description_localizations",
-    "type",
-    "options",
-    "choices",
-    "channel_types",
-    "required",
-    "min_value",
-    "max_value",
-    "min_length",
-    "max_length",
-    "autocomplete",
-    "contexts",
-    "integration_types",
-    "default_member_permissions",
-    "nsfw",
-)
 
 
 @asynccontextmanager
@@ -276,8 +239,12 @@ async def serve(
     front: DiscordFront,
     speaker: Speaker,
     servers: Sequence[str],
+    translations: bytes,
 ) -> None:
-    """Register the commands and answer members until cancelled. Raises StartError where the gateway refuses us."""
+    """Register the commands and answer members until cancelled. Raises StartError where the gateway refuses us.
+
+    `translations`: of the commands, as `bot.texts.commands` packs them.
+    """
     admission, administration = services.admission, services.administration
     acknowledger = client.acknowledger
     allowed = Servers(client, servers, administration)
@@ -285,7 +252,7 @@ async def serve(
     await client.add_cog(Presses(admission, allowed, front, acknowledger, speaker))
     await client.add_cog(Account(admission, services.deliverer, allowed, front, acknowledger, speaker))
     await client.add_cog(Admins(administration, allowed, acknowledger, speaker))
-    await _outlasting(client.sync_if_changed)
+    await _outlasting(lambda: client.sync_if_changed(translations))
     assert client.application_id is not None, "it is known since the login"
     log.info("invite the bot with this link", link=invite_link(client.application_id))
     await stay_connected(client)

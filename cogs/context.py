@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import discord
@@ -18,7 +19,7 @@ NEEDED = ("view_channel", "send_messages", "attach_files", "embed_links", "read_
 
 
 class Speaker:
-    """The words for a reader: in the language of their Discord, or of the place for all to see."""
+    """The words for a reader: in the language of their Discord, or of their server for all to see."""
 
     def __init__(self, languages: Languages) -> None:
         self._languages = languages
@@ -27,17 +28,21 @@ class Speaker:
         """For the caller alone."""
         return self.of(language_of(interaction.locale))
 
-    def place(self, interaction: discord.Interaction) -> Words:
-        """For all who are in the caller's server."""
-        return self.of(language_of(interaction.guild_locale))
-
     def of(self, locale: str | None) -> Words:
         """For a locale as Discord writes it; English where it is not known."""
         return self._languages.words(locale, MARKUP)
 
-    def languages(self) -> list[Words]:
-        """Every language that a message of ours may be written in."""
-        return [self.of(locale) for locale in self._languages.locales]
+    def expect(self, interaction: discord.Interaction) -> None:
+        """Begin to load what its answers need, in another thread: until it is acknowledged, that may be done."""
+        for locale in {language_of(interaction.locale), language_of(interaction.guild_locale)}:
+            if not self._languages.is_loaded(locale):
+                asyncio.get_running_loop().run_in_executor(None, self._languages.load, locale)
+
+    async def prepare(self, *locales: str | None) -> None:
+        """Load what these need, while the loop does other work."""
+        for locale in locales:
+            if not self._languages.is_loaded(locale):
+                await asyncio.to_thread(self._languages.load, locale)
 
 
 def spender_of(interaction: discord.Interaction) -> Spender:

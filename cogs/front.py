@@ -78,6 +78,7 @@ class DiscordFront:
             return
         reply = Reply.parse(run.reply_to)
         webhook = discord.Webhook.partial(reply.application_id, reply.token, client=self._client)
+        await self._speaker.prepare(run.locale)
         try:
             # In the place of a question its words and buttons go.
             embed = render.embed(card(run, standings), self._speaker.of(run.locale))
@@ -91,6 +92,7 @@ class DiscordFront:
         That it is not there is said only where others would be: Discord answers an empty history for want of a
         permission, too (docs, Get Channel Messages).
         """
+        await self._speaker.prepare(run.locale, run.place_locale)
         asked = discord.Object(number_of(run.origin))  # by Discord's own ids, for its clock is not ours
         empty = True
         try:
@@ -114,13 +116,15 @@ class DiscordFront:
     def _markers(self, run: Run) -> tuple[str, ...]:
         """Every way in which the last line of the run's notice may be written, by this version or the one before."""
         old = {Notice.UNKNOWN: " · unknown", Notice.OVERDUE: " · overdue"}.get(run.notice or Notice.RESULT, "")
-        lines = {words.say(marker(run)) for words in self._speaker.languages()}
+        told = (None, run.locale, run.place_locale)
+        lines = {self._speaker.of(locale).say(marker(run)) for locale in told}
         if run.post_handle is not None and (line := run.post_handle.partition("\n")[2]):
             lines.add(line)  # as it was posted: a catalogue may have been changed or taken away since
         return (*(f"-# {line}" for line in lines), f"-# Run `{run.run_id}`{old}")
 
     async def prepare(self, run: Run, clip: Path | Link | None) -> str:
         """See `bot.ports.Front.prepare`: the handle is the nonce, and below it the marker as it will be posted."""
+        await self._speaker.prepare(run.locale, run.place_locale)
         return f"{nonce_of(run)}\n{self._words(run).say(marker(run))}"
 
     async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
@@ -197,6 +201,7 @@ class DiscordFront:
     async def put_request(self, channel: str, offer: Offer, over: Sequence[Over]) -> str:
         """Put a member's request before the admins, once within some minutes; the message's name. Raises PostFailed."""
         admins = self._client.get_partial_messageable(number_of(channel))
+        await self._speaker.prepare(offer.wish.place_locale)
         content, buttons = self._shown(request(offer, over), offer)
         assert buttons is not None, "a request can be answered"
         try:

@@ -115,9 +115,9 @@ class Presses(commands.Cog):
             offer = await self._admission.approve(about[0], admin, told_u, roles)
         except AddsMore as more:
             offer = await self._admission.request_of(about[0], admin)
-            await self._show_request(interaction, request(offer, more.over))
+            await self._show_request(interaction, request(offer, more.over), offer)
             raise
-        await self._show_request(interaction, decided(offer))
+        await self._show_request(interaction, decided(offer), offer)
 
     async def _roles_of(self, interaction: discord.Interaction, offer: Offer) -> tuple[str, ...]:
         """The roles of the member who asked, as Discord says now. Raises NotAllowed."""
@@ -134,12 +134,12 @@ class Presses(commands.Cog):
     async def _deny(self, interaction: discord.Interaction, about: list[str]) -> None:
         _require_admin(interaction)
         offer = await self._admission.deny(about[0], await self._servers.admin(interaction))
-        await self._show_request(interaction, decided(offer))
+        await self._show_request(interaction, decided(offer), offer)
         await self._front.tell_denied(offer)
 
-    async def _show_request(self, interaction: discord.Interaction, view: View) -> None:
+    async def _show_request(self, interaction: discord.Interaction, view: View, offer: Offer) -> None:
         """Show a request as it stands now, in the place of the one that was pressed; all admins read it."""
-        words = self._speaker.place(interaction)
+        words = self._speaker.of(offer.wish.place_locale)
         await interaction.edit_original_response(
             content=render.content(view, words), view=render.buttons(view, words), allowed_mentions=NOBODY
         )

@@ -14,6 +14,7 @@ from bot.errors import NotAllowed, Refusal
 from bot.facts import Code, text
 from bot.log import get_logger
 from bot.services.administration import Administration
+from cogs.context import language_of
 from cogs.front import NETWORK_ERRORS
 from cogs.ids import name_of
 
@@ -53,16 +54,19 @@ class Servers:
         self._asked_at = asyncio.get_running_loop().time()
         self._asking = asyncio.Lock()
 
-    async def check(self, interaction: discord.Interaction, *, now: bool = False) -> None:
-        """Raise NotHere where `/veo` is not switched on. `now`: by what Discord says at this moment."""
+    async def check(self, interaction: discord.Interaction, *, now: bool = False) -> str | None:
+        """Raise NotHere where `/veo` is not switched on. `now`: by what Discord says at this moment.
+
+        The locale in which everybody there is told: what its admins chose, else what its Discord names.
+        """
         if interaction.guild_id is None:  # Discord offers it in servers only; what it sends is checked all the same
             raise NotHere("server.none")
-        switched = await self._administration.switched(name_of(interaction.guild_id))
-        if switched is False:
+        place = await self._administration.place(name_of(interaction.guild_id))
+        if place.switched is False:
             raise NotHere("server.off", interaction)
-        if switched or await self.is_on_by_setting(interaction.guild_id, now=now):
-            return
-        raise NotHere("server.not_on", interaction)
+        if not place.switched and not await self.is_on_by_setting(interaction.guild_id, now=now):
+            raise NotHere("server.not_on", interaction)
+        return place.language or language_of(interaction.guild_locale)
 
     async def is_on_by_setting(self, server_id: int, *, now: bool = True) -> bool:
         """Whether `/veo` works there unless it is switched off: DISCORD_SERVERS names it, or its owner owns the bot.

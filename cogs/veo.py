@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from typing import get_args
 
 import discord
@@ -10,13 +11,13 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.domain.limits import OverLimit
-from bot.domain.models import DURATIONS, SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
+from bot.domain.models import SEED_MAX, AspectRatio, Duration, Resolution, SafetyTolerance, VeoRequest
 from bot.domain.prices import PriceTable
 from bot.domain.records import Offer, Wish
 from bot.errors import BadRequest, Refusal
-from bot.facts import Usd, text
 from bot.services.admission import Admission, AskFirst
 from bot.texts import Words
+from bot.views import choices
 from bot.views.wishes import question, refused
 from cogs import render
 from cogs.acknowledge import Acknowledger
@@ -77,9 +78,9 @@ class Veo(commands.Cog):
         wish = wish_of(interaction, card_id, request)
         try:
             check_options(request)
-            await self._servers.check(interaction)
+            place_locale = await self._servers.check(interaction)
             check_permissions(interaction)
-            made = await self._admission.ask(wish)
+            made = await self._admission.ask(replace(wish, place_locale=place_locale))
         except Refusal as refusal:
             await self._refuse(interaction, refusal, wish)
         else:
@@ -107,18 +108,9 @@ class Veo(commands.Cog):
 
 def duration_choices(prices: PriceTable, words: Words) -> list[app_commands.Choice[str | int | float]]:
     """The lengths of a video, each with the least that it costs."""
-    least_u = {
-        duration: min(
-            price_u for price_u, request in prices.variants(VeoRequest(prompt="")) if request.duration == duration
-        )
-        for duration in DURATIONS
-    }
     return [
-        app_commands.Choice(
-            name=words.say(text("choice.duration", count=int(duration.removesuffix("s")), price=Usd(price_u))),
-            value=duration,
-        )
-        for duration, price_u in least_u.items()
+        app_commands.Choice(name=words.say(name), value=duration)
+        for duration, name in choices.durations(prices).items()
     ]
 
 
@@ -141,7 +133,6 @@ def wish_of(interaction: discord.Interaction, card_id: int, request: VeoRequest)
         upload_limit_bytes=limit if type(limit) is int and 0 <= limit < 2**63 else None,
         post_limit_bytes=post_limit_of(interaction),
         locale=language_of(interaction.locale),
-        place_locale=language_of(interaction.guild_locale),
     )
 
 

@@ -170,8 +170,8 @@ RECORDS = {
                      = (change.server, change.subject, change.kind) AND later.act_id > change.act_id)) AS last
         LEFT JOIN rule USING (server, subject, kind)
         WHERE CASE last.in_force WHEN 0 THEN rule.act_id IS NOT NULL ELSE
-              (last.act_id, last.period, last.limit_u, last.in_flight)
-              IS NOT (rule.act_id, rule.period, rule.limit_u, rule.in_flight) END
+              (last.act_id, last.period, last.limit_u, last.in_flight, last.language)
+              IS NOT (rule.act_id, rule.period, rule.limit_u, rule.in_flight, rule.language) END
         UNION ALL
         SELECT server, subject, kind, NULL, act_id, limit_u FROM rule
         WHERE NOT EXISTS (SELECT 1 FROM rule_change AS change WHERE (change.server, change.subject, change.kind)

@@ -31,6 +31,7 @@ EVERY_ACT: dict[str, dict[str, Any]] = {
     "pause": {},
     "resume": {},
     "requests": {},
+    "language": {"language": "de"},
     "refund": {"run": "abc", "reason": "a test"},
     "report": {},
     "log": {},

@@ -89,6 +89,11 @@ async def test_a_server_reads_its_language_alone(tmp_path: Path, language: str) 
         for option in command["options"]:
             said = f"«{option['description']}»"
             assert option["description_localizations"] == ({"de": said} if len(said) <= 100 else {})
+            assert "«" not in option["name"]
+        lengths = next(option["choices"] for option in command["options"] if option["name"] == "duration")
+        assert [each["name_localizations"]["de"] for each in lengths] == [
+            "«4 s · from 0,80\u00a0$»", "«6 s · from 1,20\u00a0$»", "«8 s · from 1,60\u00a0$»",
+        ]  # fmt: skip
         await world.stop()
         await world.start()
         assert len(world.logged("commands registered")) == 1  # at the next start nothing differs
@@ -140,12 +145,34 @@ async def told_every_way(world: Scene) -> None:
     await world.answer_to(await world.veo("while it is paused"))
 
 
-async def test_a_post_is_found_again_after_its_language_is_gone(tmp_path: Path, language: str) -> None:
-    """Killed before it noted its post, and started without the catalogue: the video is not posted a second time."""
+async def test_admins_choose_the_language_of_what_everybody_reads(tmp_path: Path, language: str) -> None:
+    """In a server whose Discord is English: German for all, English for each alone, as each act is kept and told.
+
+    And a post is found again after its language is gone: killed before it noted its post, and started without the
+    catalogue, the bot does not post the video a second time.
+    """
     async with scene(tmp_path, before=language) as world:
-        with world.discord.altered_events(german):
-            await world.veo("a red fox", duration="4s")
-            await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+        assert await world.act("language", language="automatic") == "The language is already automatic."
+        done, private = "Messages that everyone here sees", "What I tell someone privately is in their own language."
+        assert await world.act("language", language="de") == f"Done. {done} are in Deutsch now.\n{private}"
+        assert "messages for everyone are in Deutsch" in await world.act("limit show")
+        await world.veo("a red fox", duration="4s")
+        await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
+        public, private_ones = (
+            world.discord.messages(world.channel),
+            world.discord.messages(world.channel, world.member()),
+        )
+        (post,) = public
+        assert [words for words in words_of(post) if unmarked(words)] == []
+        (card,) = (each for each in private_ones if each["flags"] & 64)
+        assert "«" not in "".join(words_of(card))
+        (run,) = world.rows("SELECT locale, place_locale FROM run")
+        assert run == {"locale": "en-US", "place_locale": "de"}
+        automatic = f"Done. {done} follow this server's language in Discord.\n{private}"
+        assert await world.act("language", language="automatic") == automatic
+        log = await world.act("log")
+        assert "made the language automatic: this server" in log.splitlines()[0]
+        assert "chose the language: this server · Deutsch" in log.splitlines()[1]
         await world.kill()
         long_ago = "first_try_at = first_try_at - 3600, last_try_at = last_try_at - 3600"
         world.change(f"UPDATE run SET delivery = 'sending', message = NULL, due_at = 0, {long_ago}")

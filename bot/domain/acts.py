@@ -31,6 +31,8 @@ class Verb(StrEnum):
     REQUESTS_OFF = "requests off"
     SERVER_ON = "server on"
     SERVER_OFF = "server off"
+    LANGUAGE = "language set"
+    AUTOMATIC_LANGUAGE = "language automatic"
     REFUND = "refund"
     RELEASE = "release"
     APPROVE = "request approved"
@@ -80,6 +82,7 @@ class Detail:
     period: PeriodKind | None = None  # of a limit of dollars
     limit_u: int | None = None  # beside a period: None is no limit
     in_flight: int | None = None  # videos in the works at a time
+    language: str | None = None
     adds: tuple[tuple[str, int], ...] = ()  # by how much an approval passes which limits, each by its scope
 
     @classmethod

@@ -87,6 +87,7 @@ class RuleKind(StrEnum):
     PAUSE = "pause"  # a server, or the whole bot, in which nobody may now
     SERVER_ENABLED = "on"  # a server that the operator switched on
     REQUEST_CHANNEL = "desk"  # the channel to which requests of members over their limit go
+    LANGUAGE = "language"  # the one in which everybody in a server is told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,7 @@ class Rule:
     period: PeriodKind | None = None  # None: the rule says nothing of dollars
     limit_u: int | None = None  # beside a period: None is no limit, 0 is nobody
     in_flight: int | None = None  # runs at a time; None: the rule says nothing of them
+    language: str | None = None  # of LANGUAGE alone
 
 
 def limit_text(limit_u: int | None, period: PeriodKind) -> Text:
@@ -117,6 +119,11 @@ class Rules:
 
     def get(self, subject: str, kind: RuleKind) -> Rule | None:
         return self._rules.get((subject, kind))
+
+    def language(self, server: str) -> str | None:
+        """In which language everybody there is told; None: nobody chose one."""
+        rule = self.get(server_scope(server), RuleKind.LANGUAGE)
+        return None if rule is None else rule.language
 
     def subjects(self, kind: RuleKind, sort: str = "") -> list[str]:
         """The subjects with a rule of this kind, of one sort such as `role:` or of any."""

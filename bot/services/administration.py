@@ -7,7 +7,7 @@ those whose `Admin.server` is EVERYWHERE, and the front lets only the applicatio
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, TextIO
 
 from bot.domain.act_table import write_acts
@@ -41,6 +41,14 @@ DAY_S = 86400.0
 REASON_CHARS_MAX = 300
 _LENGTH: dict[PeriodKind, int] = {"day": 1, "week": 2, "month": 3}
 NO_LIMIT = frozenset({"none", "no limit", "unlimited"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What was decided about a server as a whole."""
+
+    switched: bool | None  # whether the operator switched it on or off; None: neither, so the settings decide
+    language: str | None  # in which everybody there is told; None: in the one that its Discord names
 
 
 class Administration:
@@ -207,12 +215,26 @@ class Administration:
 
         await self._decide(self._act(operator, Verb.SERVER_ON if on else Verb.SERVER_OFF, subject), decision)
 
-    async def switched(self, server: str) -> bool | None:
-        """Whether the operator switched the server on or off; None: neither, so the settings decide."""
-        rules = await self._books.rules(EVERYWHERE)
-        if rules.get(server_scope(server), RuleKind.BLOCK):
-            return False
-        return True if rules.get(server_scope(server), RuleKind.SERVER_ENABLED) else None
+    async def place(self, server: str) -> Place:
+        """What was decided about the server as a whole."""
+        rules = await self._books.rules(server, about=server_scope(server))
+        barred, named = (rules.get(server_scope(server), kind) for kind in (RuleKind.BLOCK, RuleKind.SERVER_ENABLED))
+        return Place(switched=False if barred else True if named else None, language=rules.language(server))
+
+    async def set_language(self, admin: Admin, language: str | None) -> None:
+        """Tell everybody in the server in this language; None: in the one that its Discord names."""
+        subject = server_scope(admin.server)
+
+        def decision(rules: Rules) -> Change:
+            if language is not None:
+                rule = Rule(server=admin.server, subject=subject, kind=RuleKind.LANGUAGE, language=language)
+                return Change(put=(rule,), detail=Detail(language=language).to_json())
+            if (chosen := rules.get(subject, RuleKind.LANGUAGE)) is None:
+                raise BadRequest("language.automatic_already")
+            return Change(lift=(chosen,))
+
+        verb = Verb.AUTOMATIC_LANGUAGE if language is None else Verb.LANGUAGE
+        await self._decide(self._act(admin, verb, subject), decision)
 
     # Runs
 

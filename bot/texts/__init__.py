@@ -1,25 +1,30 @@
 """Puts facts into words, in the reader's language: the only place with sentences for people.
 
-`Languages` reads the catalogues (`<language>.po` beside this file) at the start; `Words` speaks one of them in the
-markup of one front. English is what the messages themselves are written in, and what a missing translation falls back
-to. Amounts, numbers and plural forms are those of the Unicode CLDR.
+`Languages` finds the catalogues (`<language>.po` beside this file) and loads each when it is first spoken; `Words`
+speaks one of them in the markup of one front. English is what the messages themselves are written in, and what a
+missing translation falls back to. Amounts, numbers and plural forms are those of the Unicode CLDR.
 """
 
 from __future__ import annotations
 
 import gettext
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from threading import Lock
+from typing import NamedTuple, Protocol
 
 from bot.domain.untrusted import strip_controls
 from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
+from bot.log import get_logger
 from bot.texts.messages import MESSAGES, Plural
 from bot.texts.notation import American, Notation
 
-ENGLISH = "en_US"
+log = get_logger("veo.texts")
+
 SECOND_UNIT_BELOW = 10  # of the largest unit of a duration: 9 min 5 s, but 17 min
 
 
@@ -71,17 +76,27 @@ class PlainMarkup:
 PLAIN = PlainMarkup()
 
 
-class Words:
-    """One language in the markup of one front."""
+class Language(NamedTuple):
+    """What is spoken, and how figures are written in it."""
 
-    def __init__(self, notation: Notation, translations: gettext.NullTranslations, markup: Markup) -> None:
-        self._notation = notation
-        self._translations = translations
+    notation: Notation
+    translations: gettext.NullTranslations
+
+
+class Words:
+    """One language in the markup of one front; the language is loaded when it first says something."""
+
+    def __init__(self, language: Callable[[], Language], markup: Markup) -> None:
+        self._language = language
         self._markup = markup
+
+    @property
+    def _notation(self) -> Notation:
+        return self._language().notation
 
     def marked(self, markup: Markup) -> Words:
         """The same language in another markup."""
-        return Words(self._notation, self._translations, markup)
+        return Words(self._language, markup)
 
     def say(self, text: Text) -> str:
         """The text with its figures. Raises KeyError where the text or one of its figures is missing."""
@@ -91,9 +106,9 @@ class Words:
         if isinstance(message, Plural):
             count = text.facts["count"]
             number = count if isinstance(count, int) else 0
-            template = self._translations.ngettext(message.one, message.other, number)
+            template = self._language().translations.ngettext(message.one, message.other, number)
         else:
-            template = self._translations.gettext(message)
+            template = self._language().translations.gettext(message)
         return template.format_map(_Figures(self, text.facts))
 
     def fact(self, fact: Fact) -> str:
@@ -165,32 +180,75 @@ class Languages:
     """The catalogues that were found, and the words for any locale."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Read `<language>.po` in the folder, by default the one of this package; such as `de.po` or `pt-BR.po`.
+        """Find `<language>.po` in the folder, by default the one of this package; such as `de.po` or `pt-BR.po`.
 
-        A file that cannot be read, and a translation that lacks a figure, is left out with a line in the log.
+        Each is read when its words are first needed. One that cannot be read, and a translation that lacks a figure,
+        is left out then with a line in the log.
         """
-        paths = sorted((folder or Path(__file__).parent).glob("*.po"))
-        self._catalogues: dict[str, gettext.NullTranslations] = {}
-        if paths:
-            from bot.texts import cldr  # noqa: PLC0415 - see there
-
-            self._catalogues = cldr.read_catalogues(paths)
+        self._paths: dict[str, Path] = {}
+        for path in sorted((folder or Path(__file__).parent).glob("*.po")):
+            if name := _name_of(path.stem):
+                self._paths[name] = path
+            else:
+                log.warning("language left out: no language has the name of its file", file=path.name)
+        self._catalogues: dict[Path, gettext.NullTranslations | None] = {}  # None: it cannot be read
+        self._loaded: dict[str, Language] = {_ENGLISH: Language(American(), gettext.NullTranslations())}
+        self._loading = Lock()
 
     @property
-    def locales(self) -> list[str]:
-        """English, and every language that has a catalogue."""
-        return [ENGLISH, *self._catalogues]
+    def names(self) -> list[str]:
+        """Every language that has a catalogue: `de`, `pt-BR`."""
+        return list(self._paths)
 
     def words(self, locale: str | None, markup: Markup) -> Words:
         """The words of a locale as platforms write it (`de`, `pt-BR`); English where there is no catalogue."""
-        if not self._catalogues and not _is_other_english(locale or ""):
-            return Words(American(), gettext.NullTranslations(), markup)
+        return Words(partial(self._language, self._spoken(locale)), markup)
+
+    def is_loaded(self, locale: str | None) -> bool:
+        """Whether the words of this locale are there at once."""
+        return self._spoken(locale) in self._loaded
+
+    def load(self, locale: str | None) -> None:
+        """Load the words of a locale, which can take 50 ms; in any thread."""
+        self._language(self._spoken(locale))
+
+    def _spoken(self, locale: str | None) -> str:
+        """The locale if it is spoken, and English if it is not. Other Englishes write figures in ways of their own."""
+        name = _name_of(locale or "")
+        spoken = name is not None and (self._path(name) is not None or name.startswith("en-"))
+        return name if name is not None and spoken and name != "en-US" else _ENGLISH
+
+    def _path(self, name: str) -> Path | None:
+        return self._paths.get(name) or self._paths.get(name.partition("-")[0])
+
+    def _language(self, name: str) -> Language:
+        if name not in self._loaded:
+            with self._loading:
+                if name not in self._loaded:
+                    self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> Language:
         from bot.texts import cldr  # noqa: PLC0415 - see there
 
-        return Words(*cldr.language(locale, self._catalogues), markup)
+        path, translations = self._path(name), gettext.NullTranslations()
+        if path is not None:
+            if path not in self._catalogues:
+                self._catalogues[path] = cldr.read_catalogue(path)
+            if (found := self._catalogues[path]) is None:
+                return self._loaded[_ENGLISH]
+            translations = found
+        return Language(cldr.notation(name), translations)
 
 
-def _is_other_english(locale: str) -> bool:
-    """Whether it is an English that writes figures in a way of its own, such as that of Great Britain."""
-    name = locale.replace("_", "-").lower()
-    return name.startswith("en-") and name != "en-us"
+_ENGLISH = "en"
+_LOCALE = re.compile(r"([a-z]{2,3})(?:-[a-z]{4})?(?:-([a-z]{2}|[0-9]{3}))?")
+
+
+def _name_of(locale: str) -> str | None:
+    """`pt-BR` of `pt_BR`, `zh-CN` of `zh_Hans_CN`; None for what is no locale."""
+    found = _LOCALE.fullmatch(locale.replace("_", "-").lower())
+    if found is None:
+        return None
+    language, region = found.groups()
+    return f"{language}-{region.upper()}" if region else str(language)

@@ -1,13 +1,15 @@
 """Other languages than American English: their catalogues, and their figures by the Unicode CLDR.
 
-Babel knows the CLDR, and takes 7 MB for it: it is imported when the first such language is met.
+Babel knows the CLDR, and takes memory for it: it is imported when the first such language is spoken.
 """
 
 from __future__ import annotations
 
 import gettext
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +25,6 @@ from babel.numbers import format_currency, format_decimal
 
 from bot.log import get_logger
 from bot.texts.messages import MARKERS, MESSAGES
-from bot.texts.notation import Notation
 
 log = get_logger("veo.texts")
 
@@ -37,13 +38,21 @@ class CldrNotation:
         self._locale = locale
 
     def number(self, number: int) -> str:
-        return format_decimal(number, locale=self._locale)
+        return format_decimal(number, locale=self._locale, group_separator=self._groups(number))
 
     def usd(self, amount: Decimal) -> str:
-        return format_currency(amount, "USD", locale=self._locale, decimal_quantization=False)
+        groups = self._groups(amount)
+        return _apart(
+            format_currency(amount, "USD", locale=self._locale, decimal_quantization=False, group_separator=groups)
+        )
 
     def whole_usd(self, amount: Decimal) -> str:
-        return format_currency(amount, "USD", "¤#,##0", locale=self._locale, currency_digits=False)
+        amount = round(amount, 0)
+        pattern = re.sub(r"\.0+", "", self._locale.currency_formats["standard"].pattern)
+        groups = self._groups(amount)
+        return _apart(
+            format_currency(amount, "USD", pattern, locale=self._locale, currency_digits=False, group_separator=groups)
+        )
 
     def day(self, day: date) -> str:
         return format_skeleton("MMMd", day, locale=self._locale)
@@ -51,35 +60,35 @@ class CldrNotation:
     def sequence(self, parts: Sequence[str]) -> str:
         return format_list(parts, style="unit", locale=self._locale)
 
-
-def language(
-    locale: str | None, catalogues: Mapping[str, gettext.NullTranslations]
-) -> tuple[Notation, gettext.NullTranslations]:
-    """How a locale writes figures, and its translations; English where there is no catalogue."""
-    found = _parse(locale)
-    for name in (str(found), found.language):
-        if translations := catalogues.get(name):
-            return CldrNotation(found), translations
-    return CldrNotation(found if found.language == "en" else ENGLISH), gettext.NullTranslations()
+    def _groups(self, number: Decimal | int) -> bool:
+        """Whether thousands are set apart: Babel leaves the CLDR's minimumGroupingDigits out."""
+        return str(self._locale) not in _GROUPED_LATE or not -_LATE < number < _LATE
 
 
-def _parse(locale: str | None) -> Locale:
+_GROUPED_LATE = frozenset({"es", "es_ES"})  # of the locales that have catalogues, minimumGroupingDigits is 2 here
+_LATE = 10_000
+
+
+def _apart(amount: str) -> str:
+    """The amount with a space between letters and digits, as the CLDR's currencySpacing has it and Babel has not."""
+    return re.sub(r"(?<=[A-Z])(?=\d)", "\u00a0", amount)
+
+
+def notation(name: str) -> CldrNotation:
+    """How a locale such as `de-AT` writes figures; as its language does where nobody knows the region."""
+    for each in (name, name.partition("-")[0]):
+        with suppress(UnknownLocaleError, ValueError):
+            return CldrNotation(Locale.parse(each, sep="-"))
+    return CldrNotation(ENGLISH)
+
+
+def read_catalogue(path: Path) -> gettext.NullTranslations | None:
+    """The translations of a file; None, with a line in the log, where it cannot be read."""
     try:
-        return Locale.parse((locale or "").replace("_", "-"), sep="-")
-    except (UnknownLocaleError, ValueError, TypeError):
-        return ENGLISH
-
-
-def read_catalogues(paths: Iterable[Path]) -> dict[str, gettext.NullTranslations]:
-    """The catalogues by their locales. One that cannot be read is left out with a line in the log."""
-    found: dict[str, gettext.NullTranslations] = {}
-    for path in paths:
-        try:
-            locale = Locale.parse(path.stem.replace("_", "-"), sep="-")
-            found[str(locale)] = _catalogue(path, locale)
-        except (OSError, ValueError, SyntaxError, LookupError, UnknownLocaleError, PoFileError) as error:
-            log.warning("language left out: its file cannot be read", file=path.name, reason=str(error))
-    return found
+        return _catalogue(path, Locale.parse(path.stem.replace("_", "-"), sep="-"))
+    except (OSError, ValueError, SyntaxError, LookupError, UnknownLocaleError, PoFileError) as error:
+        log.warning("language left out: its file cannot be read", file=path.name, reason=str(error))
+        return None
 
 
 def _catalogue(path: Path, locale: Locale) -> gettext.GNUTranslations:

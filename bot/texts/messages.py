@@ -35,6 +35,12 @@ COMMANDS: Mapping[str, str | Plural] = {
     # _note: The name of a choice: a length in seconds and the least that such a video costs.
     "choice.duration": _("{count} s · from {price}"),
     "command.veo.duration": _("How long the video is (default 8 s)"),
+    # _note: A choice that stands for a period: an amount per day.
+    "choice.day": _("day"),
+    "choice.week": _("week"),
+    "choice.month": _("month"),
+    # _note: A choice beside the languages: the one that Discord names.
+    "choice.automatic": _("Automatic"),
     "command.veo.resolution": _("Size of the picture (default 720p); 4k costs more"),
     "command.veo.aspect_ratio": _("16:9 landscape or 9:16 portrait (default 16:9)"),
     "command.veo.generate_audio": _("With sound (default yes); without is cheaper"),
@@ -86,6 +92,8 @@ COMMANDS: Mapping[str, str | Plural] = {
     "command.veo-admin.resume": _("Let members use /veo in this server again"),
     "command.veo-admin.requests": _("Channel where you approve or deny requests for more budget"),
     "command.veo-admin.requests.channel": _("Where you see the requests; leave it out to take none"),
+    "command.veo-admin.language": _("Choose the language of messages that everyone here sees"),
+    "command.veo-admin.language.language": _("The language; automatic follows this server's Discord settings"),
     "command.veo-admin.refund": _("Refund a video's cost to its member, or release one that is stuck"),
     "command.veo-admin.refund.run": _("The ID of the video, as under its message"),
     "command.veo-admin.report": _("Spending by member, role, channel and day"),
@@ -437,6 +445,7 @@ ADMINS: Mapping[str, str | Plural] = {
     "unblock.not_blocked": _("{who} isn't blocked here."),
     "disallow.not_listed": _("{who} isn't on the list."),
     "resume.not_paused": _("{/veo} isn't paused."),
+    "language.automatic_already": _("The language is already automatic."),
     "requests.off_already": _("Requests are already off."),
     "requests.cannot_write": _("I can't write in {channel}. Allow that first, or name another channel."),
     "switch.on_already": _("{/veo} is already on in that server."),
@@ -486,6 +495,9 @@ ADMINS: Mapping[str, str | Plural] = {
     "did_everywhere.resume": _("{/veo} works again in every server that its own admins haven't paused."),
     "done.requests here": _("Done. Requests go to {channel}."),
     "done.requests off": _("Requests are off."),
+    "done.language set": _("Done. Messages that everyone here sees are in {language} now."),
+    "done.language automatic": _("Done. Messages that everyone here sees follow this server's language in Discord."),
+    "done.language.private": _("What I tell someone privately is in their own language."),
     "done.server on": _("Done. {/veo} works in {server}."),
     "done.server off": _("Done. {/veo} is off in {server}. Videos in the works still arrive."),
     "done.stays_off": _("It stays off until you switch it on again, whatever DISCORD_SERVERS says."),
@@ -509,6 +521,8 @@ ADMINS: Mapping[str, str | Plural] = {
     "in_force.block": _("{who} is blocked"),
     "in_force.pause": _("{who} is paused"),
     "in_force.on": _("{who} is switched on"),
+    # _note: {language} is the language's own name, such as Deutsch.
+    "public_language": _("messages for everyone are in {language}"),
     "in_force.desk": _("requests go to {who}"),
     "stands.limited.day": _("{who}: {left} of {limit} left today; {used} used, {held} on hold, resets {resets}."),
     "stands.limited.week": _("{who}: {left} of {limit} left this week; {used} used, {held} on hold, resets {resets}."),
@@ -543,6 +557,9 @@ ADMINS: Mapping[str, str | Plural] = {
     "act.requests off": _("{who} switched requests off: {about}"),
     "act.server on": _("{who} switched on {about}"),
     "act.server off": _("{who} switched off {about}"),
+    # _note: The language itself follows after a dot.
+    "act.language set": _("{who} chose the language: {about}"),
+    "act.language automatic": _("{who} made the language automatic: {about}"),
     "act.refund": _("{who} refunded {about}"),
     "act.release": _("{who} released {about}"),
     "act.request approved": _("{who} approved a request of {about}"),
@@ -664,6 +681,34 @@ OPERATOR: Mapping[str, str | Plural] = {
         "The database {url} cannot be used ({why}); check the disk, and restore a backup if the file is damaged."
     ),
 }
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place where words are shown, and how many characters it takes at most."""
+
+    characters: int
+    good: int | None = None  # so many fit on a phone
+
+
+# By how a message's key begins; the longest beginning counts. Discord docs, Application Command Structure and
+# Components Reference.
+SLOTS: Mapping[str, Slot] = {
+    "": Slot(2000),  # a message
+    "command.": Slot(100),
+    "choice.": Slot(100),
+    "button.": Slot(80, good=38),
+    "form.title": Slot(45),
+    "form.label": Slot(45),
+    "form.hint": Slot(100),
+    "select.": Slot(100),
+}
+
+
+def slot_of(key: str) -> Slot:
+    """Where a message is shown."""
+    return SLOTS[max((start for start in SLOTS if key.startswith(start)), key=len)]
+
 
 # By these a message is found again in its channel, so in no language may two of them read alike.
 MARKERS = ("run_id", "run_id.unknown", "run_id.overdue")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from bot.domain.acts import Verb
+from bot.domain.languages import LANGUAGES
 from bot.domain.limits import EVERYWHERE, TOTAL, Rule, RuleKind, Rules, Standing, limit_text
 from bot.domain.records import Act
 from bot.domain.report import Ranking, Report
@@ -108,6 +109,8 @@ def rule_line(rule: Rule, server: str) -> Text:
     about = who(rule.subject, rule.kind, server=server)
     if rule.kind in (RuleKind.LIMIT, RuleKind.EACH):
         return text("limit_in_force", who=about, limit=limit_words(rule))
+    if rule.language is not None:
+        return text("public_language", language=LANGUAGES.get(rule.language, rule.language))
     return text(f"in_force.{rule.kind}", who=about)
 
 
@@ -143,6 +146,14 @@ def requests_go_to(channel: str | None) -> View:
     """Where members' requests go from now on, by its scope."""
     line = text("done.requests off") if channel is None else text("done.requests here", channel=Named(channel))
     return View(lines=(line,), tone=Tone.GOOD)
+
+
+def language_chosen(language: str | None) -> View:
+    """In which language everybody in a server is told from now on; None: in the one that its Discord names."""
+    line = text("done.language automatic")
+    if language is not None:
+        line = text("done.language set", language=LANGUAGES[language])
+    return View(lines=(line, text("done.language.private")), tone=Tone.GOOD)
 
 
 def switched(name: Text, *, on: bool, by_setting: bool) -> View:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.acts import Detail
+from bot.domain.languages import LANGUAGES
 from bot.domain.records import Act
 from bot.facts import Fact, Quote, Text, Usd, text
 
@@ -19,6 +20,8 @@ def detail_text(act: Act) -> Text | None:
         parts.append(Usd(found.amount_u))
     if found.period is not None or found.in_flight is not None:
         parts.append(limit_of(found.period is not None, found.limit_u, found.period or "month", found.in_flight))
+    if found.language is not None:
+        parts.append(LANGUAGES.get(found.language, found.language))
     parts += [text(f"adds.{scope.partition(':')[0]}", amount=Usd(over_u)) for scope, over_u in found.adds]
     return text("dotted", parts=tuple(parts)) if parts else None
 

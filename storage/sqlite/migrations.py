@@ -100,6 +100,11 @@ def step_15_starts_without_writing(db: Database) -> None:
     db.executescript(schema.SCHEMA_15)
 
 
+def step_16_a_server_s_language(db: Database) -> None:
+    """A rule says in which language everybody in a server is told."""
+    db.executescript(schema.SCHEMA_16)
+
+
 STEPS = (
     step_1_runs_and_ledger,
     step_2_levels_rules_and_acts,
@@ -116,6 +121,7 @@ STEPS = (
     step_13_what_a_front_needs,
     step_14_runs_of_a_level,
     step_15_starts_without_writing,
+    step_16_a_server_s_language,
 )
 
 

@@ -478,3 +478,28 @@ CREATE INDEX run_placed ON run (state, created_at, run_id)
     WHERE state IN ('ambiguous', 'reserved', 'running', 'submitting') AND parked_at IS NULL AND overdue = 0
       AND in_line = 0;
 """
+
+
+SCHEMA_16 = """
+-- In which language everybody in a server is told, where its admins chose one. A check cannot be changed, so the table
+-- is made anew.
+CREATE TABLE new_rule (
+    server TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('limit', 'each', 'allow', 'block', 'pause', 'on', 'desk', 'language')),
+    period TEXT CHECK (period IN ('day', 'week', 'month')),
+    limit_u INTEGER CHECK (limit_u >= 0),
+    in_flight INTEGER CHECK (in_flight >= 0),
+    language TEXT,
+    act_id INTEGER NOT NULL REFERENCES act (act_id),
+    PRIMARY KEY (server, subject, kind),
+    CHECK (limit_u IS NULL OR period IS NOT NULL),
+    CHECK ((kind = 'language') = (language IS NOT NULL))
+) STRICT;
+INSERT INTO new_rule (server, subject, kind, period, limit_u, in_flight, act_id)
+    SELECT server, subject, kind, period, limit_u, in_flight, act_id FROM rule ORDER BY rowid;
+DROP TABLE rule;
+ALTER TABLE new_rule RENAME TO rule;
+CREATE INDEX rule_allow ON rule (server) WHERE kind = 'allow';
+ALTER TABLE rule_change ADD COLUMN language TEXT;
+"""

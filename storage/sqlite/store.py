@@ -96,8 +96,8 @@ class SqliteStore:
 
     # What admins decide
 
-    async def rules(self, server: str) -> Rules:
-        return await self.writer.read(lambda tx: rules.rules(tx, server))
+    async def rules(self, server: str, about: str | None = None) -> Rules:
+        return await self.writer.read(lambda tx: rules.rules(tx, server, about))
 
     async def standings(self, who: Spender, plan: Plan) -> list[Standing]:
         return await self.writer.read(lambda tx: rules.standings(tx, who, plan))

@@ -17,16 +17,16 @@ from storage.verbs import books
 from storage.verbs.rows import acts_where, get_run, insert_act
 from storage.verbs.runs import end_run
 
-_RULE = "SELECT server, subject, kind, period, limit_u, in_flight FROM rule"
+_RULE = "SELECT server, subject, kind, period, limit_u, in_flight, language FROM rule"
 _PUT_RULE = (
-    "INSERT INTO rule (server, subject, kind, period, limit_u, in_flight, act_id) "
-    "VALUES (:server, :subject, :kind, :period, :limit_u, :in_flight, :act_id) "
-    "ON CONFLICT (server, subject, kind) DO UPDATE SET period = excluded.period, "
-    "limit_u = excluded.limit_u, in_flight = excluded.in_flight, act_id = excluded.act_id"
+    "INSERT INTO rule (server, subject, kind, period, limit_u, in_flight, language, act_id) "
+    "VALUES (:server, :subject, :kind, :period, :limit_u, :in_flight, :language, :act_id) "
+    "ON CONFLICT (server, subject, kind) DO UPDATE SET period = excluded.period, limit_u = excluded.limit_u, "
+    "in_flight = excluded.in_flight, language = excluded.language, act_id = excluded.act_id"
 )
 _CHANGE_RULE = (
-    "INSERT INTO rule_change (act_id, server, subject, kind, period, limit_u, in_flight, in_force) "
-    "VALUES (:act_id, :server, :subject, :kind, :period, :limit_u, :in_flight, :in_force)"
+    "INSERT INTO rule_change (act_id, server, subject, kind, period, limit_u, in_flight, language, in_force) "
+    "VALUES (:act_id, :server, :subject, :kind, :period, :limit_u, :in_flight, :language, :in_force)"
 )
 _LIFT_RULE = "DELETE FROM rule WHERE server = :server AND subject = :subject AND kind = :kind"
 _ANSWER_KEPT_S = 86400.0
@@ -35,10 +35,13 @@ _ANSWER_KEPT_S = 86400.0
 # Rules
 
 
-def rules(tx: Transaction, server: str) -> Rules:
+def rules(tx: Transaction, server: str, about: str | None = None) -> Rules:
     """See `bot.ports.Rulebook.rules`."""
+    values = {"server": server, "everywhere": EVERYWHERE}
     sql = f"{_RULE} WHERE server IN (:server, :everywhere)"
-    return read_rules(tx.execute(sql, {"server": server, "everywhere": EVERYWHERE}))
+    if about is None:
+        return read_rules(tx.execute(sql, values))
+    return read_rules(tx.execute(f"{sql} AND subject = :about", {**values, "about": about}))
 
 
 def ask_rules_for(tx: Transaction, server: str, scopes: Sequence[str]) -> Rows:
@@ -54,8 +57,16 @@ def ask_rules_for(tx: Transaction, server: str, scopes: Sequence[str]) -> Rows:
 def read_rules(asked: Rows) -> Rules:
     """What was asked for."""
     return Rules(
-        Rule(server=server, subject=subject, kind=RuleKind(kind), period=period, limit_u=limit_u, in_flight=in_flight)
-        for server, subject, kind, period, limit_u, in_flight in asked.fetchall()
+        Rule(
+            server=server,
+            subject=subject,
+            kind=RuleKind(kind),
+            period=period,
+            limit_u=limit_u,
+            in_flight=in_flight,
+            language=language,
+        )
+        for server, subject, kind, period, limit_u, in_flight, language in asked.fetchall()
     )
 
 
