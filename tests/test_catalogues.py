@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gettext
 import io
+import json
 import subprocess
 import sys
 import textwrap
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 
 import discord
@@ -15,20 +22,42 @@ import pytest
 from babel.messages.mofile import write_mo
 from babel.messages.plurals import get_plural
 from babel.messages.pofile import read_po
+from discord import app_commands
 
 from bot.domain.languages import LANGUAGES
+from bot.domain.models import VeoRequest
+from bot.domain.records import Link
+from bot.domain.runs import Ending, Notice
 from bot.texts import Languages
 from bot.texts.cldr import notation
 from bot.texts.messages import MARKERS, MESSAGES
-from cogs.render import MARKUP
+from bot.views.runs import notice
+from cogs.acknowledge import Acknowledger
+from cogs.client import log_in, new_client
+from cogs.context import Speaker
+from cogs.render import MARKUP, MESSAGE_CHARS_MAX, content
+from sandbox.discord import DiscordSandbox
 from sandbox.discord.spec import Spec
 from tests import catalogues
 from tests.catalogues import COMMAND_CHARS_MAX, SAME, begin, commands, is_reviewed, paths, problems, size, update
-from tests.harness import ROOT, openapi
+from tests.harness import ROOT, WAIT_S, openapi
+from tests.test_runs import a_run
 from tests.test_texts import marked
+from tests.words import SPEAKER
 
 OURS = ["de", "fr", "es", "pt-BR", "ja"]
 NBSP, NARROW = "\u00a0", "\u202f"
+LONG = a_run(
+    member="discord:" + "9" * 20,
+    channel="discord:" + "9" * 20,
+    run_id="a" * 26,
+    request=VeoRequest(prompt="W" * 6000, negative_prompt="W" * 6000, resolution="4k", auto_fix=False, seed=2**53 - 1),
+    failure_code="W" * 100,
+    failure_message="W" * 6000,
+    seed_used=2**53 - 1,
+    took_ms=10**9,
+    uploads=3,
+)
 
 
 def test_every_catalogue_is_whole() -> None:
@@ -230,3 +259,79 @@ def test_what_marks_a_message_differs_in_every_language() -> None:
 def test_every_language_is_one_of_discord_s() -> None:
     """What is registered under another name would be refused."""
     assert set(LANGUAGES) <= {each.value for each in discord.Locale}
+
+
+async def test_loading_is_left_to_another_thread(tmp_path: Path) -> None:
+    """What is about to be spoken is loaded while the loop goes on, and nothing else is."""
+    for name in OURS:
+        marked(tmp_path, name)
+    languages = Languages(tmp_path)
+    await Speaker(languages).prepare("de", None, "es-419", "xx")
+    assert [languages.is_loaded(locale) for locale in ("de", "es-419", "fr", "ja")] == [True, True, False, False]
+
+
+def test_a_message_in_the_channel_fits_in_every_language(tmp_path: Path) -> None:
+    """Whatever happened, with a prompt, a reason and names as long as they come, and with words of twice the length."""
+    for name in OURS:
+        marked(tmp_path, name, "{0} «{0}»")
+    spoken = [(Languages(folder), path.stem) for folder in (catalogues.FOLDER, tmp_path) for path in paths(folder)]
+    link = Link(url="https://clips.example/" + "x" * 200, expires_at=2e9)
+    for languages, name in [(Languages(), "en-US"), *spoken]:
+        words = languages.words(name, MARKUP)
+        for told, ending, direct in product(Notice, Ending, (True, False)):
+            told_run = replace(LONG, notice=told, ending=ending, direct=direct)
+            for clip, lost in ((None, True), (None, False), (link, False)):
+                shown = content(notice(told_run, link=clip, lost=lost), words)
+                assert len(shown) <= MESSAGE_CHARS_MAX, (name, told, ending, shown)
+
+
+@asynccontextmanager
+async def registering() -> AsyncIterator[Callable[[dict[str, dict[str, str]]], Awaitable[bool]]]:
+    """Registers a command and a menu of the same name, with these translations; whether anything had to be changed."""
+
+    @app_commands.command(name="film", description="Make a video")
+    @app_commands.choices(size=[app_commands.Choice(name="small", value="s")])
+    @app_commands.describe(size="How large")
+    @app_commands.guild_only()
+    @app_commands.allowed_installs(guilds=True, users=False)
+    async def command(interaction: discord.Interaction, size: str = "s") -> None:
+        """Nobody uses it."""
+
+    @app_commands.guild_only()
+    @app_commands.allowed_installs(guilds=True, users=False)
+    async def menu(interaction: discord.Interaction, message: discord.Message) -> None:
+        """Nobody uses it."""
+
+    async with (
+        asyncio.timeout(WAIT_S),
+        DiscordSandbox() as sandbox,
+        new_client(sandbox.api_url, sandbox.gateway_url, acknowledger=Acknowledger(), speaker=SPEAKER) as client,
+    ):
+        client.tree.add_command(command)
+        client.tree.add_command(app_commands.ContextMenu(name="film", callback=menu))
+        await log_in(client, sandbox.token)
+
+        async def register(translations: dict[str, dict[str, str]]) -> bool:
+            before = len(sandbox.requests)
+            changed = await client.sync_if_changed(zlib.compress(json.dumps(translations).encode()))
+            methods = [each.method for each in sandbox.requests[before:]]
+            assert methods == (["GET", "PUT"] if changed else ["GET"])
+            return changed
+
+        yield register
+
+
+async def test_commands_are_registered_again_only_when_a_translation_changed() -> None:
+    """A menu with a command's name is not taken for it, and what reads as the default is as good as none."""
+    german = {"Make a video": {"de": "Ein Video machen"}, "small": {"de": "klein"}}
+    stories: tuple[tuple[dict[str, dict[str, str]], bool], ...] = (
+        ({}, True), ({}, False), (german, True), (german, False),
+        (german | {"How large": {"de": "How large"}}, False),
+        (german | {"small": {"de": "winzig"}}, True),
+        (german | {"small": {"de": "winzig", "fr": "petit"}}, True),
+        (german | {"small": {"fr": "petit", "de": "winzig"}}, False),
+        ({"Make a video": {"de": "Film ab"}}, True), ({}, True), ({}, False),
+    )  # fmt: skip
+    async with registering() as register:
+        for place, (translations, changes) in enumerate(stories):
+            assert await register(translations) == changes, place
