@@ -911,7 +911,7 @@ async def _receipt(self, interaction, about):
             """
 async def _approve(self, interaction, about):
     offer = await self._admission.approve(about[0], await self._servers.admin(interaction))
-    await self._show_request(interaction, decided(offer))
+    await self._show_request(interaction, decided(offer), offer)
 """,
         ),
         test_presses_are_for_whom_they_concern,
@@ -934,7 +934,7 @@ async def _roles_of(self, interaction, offer):
             """
 async def _deny(self, interaction, about):
     offer = await self._admission.deny(about[0], await self._servers.admin(interaction))
-    await self._show_request(interaction, decided(offer))
+    await self._show_request(interaction, decided(offer), offer)
 """,
         ),
         test_presses_are_for_whom_they_concern,
