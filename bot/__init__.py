@@ -7,7 +7,8 @@ The way of one `/veo`, from the click to the posted video:
  3. `storage.verbs.admissions.admit` lets `bot.domain.limits.Policy` make the levels, puts the price on hold on each of
     them (`storage.verbs.books.hold`) and writes the run with the intent to order it, all in one transaction.
  4. `bot.services.engine.Engine.begin` hands the run to `bot.services.steps.Steps`, which takes it a step further
-    whenever it has news or is due. Where no place is free it waits in line, and its first step comes later.
+    whenever it has news or is due. Where no place is free it waits in line, and its first step comes in its turn
+    (`bot.domain.queue` says whose it is; `bot.services.cards` shows its place).
  5. The first step is the order: `bot.runflow.client.Runflow.submit` sends it.
  6. If no clear answer came, `bot.services.search.Search` finds out what was bought (`bot.domain.lookup` decides).
  7. A callback (`bot.web.public`) or the time of the next look (`bot.services.pace.Schedule`) begins the next step,

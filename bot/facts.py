@@ -34,6 +34,13 @@ class Duration:
 
 
 @dataclass(frozen=True)
+class Ordinal:
+    """A place in a row: `4th`."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Named:
     """Somebody or something by its opaque name in a scope: `member:discord:1`, `channel:…`, `role:…`, `server:…`."""
 
@@ -77,7 +84,9 @@ class Text:
     facts: Mapping[str, Fact] = field(default_factory=dict)
 
 
-Fact: TypeAlias = "str | int | Usd | Moment | Duration | Named | Quote | Code | Url | Strong | Text | tuple[Fact, ...]"
+Fact: TypeAlias = (
+    "str | int | Usd | Moment | Duration | Ordinal | Named | Quote | Code | Url | Strong | Text | tuple[Fact, ...]"
+)
 
 
 def text(key: str, /, **facts: Fact) -> Text:

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from bot.domain.limits import Level, Over, Plan, Rules, Spender, Standing
 from bot.domain.models import VeoRequest
+from bot.domain.queue import Line, Turn
 from bot.domain.records import (
     Accepted,
     Act,
@@ -81,11 +82,12 @@ class Runs(Reading, Protocol):
     ) -> Claimed:
         """The runs due by `now`, the longest waiting first, then those of the sweep; no more than `limit`.
 
-        And as many of those in line, oldest first, as there are free places of `total_max`. Each is due again
-        at `lease_until` at the latest, and in line no more.
+        And as many of those in line, in the fair order of `bot.domain.queue`, as there are free places of `total_max`.
+        Each is due again at `lease_until` at the latest, and in line no more.
 
-        Reply addresses that are no longer valid by `now` are dropped on the way. A run that cannot be read is left out,
-        takes no place, and is tried again an hour later.
+        Reply addresses that end within CARD_STOPS_S are dropped on the way; runs that are still to be shown there once
+        come as `last_cards`, no more than `limit`. A run that cannot be read is left out, takes no place, and is tried
+        again an hour later.
         """
         ...
 
@@ -109,9 +111,10 @@ class Runs(Reading, Protocol):
         ...
 
     async def begin_submit(self, run: Run, *, now: float, total_max: int) -> Run | None:
-        """Commit the intent to POST; None while `total_max` runs are in flight, overdue ones aside, or older ones wait.
+        """Commit the intent to POST; None while `total_max` runs are in flight, overdue ones aside.
 
-        None also where a callback named a candidate that the caller has not seen.
+        None also for a run in line whose turn has not come, and where a callback named a candidate that the caller has
+        not seen.
         """
         ...
 
@@ -131,6 +134,10 @@ class Runs(Reading, Protocol):
 
     async def correct(self, run: Run, cost_u: int, *, now: float) -> Run:
         """Book the cost of an ended run that had none yet; a second time changes nothing."""
+        ...
+
+    async def line(self, now: float) -> Line:
+        """Those who wait for a place, in the fair order of `bot.domain.queue`, and those who have one."""
         ...
 
     async def lengths(self, limit: int) -> list[tuple[VeoRequest, float]]:
@@ -198,6 +205,14 @@ class Admissions(Reading, Protocol):
 
     async def withdraw(self, offer_id: str) -> bool:
         """Forget a price question that its member says no to; False where a run came of it."""
+        ...
+
+    async def cancel(self, run_id: str, member: str, *, now: float) -> Run:
+        """End a run that was not ordered yet by its member's word: its holds are given back, and nobody else is told.
+
+        A second time it is answered with the same run. Raises OfferGone for somebody else's run, and once it may have
+        been ordered.
+        """
         ...
 
     async def deny(self, offer_id: str, act: Act) -> Offer:
@@ -352,8 +367,13 @@ class Front(Protocol):
         """So long after a post the front sees by its handle that another one is its repeat; 0: it never does."""
         ...
 
-    async def show_progress(self, run: Run, standings: list[Standing]) -> None:
-        """Update what the member alone sees, as far as that is still possible. Raises nothing."""
+    async def show_progress(
+        self, run: Run, standings: list[Standing], turn: Turn | None = None, *, last: bool = False
+    ) -> None:
+        """Update what the member alone sees, as far as that is still possible. Raises nothing.
+
+        `turn`: where it stands in line, and when it is expected. `last`: it is not updated any more after this.
+        """
         ...
 
     async def prepare(self, run: Run, clip: Path | Link | None) -> str:

@@ -18,6 +18,7 @@ import aiohttp
 import discord
 
 from bot.domain.limits import Over, Standing
+from bot.domain.queue import Turn
 from bot.domain.records import Link, Offer
 from bot.domain.runs import Notice, Run
 from bot.domain.video_files import MP4, VideoFormat
@@ -72,7 +73,9 @@ class DiscordFront:
         self._client = client
         self._speaker = speaker
 
-    async def show_progress(self, run: Run, standings: Sequence[Standing]) -> None:
+    async def show_progress(
+        self, run: Run, standings: Sequence[Standing], turn: Turn | None = None, *, last: bool = False
+    ) -> None:
         """Edit the card. A dead token or a dismissed card is no fault: the end is posted in the channel."""
         if run.reply_to is None:
             return
@@ -81,8 +84,9 @@ class DiscordFront:
         await self._speaker.prepare(run.locale)
         try:
             # In the place of a question its words and buttons go.
-            embed = render.embed(card(run, standings), self._speaker.of(run.locale))
-            await webhook.edit_message(reply.message_id, content=None, embed=embed, view=None)
+            words, view = self._speaker.of(run.locale), card(run, standings, turn, last=last)
+            buttons = render.buttons(view, words)
+            await webhook.edit_message(reply.message_id, content=None, embed=render.embed(view, words), view=buttons)
         except NETWORK_ERRORS as error:
             log_trouble(logging.INFO, f"card not updated run={run.run_id}", error)
 

@@ -9,6 +9,7 @@ import aiohttp
 import discord
 from discord.ext import commands
 
+from bot.domain.limits import Spender
 from bot.domain.records import Offer, OfferState
 from bot.errors import NotAllowed, OfferGone, PostFailed, Refusal
 from bot.facts import Text, text
@@ -16,7 +17,7 @@ from bot.log import get_logger
 from bot.services.admission import AddsMore, Admission, Answer
 from bot.texts import Words
 from bot.views import ActionVerb, View
-from bot.views.runs import receipt
+from bot.views.runs import card, receipt
 from bot.views.wishes import decided, declined, request, sent
 from cogs import render
 from cogs.acknowledge import Acknowledger
@@ -58,6 +59,7 @@ class Presses(commands.Cog):
             "approve": self._approve,
             "deny": self._deny,
             "receipt": self._receipt,
+            "cancel": self._cancel,
         }
         try:
             if await self._acknowledger.acknowledge(interaction, ephemeral=True, update=verb != "receipt") is not None:
@@ -142,6 +144,14 @@ class Presses(commands.Cog):
         words = self._speaker.of(offer.wish.place_locale)
         await interaction.edit_original_response(
             content=render.content(view, words), view=render.buttons(view, words), allowed_mentions=NOBODY
+        )
+
+    async def _cancel(self, interaction: discord.Interaction, about: list[str]) -> None:
+        """A member takes back a wish that waits in line; its card says so."""
+        run = await self._admission.cancel(about[0], _caller(interaction))
+        words, view = self._speaker.reader(interaction), card(run, await self._admission.standings(Spender.of(run)))
+        await interaction.edit_original_response(
+            content=None, embed=render.embed(view, words), view=render.buttons(view, words)
         )
 
     async def _receipt(self, interaction: discord.Interaction, about: list[str]) -> None:

@@ -188,7 +188,7 @@ def parse_custom_id(custom_id: str) -> tuple[ActionVerb, list[str]] | None:
     """The verb of one of our buttons and what it is about; None for anything else."""
     prefix, _, rest = custom_id.partition(":")
     verb, *about = rest.split(":")
-    known: tuple[ActionVerb, ...] = ("yes", "no", "ask", "approve", "deny", "receipt")
+    known: tuple[ActionVerb, ...] = ("yes", "no", "ask", "approve", "deny", "receipt", "cancel")
     if prefix != PREFIX or not about:
         return None
     return next(((each, about) for each in known if each == verb), None)

@@ -45,7 +45,7 @@ def check_runs(world: World) -> None:
             if state != RunState.UNKNOWN or shown or (job is None and world.look_up_is_proven()):
                 world.breach(f"run {run_id} is left {state}")
         elif job is None:
-            if (row["ending"], row["charged_u"]) != (Ending.FAILED, 0):
+            if row["ending"] not in (Ending.FAILED, Ending.CANCELLED) or row["charged_u"] != 0:
                 world.breach(f"run {run_id} was never bought, and ended {row['ending']} at {row['charged_u']}")
         else:
             if row["ending"] != job.ending:
@@ -55,6 +55,22 @@ def check_runs(world: World) -> None:
         _check_messages(world, row)
         if world.posts_of[run_id] > 3:
             world.breach(f"run {run_id} had {world.posts_of[run_id]} POSTs without a clear answer")
+
+
+def check_cancelled(world: World) -> None:
+    """Who was told that a run is cancelled was told the truth, and nobody else is told anything."""
+    bought = {job.run.run_id for job in world.jobs.values()}
+    for row in world.rows():
+        run_id = row["run_id"]
+        if run_id in world.cancelled and (row["ending"] != Ending.CANCELLED or run_id in bought):
+            world.breach(f"run {run_id} was called cancelled, and ended {row['ending']}")
+        posted = [message for message in world.messages if message.run_id == run_id]
+        if _is_withdrawn(row) and posted:
+            world.breach(f"run {run_id} was cancelled by its member, and {posted} was posted")
+
+
+def _is_withdrawn(row: dict[str, Any]) -> bool:
+    return bool(row["ending"] == Ending.CANCELLED and row["provider_id"] is None)
 
 
 def _check_messages(world: World, row: dict[str, Any]) -> None:
@@ -67,7 +83,8 @@ def _check_messages(world: World, row: dict[str, Any]) -> None:
             world.breach(f"run {run_id}: {notice[0]} was posted {times} times")
     if len(standing) > 1:
         world.breach(f"run {run_id}: its result stands in {[message.place for message in standing]}")
-    if delivery in (Delivery.PENDING, Delivery.SENDING) or (row["ended_at"] and delivery == Delivery.NONE):
+    left_out = row["ended_at"] and delivery == Delivery.NONE and not _is_withdrawn(row)
+    if delivery in (Delivery.PENDING, Delivery.SENDING) or left_out:
         world.breach(f"run {run_id} is not delivered: {delivery}")
     if row["ended_at"] is None:
         return

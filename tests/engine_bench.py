@@ -11,6 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from bot.domain.limits import Policy, Standing
+from bot.domain.queue import Turn
 from bot.domain.records import Accepted, Link, NotSent, Refused, Unclear
 from bot.domain.runs import Ending, Notice, Observation, Run
 from bot.media import Media
@@ -63,7 +64,9 @@ class Script:
     async def link(self, provider_id: str) -> str:
         return "https://files.example/clip.mp4"
 
-    async def show_progress(self, run: Run, standings: list[Standing]) -> None:
+    async def show_progress(
+        self, run: Run, standings: list[Standing], turn: Turn | None = None, *, last: bool = False
+    ) -> None:
         self.card(run, standings)
 
     async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
@@ -99,6 +102,7 @@ class Bench:
     admission: Admission
     store: SqliteStore
     script: Script
+    front: Front
     time: Time
     url: str
 
@@ -141,7 +145,8 @@ async def started(folder: Path, runs_total: int = 100) -> AsyncIterator[Bench]:
         chance=chance,
         clips=Media(folder / "media", key=b"k" * 32, keep_s=DAY_S, public_url=None, now=time.now),
     )
-    async with running(services.engine, Front(script)):
-        yield Bench(services.engine, services.admission, store, script, time, url)
+    front = Front(script)
+    async with running(services.engine, front):
+        yield Bench(services.engine, services.admission, store, script, front, time, url)
     await store.close()
     assert check_books(url) == []

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bot.domain.limits import Standing
+from bot.domain.queue import Turn
 from bot.domain.records import Accepted, Link, NotSent, Refused, Unclear
 from bot.domain.runs import Ending, Notice, Observation, Run
 from bot.errors import (
@@ -261,7 +262,9 @@ class Front(NoDesk):
         self._world = world
         self.repeat_s = 0.0 if world.handles == Handles.FORGOTTEN else REPEAT_S
 
-    async def show_progress(self, run: Run, standings: list[Standing]) -> None:
+    async def show_progress(
+        self, run: Run, standings: list[Standing], turn: Turn | None = None, *, last: bool = False
+    ) -> None:
         world = self._world
         if world.bad(0.02):
             raise TypeError(UNEXPECTED)

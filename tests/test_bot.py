@@ -83,7 +83,8 @@ async def test_the_card_is_for_the_caller_and_moves_on_with_the_run(tmp_path: Pa
         assert list(dict.fromkeys(titles)) == ["In line at Veo", "Making your video", "Done"]
         assert len(titles) <= len(set(seen)) + 1
         assert re.fullmatch(
-            r"Making your video\nIn the works since <t:\d+:t>\.", seen[titles.index("Making your video")]
+            r"Making your video\nIn the works since <t:\d+:t>\.\nReady about <t:\d+:R>, usually by <t:\d+:t>\.",
+            seen[titles.index("Making your video")],
         )
         assert all(version["flags"] & 64 for version in interaction.history)
         fields = {each["name"]: each["value"] for each in interaction.history[-1]["embeds"][0]["fields"]}
@@ -350,7 +351,7 @@ async def test_too_many_runs_at_a_time_are_refused_and_the_bots_own_total_waits(
         first = await world.veo("first")
         await world.card(first, "In the works")
         second = await world.veo("second")
-        await world.card(second, "In line since")
+        await world.card(second, "In line · 1st")
         refused = await world.veo("third")
         answer = await refused.wait(lambda message: bool(message["content"]))
         assert "You already have 2 videos in the works" in answer["content"]

@@ -33,6 +33,7 @@ from bot.domain.models import DURATIONS, RESOLUTIONS, VeoRequest
 from bot.domain.money import USD_U, to_micro
 from bot.domain.periods import PeriodKind
 from bot.domain.prices import PriceTable
+from bot.domain.queue import Turn
 from bot.domain.records import Accepted, Admin, End, Link, NotSent, Offer, Refused, RunChanges, Unclear
 from bot.domain.runs import EMPTY_S, Delivery, Ending, Notice, Observation, Run, RunState
 from bot.errors import BadRequest, InvariantError, OfferGone, PlaceGone, SettingsError, StoreDown, TooLarge, Unreadable
@@ -237,7 +238,9 @@ class Wall(NoDesk):
     refusing: Exception | None = None
     posts: list[tuple[Run, Path | Link | None]] = field(default_factory=list)
 
-    async def show_progress(self, run: Run, standings: list[Standing]) -> None: ...
+    async def show_progress(
+        self, run: Run, standings: list[Standing], turn: Turn | None = None, *, last: bool = False
+    ) -> None: ...
 
     async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
         if self.refusing is not None and isinstance(clip, Path):

@@ -16,6 +16,7 @@ import pytest
 
 from bot.clock import SystemClock
 from bot.domain.limits import Standing
+from bot.domain.queue import Turn
 from bot.domain.records import Accepted, Link, NotSent, Refused, Unclear
 from bot.domain.runs import Ending, Notice, Observation, Run
 from bot.errors import PostFailed, Unreadable
@@ -84,7 +85,9 @@ class Outside:
     async def link(self, provider_id: str) -> str:
         return "https://files.example/clip"
 
-    async def show_progress(self, run: Run, standings: list[Standing]) -> None:
+    async def show_progress(
+        self, run: Run, standings: list[Standing], turn: Turn | None = None, *, last: bool = False
+    ) -> None:
         await self.reached("discord")
 
     async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:

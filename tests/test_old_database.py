@@ -17,6 +17,7 @@ import pytest
 
 from bot.clock import SystemClock
 from bot.domain.limits import Policy, Standing
+from bot.domain.queue import Turn
 from bot.domain.records import Accepted, Admin, Link
 from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState
 from bot.media import Media
@@ -90,7 +91,9 @@ class Front(NoDesk):
 
     posts: list[tuple[Run, Path | Link | None]] = field(default_factory=list)
 
-    async def show_progress(self, run: Run, standings: list[Standing]) -> None: ...
+    async def show_progress(
+        self, run: Run, standings: list[Standing], turn: Turn | None = None, *, last: bool = False
+    ) -> None: ...
 
     async def find(self, run: Run) -> str | None:
         assert run.post_handle is None or not called(run.run_id, POSTED)

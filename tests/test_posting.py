@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bot.domain.limits import Standing
+from bot.domain.queue import Turn
 from bot.domain.records import End, Link, RunChanges
 from bot.domain.runs import Delivery, Ending, Run
 from bot.errors import HistoryClosed, PlaceClosed, PlaceGone, PostFailed
@@ -37,7 +38,9 @@ class Uploads(NoDesk):
     posted: list[str] = field(default_factory=list)
     on_disk: list[tuple[Delivery, str | None]] = field(default_factory=list)
 
-    async def show_progress(self, run: Run, standings: list[Standing]) -> None: ...
+    async def show_progress(
+        self, run: Run, standings: list[Standing], turn: Turn | None = None, *, last: bool = False
+    ) -> None: ...
 
     async def prepare(self, run: Run, clip: Path | Link | None) -> str:
         if self.upload_failing is not None:

@@ -36,6 +36,35 @@ async def test_a_dear_wish_is_asked_about_first_and_offers_what_is_cheaper(world
     assert world.rows("SELECT price_u FROM run") == [{"price_u": 4_800_000}]
 
 
+async def test_whoever_waits_in_line_sees_their_place_and_can_cancel_for_nothing(tmp_path: Path) -> None:
+    """Nobody else hears of it, those behind move up, and once a video is being made it is too late."""
+    async with scene(tmp_path, runflow={"end": "never"}, RUNS_IN_FLIGHT_TOTAL="1") as world:
+        await world.veo("first")
+        await world.until("SELECT 1 FROM run WHERE state = 'running'")
+        second, third = await world.veo("second"), await world.veo("third", member="Cem")
+        assert "Starts about <t:" in await world.card(second, "In line · 2nd")  # Bo has one under way, Cem none
+        assert "usually ready by <t:" in await world.card(third, "In line · 1st")
+        waiting = await third.wait(lambda each: "1st" in status_of(each))
+        assert labels(waiting) == ["Cancel"]
+        await asyncio.gather(*(world.press(waiting, "Cancel", member="Cem") for _ in range(2)))
+        card = await third.wait(lambda each: "Cancelled" in status_of(each))
+        assert status_of(card) == "Cancelled\nCancelled. Nothing was charged."
+        assert card["components"] == []
+        assert "Starts about" in await world.card(second, "In line · 1st")
+        moved_up = await second.wait(lambda each: "1st" in status_of(each))
+        world.discord.fault("PATCH", r"/webhooks/.+", status=404, code=10008, times=10**6)  # its card stays as it is
+        (job,) = world.runflow.runs
+        await world.runflow.finish(job, end="succeeded")
+        await world.until("SELECT 1 FROM run WHERE state = 'running' AND posts = 1 AND request LIKE '%second%'")
+        await world.press(moved_up, "Cancel")
+        await world.whispered("Bo", "It's already being made, so I can't cancel it.")
+        ended = world.rows("SELECT state, cost_u FROM run WHERE member_name = 'Cem'")
+        assert ended == [{"state": "cancelled", "cost_u": 0}]
+        assert not told_in(world, "video-lab", "third")
+        (held,) = world.rows("SELECT held_u FROM budget WHERE scope LIKE 'member:%' ORDER BY held_u LIMIT 1")
+        assert held == {"held_u": 0}
+
+
 async def test_a_cheaper_setting_is_filmed_at_its_own_price(world: Scene) -> None:
     """The button that says 6 s for $3.60 films six seconds and holds that."""
     interaction = await world.veo(FOX, **DEAR)

@@ -630,22 +630,30 @@ class TestDueRuns:
         run = await running(store, "1", reply_to="address", reply_until=900.0)
         assert await next_due(store) == 5.0
         run = await stayed(store, run, due_at=1000.0)
-        assert await next_due(store) == 900.0
+        assert await next_due(store) == 840.0
         run = await stayed(store, run, due_at=None)
-        assert await next_due(store) == 900.0
+        assert await next_due(store) == 840.0
         await claimed(store, 900.0)
         assert await next_due(store) is None
         await stayed(store, run, due_at=7.0)
 
     async def test_reply_addresses_are_dropped_in_time(self, store: Ledger, shelf: Shelf) -> None:
-        """From the moment an address ends it is nowhere in the books any more, whether or not its run is due."""
-        for name, until in (("a", 10.0), ("b", 10.1)):
+        """A minute before its end an address is handed out a last time; from then on it is nowhere in the books."""
+        for name, until in (("a", 70.0), ("b", 70.1), ("over", 69.0), ("dead", 10.0)):
             run = await admitted(store, name, reply_to=f"secret-{name}", reply_until=until)
             await stayed(store, run, due_at=500.0)
-        assert await claimed(store, 10.0) == []
+        over = await store.get("run-over")
+        assert over is not None
+        ended_ = await store.settle(over, End(ending=Ending.FAILED, cost_u=0), now=9.0)
+        assert ended_ is not None
+        await stayed(store, ended_, due_at=None)
+        found = await store.claim_due(10.0, lease_until=1e6, limit=9, total_max=99)
+        assert found.runs == []
+        assert [(run.run_id, run.reply_to) for run in found.last_cards] == [("run-a", "secret-a")]
         kept = {run.run_id: (run.reply_to, run.reply_until) for run in await store.latest("bo", 9)}
-        assert kept == {"run-a": (None, None), "run-b": ("secret-b", 10.1)}
-        assert "secret-a" not in repr(shelf.dump())
+        assert kept.pop("run-b") == ("secret-b", 70.1)
+        assert set(kept.values()) == {(None, None)}
+        assert not {"secret-a", "secret-over", "secret-dead"} & set(re.findall(r"secret-\w+", repr(shelf.dump())))
 
     async def test_a_claimed_run_carries_no_dead_address(self, store: Ledger) -> None:
         """An address that ended by now is gone from the very runs that are handed out."""
@@ -1229,12 +1237,13 @@ READERS = (
     "acts",
     "standings",
     "lengths",
+    "line",
     "get",
     "latest",
     "lookup_proven",
 )
 WRITERS = (
-    *("admit", "offer", "keep", "ask", "asked", "take", "deny", "withdraw", "decide", "keep_answer", "grant"),
+    *("admit", "offer", "keep", "ask", "asked", "take", "deny", "withdraw", "cancel", "decide", "keep_answer", "grant"),
     *("refund", "release", "claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct"),
     *("looked_up", "check", "forget_first_tries"),
 )
@@ -1285,6 +1294,7 @@ async def every_verb(store: SqliteStore) -> dict[str, Callable[[], Any]]:
         "asked": lambda: store.asked("offer-6", "message"),
         "take": lambda: store.take("offer-6", wish("6"), lambda _: levels, approve=lambda _: ACT),
         "withdraw": lambda: store.withdraw("offer-6"),
+        "cancel": lambda: store.cancel(waiting.run_id, waiting.member, now=9.0),
         "deny": lambda: store.deny("offer-6", ACT),
         "answer_to": lambda: store.answer_to("origin-1"),
         "keep_answer": lambda: store.keep_answer("origin-1", "said", now=9.0),
@@ -1297,6 +1307,7 @@ async def every_verb(store: SqliteStore) -> dict[str, Callable[[], Any]]:
         "standings": lambda: store.standings(BO, lambda _: levels),
         "claim_due": lambda: store.claim_due(9.0, lease_until=99.0, limit=9, total_max=99),
         "lengths": lambda: store.lengths(9),
+        "line": lambda: store.line(9.0),
         "recover": lambda: store.recover(9.0, deadline_s=3600.0),
         "forget_first_tries": lambda: store.forget_first_tries(9.0),
         "wake": lambda: store.wake("token-1", "job"),
@@ -1485,7 +1496,7 @@ class TestSqlite:
         assert verb in READERS or statements[0] == "BEGIN IMMEDIATE"  # a reader that turns writer can fail
         made = {plan.split()[-1] for plan in plans if plan.startswith(("CO-ROUTINE", "MATERIALIZE"))}  # subqueries
         scans = {plan for plan in plans if plan.startswith("SCAN") and plan.split()[1] not in made}
-        assert scans <= {"SCAN run USING INDEX run_unended"}  # for the first of it
+        assert scans <= {"SCAN run USING INDEX run_unended", "SCAN run USING INDEX run_in_line"}  # for the first of it
 
     @pytest.mark.parametrize("verb", WRITERS)
     async def test_a_verb_may_be_run_again_from_its_start(self, tmp_path: Path, verb: str) -> None:

@@ -295,6 +295,7 @@ def test_american_figures_are_those_of_the_cldr(number: int, day: date, parts: l
     """What is written without Babel is what Babel would write."""
     ours, theirs = American(), CldrNotation(Locale("en", "US"))
     assert ours.number(number) == theirs.number(number)
+    assert ours.ordinal_form(abs(number)) == theirs.ordinal_form(abs(number))
     assert ours.usd(Decimal(number).scaleb(-6)) == theirs.usd(Decimal(number).scaleb(-6))
     assert ours.whole_usd(Decimal(number)) == theirs.whole_usd(Decimal(number))
     assert ours.day(day) == theirs.day(day)

@@ -24,7 +24,7 @@ from bot.errors import Refusal
 from bot.services.admission import Answer
 from storage import SqliteStore, open_store
 from storage.verbs.rows import UnreadableRow
-from tests.checks import check_money, check_runs
+from tests.checks import check_cancelled, check_money, check_runs
 from tests.life import DAY_S, Life
 from tests.money import Inline, new_run
 from tests.outside import CHANNELS, MEMBERS, NEVER, REPEAT_S, Broken, Handles, Job, Message, NeverSent
@@ -33,6 +33,7 @@ from tests.virtual import Died, Timeline, VirtualLoop
 Result = TypeVar("Result")
 
 EPOCH = 1_796_082_000.0  # 30 November 2026, 23:40 UTC: a month ends soon
+CANCELS = 0.2  # so many of the wishes are taken back where that is possible
 THEMES = ("orders", "list", "posting")
 _RUNS = "SELECT * FROM run_view WHERE origin LIKE 'wish-%' ORDER BY created_at"
 
@@ -52,6 +53,7 @@ class World:
         self.messages: list[Message] = []
         self.posts_of: Counter[str] = Counter()  # POSTs without a clear answer, by run
         self.runs_of: dict[str, set[str]] = {}  # by wish
+        self.cancelled: set[str] = set()  # runs that their members were told to be cancelled
         self.lives = 0
         self.life: Life | None = None
         self.path = folder / "veo.db"
@@ -293,10 +295,21 @@ class World:
                 made = await life.admission.confirm(answer, wish.member)
             self.tell(f"{wish.origin} of {wish.member} is run {made.run_id} at {made.price_u}")
             self.runs_of.setdefault(wish.origin, set()).add(made.run_id)
+            if random.Random(f"{self.seed}/{wish.origin}/cancel").random() < CANCELS:
+                await self._cancel(life, made)
         except UnreadableRow:
             self.tell(f"{wish.origin} of {wish.member} is a run that cannot be read")
         except Refusal as refusal:
             self.tell(f"{wish.origin} of {wish.member} is refused: {type(refusal).__name__}")
+
+    async def _cancel(self, life: Life, run: Run) -> None:
+        """Somebody changes their mind, sooner or later."""
+        draw = random.Random(f"{self.seed}/{run.run_id}/cancel")
+        await asyncio.sleep(draw.choice((0.0, draw.uniform(0, 2), draw.uniform(0, 900))))
+        for _ in range(draw.choice((1, 1, 2))):
+            cancelled = await life.admission.cancel(run.run_id, run.member)
+            self.cancelled.add(cancelled.run_id)
+            self.tell(f"{run.run_id} is cancelled")
 
     # How it goes on and ends
 
@@ -320,6 +333,7 @@ class World:
             self.timeline.pass_by(self.chance.choice((0.5, 5.0, 60.0, self.chance.uniform(60, 2000))))
         check_money(self)
         check_runs(self)
+        check_cancelled(self)
         return self.breaches
 
     def breach(self, sentence: str) -> None:

@@ -85,7 +85,9 @@ class Claimed:
     paced: int  # how many of them do not come out of the line
     due_at: float | None  # when the next run is due or a reply address ends; None: nothing is left to do
     line_waits: bool  # whether runs wait for a place
+    line_moved: bool  # whether any of those found come out of the line
     sweep: Sweep | None  # what is left of it; None: nothing
+    last_cards: list[Run]  # whose cards are updated a last time; their reply addresses are forgotten with this
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ COST_CHECKS_S = (60.0, 600.0, 3600.0, 86400.0)  # when to ask again after an end
 LOOKUP_SAMPLE = 20  # one run in this many checks the provider's list even while the list is proven
 MISSING = "missing"  # our word for the status of a run whose id the provider answers with 404
 MISSING_S = 60.0  # for this long it may do that, above all for a run that it has just accepted
+CARD_STOPS_S = 60.0  # before its reply address ends, a card says that it stops
 EMPTY_S = 4.0  # a success without a clip is read again for this long before it is believed: the clip may follow
 
 
@@ -29,12 +30,14 @@ class RunState(StrEnum):
     UNKNOWN = "unknown"  # looked for and not found; the hold stays until there is evidence
     SUCCEEDED = "succeeded"  # ended, with or without something to show
     FAILED = "failed"  # ended without a video
-    CANCELLED = "cancelled"  # ended at Runflow by an operator there
+    CANCELLED = "cancelled"  # ended at Runflow by an operator there, or by its member before it was ordered
 
 
 MOVES: dict[RunState, frozenset[RunState]] = {
     # An earlier POST was it, or may have been.
-    RunState.RESERVED: frozenset({RunState.SUBMITTING, RunState.FAILED, RunState.RUNNING, RunState.AMBIGUOUS}),
+    RunState.RESERVED: frozenset(
+        {RunState.SUBMITTING, RunState.FAILED, RunState.CANCELLED, RunState.RUNNING, RunState.AMBIGUOUS}
+    ),
     RunState.SUBMITTING: frozenset({RunState.RESERVED, RunState.AMBIGUOUS, RunState.RUNNING, RunState.FAILED}),
     RunState.AMBIGUOUS: frozenset({RunState.RUNNING, RunState.UNKNOWN, RunState.RESERVED}),  # again: it never arrived
     RunState.RUNNING: frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED, RunState.UNKNOWN}),
@@ -159,6 +162,16 @@ class Run:
     def takes_place(self) -> bool:
         """Whether it has one of the places at Runflow, or is about to have it."""
         return self.state in IN_FLIGHT | {RunState.RESERVED} and not (self.overdue or self.in_line)
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether its member cancelled it before it was ordered: nobody else is told of it."""
+        return self.ending == Ending.CANCELLED and self.provider_id is None
+
+    @property
+    def told(self) -> bool:
+        """Whether it is over, and all was said of it."""
+        return self.terminal and not self.delivery_open
 
     @property
     def releasable(self) -> bool:

@@ -10,6 +10,7 @@ from bot.domain.prices import PriceTable
 from bot.ports import Archive, Clips, Clock, Provider, Store
 from bot.services.administration import Administration
 from bot.services.admission import Admission
+from bot.services.cards import Cards, LineCards
 from bot.services.delivery import Deliverer
 from bot.services.engine import Engine
 from bot.services.pace import Limits, Schedule
@@ -59,17 +60,19 @@ def compose(
     )
     schedule = Schedule(terms.limits, clock, chance)
     search = Search(store=store, provider=provider, limits=terms.limits, schedule=schedule, clock=clock)
+    cards = Cards(store=store, policy=terms.policy, schedule=schedule, clock=clock)
+    line = LineCards(store=store, limits=terms.limits, schedule=schedule, clock=clock, cards=cards)
     steps = Steps(
         store=store,
         provider=provider,
-        policy=terms.policy,
+        cards=cards,
         limits=terms.limits,
         schedule=schedule,
         search=search,
         clock=clock,
         deliverer=deliverer,
     )
-    engine = Engine(store=store, limits=terms.limits, clock=clock, steps=steps)
+    engine = Engine(store=store, limits=terms.limits, clock=clock, steps=steps, line=line)
     admission = Admission(
         books=store,
         prices=terms.prices,

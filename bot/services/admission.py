@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bot.domain.acts import Detail, Verb
 from bot.domain.limits import (
@@ -200,6 +201,16 @@ class Admission:
             raise OfferGone("question.not_yours")
         return await self._books.withdraw(offer_id)
 
+    async def cancel(self, run_id: str, member: str) -> Run:
+        """End the member's own run that was not ordered yet, for nothing. Raises OfferGone where it is too late."""
+
+        async def cancelled() -> Run:
+            run = await self._books.cancel(run_id, member, now=self._clock.now())
+            self._engine.cancelled()
+            return run
+
+        return await _outlive(cancelled(), f"cancel {run_id}")
+
     async def deny(self, offer_id: str, admin: Admin) -> Offer:
         """An admin's no. Raises OfferGone where it was answered before."""
         offer = await self.request_of(offer_id, admin)
@@ -299,9 +310,7 @@ class Admission:
                 self._engine.begin(run, standings)
             return run
 
-        task = asyncio.create_task(admitted(), name=f"admit {new.run_id}")
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody's if the caller is gone
-        return await asyncio.shield(task)
+        return await _outlive(admitted(), f"admit {new.run_id}")
 
     def _act(self, offer: Offer, verb: Verb, admin: Admin, over: Sequence[Over] = ()) -> Act:
         adds = tuple((each.scope, each.over_u) for each in over)
@@ -321,6 +330,13 @@ class Admission:
     def _token(self, octets: int) -> str:
         """An unguessable name of lower-case letters and digits 2 to 7, eight for each five octets."""
         return base64.b32encode(self._chance.randbytes(octets)).decode().lower()
+
+
+async def _outlive(work: Coroutine[Any, Any, Run], name: str) -> Run:
+    """Do it to its end, also where its caller is cancelled meanwhile."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody's if the caller is gone
+    return await asyncio.shield(task)
 
 
 def request_channel_of(rules: Rules) -> str | None:

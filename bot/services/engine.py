@@ -14,10 +14,11 @@ from typing import Any
 
 from bot.domain.limits import Standing
 from bot.domain.records import Order, Sweep
-from bot.domain.runs import Run
+from bot.domain.runs import CARD_STOPS_S, Run
 from bot.errors import StoreDown
 from bot.log import bind, get_logger
 from bot.ports import Clock, Front, Runs
+from bot.services.cards import LineCards
 from bot.services.pace import LEASE_S, LOOKS_AT_ONCE, Limits, LookRate
 from bot.services.steps import Moved, Steps
 
@@ -35,11 +36,12 @@ AGAIN_S = 5.0  # until a step that the store could not keep is taken again
 class Engine:
     """The one mover of runs: `recover` once, then `run` until it is cancelled."""
 
-    def __init__(self, *, store: Runs, limits: Limits, clock: Clock, steps: Steps) -> None:
+    def __init__(self, *, store: Runs, limits: Limits, clock: Clock, steps: Steps, line: LineCards) -> None:
         self._store = store
         self._limits = limits
         self._clock = clock
         self._steps = steps
+        self._line = line
         self._rate = LookRate(limits.looks_per_s, LOOKS_AT_ONCE)
         self._front: Front | None = None
         self._woken = asyncio.Event()
@@ -70,10 +72,16 @@ class Engine:
         if run.in_line:
             self._line_waits = True
             self._woken.set()  # a place may have become free at this moment
-        if self._front is None:
+            self._line.add(run, standings)
+        elif self._front is None:
             self._woken.set()
         else:
             self._start(self._front, run.run_id, run, partial(self._steps.begin, standings=standings))
+
+    def cancelled(self) -> None:
+        """A run ended by its member's word: it has left the line, or its place."""
+        self._line.moved()
+        self._woken.set()
 
     def look(self) -> None:
         """A run is due that was not: look for it now."""
@@ -96,16 +104,19 @@ class Engine:
         """Find what has something left to do: once, before `run`. Raises StoreDown."""
         recovered = await self._store.recover(self._clock.now(), deadline_s=self._limits.deadline_s)
         self._sweep, self._line_waits = recovered.sweep, True
+        self._line.moved()
         await self._steps.remember()
         log.info("recovered", open_runs=recovered.open_runs)
 
     async def run(self, front: Front) -> None:
         """Move every open run, and all that come, until this is cancelled; then let steps end that are under way."""
         self._front = front
+        line = asyncio.create_task(self._line.run(front), name="line")
         try:
             self._fill()
             await self._loop(front)
         finally:
+            line.cancel()
             await self._finish_steps()
 
     async def _finish_steps(self) -> None:
@@ -153,6 +164,9 @@ class Engine:
         )
         self._rate.use(claimed.paced)
         self._sweep, self._line_waits = claimed.sweep, claimed.line_waits
+        self._line.stop(claimed.last_cards)
+        if claimed.line_moved and claimed.line_waits:
+            self._line.moved()
         for run in claimed.runs:
             if run.run_id in self._busy and run.delivery_open:
                 self._timed.add(run.run_id)
@@ -280,9 +294,11 @@ class Engine:
         """Wake the loop for what a step has made due: the run itself, and those that wait for its place."""
         if after is not None and after.in_line:
             self._line_waits = True
+        if after is not None and after.in_line != before.in_line:
+            self._line.moved()
         frees_place = after is not None and before.takes_place and not after.takes_place
         if after is None or (frees_place and self._line_waits) or self._clock.set_at != self._clock_set_at:
             self._woken.set()
         else:
             self._wake_by(after.due_at)
-            self._wake_by(after.reply_until)
+            self._wake_by(None if after.reply_until is None else after.reply_until - CARD_STOPS_S)

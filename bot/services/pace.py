@@ -6,9 +6,10 @@ import asyncio
 import random
 from dataclasses import dataclass
 
-from bot.domain.history import Lengths
+from bot.domain.history import Kind, Lengths, Usual, kind_of
 from bot.domain.pauses import PAUSE_MAX_S, growing_pause, jittered, polling_pause
-from bot.domain.runs import EMPTY_S, Run
+from bot.domain.queue import Turn, turn_at_work
+from bot.domain.runs import EMPTY_S, Run, RunState
 from bot.ports import Clock
 
 LEASE_S = 90.0  # a run whose step came to nothing is due again after this
@@ -87,6 +88,18 @@ class Schedule:
             self._callbacks_come = False
         if run.shows_video and run.posted_at is not None and run.ended_at is not None:
             self.lengths.add(run.request, run.ended_at - run.posted_at)
+
+    # What is to be expected
+
+    def usual(self, kind: Kind | None) -> Usual:
+        """How long runs of this kind take from the order to the end."""
+        return self.lengths.usual(kind)
+
+    def turn(self, run: Run) -> Turn | None:
+        """When a run that the provider has is likely to be ready; None where nobody can tell."""
+        if run.state != RunState.RUNNING or run.overdue or run.posted_at is None:
+            return None
+        return turn_at_work(run.posted_at, self.usual(kind_of(run.request)), self._clock.now())
 
     # What is left
 

@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 
 from bot.domain.history import Lengths
-from bot.domain.limits import Policy, Spender, Standing
+from bot.domain.limits import Standing
 from bot.domain.lookup import LOOKUP_SHARES, Decision, decide, next_look_s
 from bot.domain.records import Accepted, End, NotSent, Refused, RunChanges, Unclear
 from bot.domain.runs import EMPTY_S, MISSING, MISSING_S, Delivery, Ending, Notice, Observation, Run, RunState
-from bot.errors import InvariantError, StoreDown, Unreadable
+from bot.errors import InvariantError, Unreadable
 from bot.log import get_logger
 from bot.ports import Clock, Front, Provider, Runs
+from bot.services.cards import Cards
 from bot.services.delivery import Deliverer, cost_wait_s
 from bot.services.pace import LEASE_S, Limits, Schedule
 from bot.services.search import Search
@@ -26,7 +27,6 @@ log = get_logger("veo.engine")
 
 Moved = Callable[[Run, Run | None], None]  # the run before a step and after it; None: somebody else moved it
 
-PROGRESS_TIMEOUT_S = 10.0
 MOVES_AT_ONCE = 64  # more wait in the order in which they were begun
 LENGTHS_READ = 500  # ended runs from which a start learns how long videos take
 # A card shows what lasts: a POST that is answered sooner, or a video that is posted sooner, is shown when it is.
@@ -41,7 +41,7 @@ class Steps:
         *,
         store: Runs,
         provider: Provider,
-        policy: Policy,
+        cards: Cards,
         limits: Limits,
         schedule: Schedule,
         search: Search,
@@ -50,7 +50,7 @@ class Steps:
     ) -> None:
         self._store = store
         self._provider = provider
-        self._policy = policy
+        self._cards = cards
         self._limits = limits
         self._schedule = schedule
         self._search = search
@@ -72,13 +72,10 @@ class Steps:
         self._schedule.announce(run)
 
     async def begin(self, front: Front, run: Run, moved: Moved, *, standings: list[Standing]) -> Run | None:
-        """The first step of a run that was just admitted: the order where its intent is on disk, or its place in line.
+        """The first step of a run that was just admitted: the order where its intent is on disk.
 
         Like `take`, but only once, right after the intent was committed: a later step must look up what became of it.
         """
-        if run.in_line:
-            await self._show_progress(front, run, standings)
-            return run
         if run.state != RunState.SUBMITTING:
             return await self.take(front, run, moved)
         loop = asyncio.get_running_loop()
@@ -111,8 +108,8 @@ class Steps:
         if after.delivery_open:
             ends = after.terminal and not before.terminal
             return await self._deliver(front, after, is_news=is_news, is_begun=ends)
-        if is_news:
-            await self._show_progress(front, after, standings)
+        if is_news and not after.in_line:
+            await self._cards.show(front, after, standings)
         if after.state == RunState.RUNNING and await self._search.measure_list_freshness(after):
             return await self._look_soon(after)
         return after
@@ -122,7 +119,7 @@ class Steps:
         async with self._shown_after(END_SHOWN_AFTER_S if is_news else None, front, run) as shown:
             delivered = await self._deliverer.deliver(front, run, is_begun=is_begun)
         if delivered is not None and (not delivered.delivery_open or (is_news and not shown.is_set())):
-            await self._show_progress(front, delivered)
+            await self._cards.show(front, delivered)
         return delivered
 
     @asynccontextmanager
@@ -132,7 +129,7 @@ class Steps:
 
         def show() -> None:
             shown.set()
-            cards.append(asyncio.create_task(self._show_progress(front, run)))
+            cards.append(asyncio.create_task(self._cards.show(front, run)))
 
         timer = None if wait_s is None else asyncio.get_running_loop().call_later(wait_s, show)
         try:
@@ -166,20 +163,6 @@ class Steps:
                 return await self._observe(run)
             case RunState.SUCCEEDED | RunState.FAILED | RunState.CANCELLED:
                 return await self._follow_up(run)
-
-    async def _show_progress(self, front: Front, run: Run, standings: list[Standing] | None = None) -> None:
-        """Update the card while Discord lets us; whatever becomes of that, the run goes on."""
-        if run.reply_to is None or run.reply_until is None or run.reply_until <= self._clock.now():
-            return
-        try:
-            async with asyncio.timeout(PROGRESS_TIMEOUT_S):
-                if standings is None:
-                    levels = self._policy.levels(Spender.of(run), self._clock.now())
-                    standings = await self._store.standings(Spender.of(run), levels)
-                await front.show_progress(run, standings)
-        except Exception as error:
-            trace = None if isinstance(error, (TimeoutError, StoreDown)) else error
-            log.warning("progress not shown", error=type(error).__name__, exc_info=trace)
 
     # Reserved: send the order
 

@@ -18,7 +18,7 @@ from threading import Lock
 from typing import NamedTuple, Protocol
 
 from bot.domain.untrusted import strip_controls
-from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
+from bot.facts import Code, Duration, Fact, Moment, Named, Ordinal, Quote, Strong, Text, Url, Usd, text
 from bot.log import get_logger
 from bot.texts.messages import MESSAGES, Plural
 from bot.texts.notation import American, Notation
@@ -116,8 +116,8 @@ class Words:
         match fact:
             case str():
                 return fact
-            case int():
-                return self._notation.number(fact)
+            case int() | Ordinal():
+                return self._number(fact)
             case Usd(amount_u):
                 return self.usd(amount_u)
             case Moment():
@@ -151,6 +151,11 @@ class Words:
     def day(self, day: date) -> str:
         """`Nov 26`: a day whose year is known."""
         return self._notation.day(day)
+
+    def _number(self, number: int | Ordinal) -> str:
+        if isinstance(number, int):
+            return self._notation.number(number)
+        return self.say(text(f"ordinal.{self._notation.ordinal_form(number.number)}", number=number.number))
 
     def _duration(self, seconds: int) -> str:
         """`8 s`, `2 min 5 s`, `17 min`: as exactly as anybody wants to know."""

@@ -57,6 +57,10 @@ class CldrNotation:
     def day(self, day: date) -> str:
         return format_skeleton("MMMd", day, locale=self._locale)
 
+    def ordinal_form(self, number: int) -> str:
+        form = self._locale.ordinal_form(number)
+        return form if form in ("one", "two", "few") else "other"
+
     def sequence(self, parts: Sequence[str]) -> str:
         return format_list(parts, style="unit", locale=self._locale)
 

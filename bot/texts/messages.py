@@ -148,6 +148,12 @@ SHARED: Mapping[str, str | Plural] = {
     "button.approve_more": _("Approve +{amount}"),
     "button.approve": _("Approve"),
     "button.deny": _("Deny"),
+    "button.cancel": _("Cancel"),
+    # _note: A place in a row, in the forms in which English writes it. Where yours has one form, repeat it.
+    "ordinal.one": _("{number}st"),
+    "ordinal.two": _("{number}nd"),
+    "ordinal.few": _("{number}rd"),
+    "ordinal.other": _("{number}th"),
     "more": plural("and {count} more", "and {count} more"),
     "more_in_file": plural("and {count} more, in the file", "and {count} more, in the file"),
     "more_too_large": plural(
@@ -170,6 +176,8 @@ RUNS: Mapping[str, str | Plural] = {
     "card.reserved": _("Sending to Veo"),
     "card.submitting": _("Sending to Veo"),
     "card.in_line": _("In line"),
+    # _note: The place is an ordinal, such as 4th.
+    "place.in_line": _("In line · {place}"),
     "card.ambiguous": _("Checking with Veo"),
     "card.unknown": _("Not sure yet"),
     "card.at_veo": _("In line at Veo"),
@@ -185,6 +193,11 @@ RUNS: Mapping[str, str | Plural] = {
     "title.receipt": _("Receipt"),
     "status.sending": _("Got it, sending it to Veo."),
     "status.in_line": _("In line since {since}. Other videos came first."),
+    # _note: The first is a distance from now, such as "in 5 minutes", the second a time of day.
+    "turn.waiting": _("Starts about {starts}; usually ready by {latest}."),
+    # _note: The same two sorts of times.
+    "turn.at_work": _("Ready about {ready}, usually by {latest}."),
+    "card.stops": _("This card stops updating here. I'll post the video when it's ready."),
     "status.sent_again": _("Veo never got your video, so I'm sending it again."),
     "status.retrying": _("Veo isn't taking videos right now. I'll keep trying."),
     "status.ambiguous": _(
@@ -204,6 +217,8 @@ RUNS: Mapping[str, str | Plural] = {
     "ended.empty": _("It came back empty, usually because of a content filter."),
     "ended.failed": _("Your video couldn't be made."),
     "ended.cancelled": _("It was cancelled at Veo."),
+    "ended.withdrawn": _("Cancelled. Nothing was charged."),
+    "cancel.too_late": _("It's already being made, so I can't cancel it."),
     "charge.none": _("Nothing was charged."),
     "charge.as_quoted": _("{amount} charged, as quoted."),
     "charge.estimated": _("{amount} charged, as quoted. I'll correct that if the bill differs."),
@@ -257,6 +272,7 @@ RUNS: Mapping[str, str | Plural] = {
     "rule.flagged": _("It was made and billed, even though a flagged video is never shown."),
     "rule.work_done": _("The work that was done was billed."),
     "rule.above_quote": _("It cost more than quoted. The bot's owner can see this in the log."),
+    "rule.withdrawn": _("You cancelled it before it was made, so it costs nothing."),
     "rule.billed": _("You pay what Runflow billed."),
     "history.none": _("No videos yet. Make your first with {/veo}."),
     "history.entry": _("{prompt} {state} · {money}"),

@@ -27,6 +27,10 @@ class Notation(Protocol):
         """`Nov 26`: a day whose year is known."""
         ...
 
+    def ordinal_form(self, number: int) -> str:
+        """Which of English's forms of a place in a row it takes, `one`, `two`, `few` or `other`, as the CLDR says."""
+        ...
+
     def sequence(self, parts: Sequence[str]) -> str:
         """`720p, 8 s, no sound`."""
         ...
@@ -47,6 +51,10 @@ class American:
 
     def day(self, day: date) -> str:
         return f"{_MONTHS[day.month - 1]} {day.day}"
+
+    def ordinal_form(self, number: int) -> str:
+        is_teen = number % 100 in (11, 12, 13)
+        return "other" if is_teen else {1: "one", 2: "two", 3: "few"}.get(number % 10, "other")
 
     def sequence(self, parts: Sequence[str]) -> str:
         return ", ".join(parts)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from bot.facts import Quote, Text
 
-ActionVerb = Literal["yes", "no", "ask", "approve", "deny", "receipt"]
+ActionVerb = Literal["yes", "no", "ask", "approve", "deny", "receipt", "cancel"]
 
 
 class Tone(StrEnum):

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from bot.domain.limits import Standing
 from bot.domain.models import VeoRequest
+from bot.domain.queue import Turn
 from bot.domain.records import Link
 from bot.domain.runs import Delivery, Ending, Notice, Run, RunState, blocked_by_policy
 from bot.domain.video_files import MP4, VideoFormat
-from bot.facts import Code, Duration, Fact, Moment, Named, Quote, Strong, Text, Url, Usd, text
+from bot.facts import Code, Duration, Fact, Moment, Named, Ordinal, Quote, Strong, Text, Url, Usd, text
 from bot.views import Action, Figure, Tone, View
 
 PROMPT_CHARS = 300
@@ -45,8 +46,11 @@ def dotted(*parts: Fact) -> Text:
 # The card, for the caller alone
 
 
-def card(run: Run, standings: Sequence[Standing]) -> View:
-    """Where a run stands, with options, price, and what is left. The state is the title."""
+def card(run: Run, standings: Sequence[Standing], turn: Turn | None = None, *, last: bool = False) -> View:
+    """Where a run stands, with options, price, and what is left. The state is the title.
+
+    `turn`: where it stands in line, and when it is expected. `last`: the card is not updated any more.
+    """
     figures = [
         Figure(label=text("label.options"), lines=(options(run.request),), wide=True),
         Figure(label=text("label.price"), lines=(text("is", fact=Usd(run.price_u)),)),
@@ -55,13 +59,41 @@ def card(run: Run, standings: Sequence[Standing]) -> View:
     if warnings := nearly_used(standings, run.server):
         figures.append(Figure(label=text("label.nearly_used"), lines=tuple(warnings), wide=True))
     return View(
-        title=text(f"card.{_title(run)}"),
+        title=title(run, turn),
         quote=Quote(run.request.prompt, CARD_PROMPT_CHARS),
-        lines=tuple(status(run)),
+        lines=(*_progress(run, turn), *([text("card.stops")] if last else ())),
         figures=tuple(figures),
         small=(text("run_id", id=Code(run.run_id)),),
+        actions=(cancel_button(run),) if run.in_line else (),
         tone=_tone(run),
     )
+
+
+def title(run: Run, turn: Turn | None = None) -> Text:
+    """The state of a run as the title of its card, in line with its place: `In line · 4th`."""
+    if run.in_line and turn is not None and turn.place:
+        return text("place.in_line", place=Ordinal(turn.place))
+    return text(f"card.{_title(run)}")
+
+
+def _progress(run: Run, turn: Turn | None) -> list[Text]:
+    expected = turn_lines(turn)
+    return expected if run.in_line and expected else [*status(run), *expected]
+
+
+def turn_lines(turn: Turn | None) -> list[Text]:
+    """When a run is expected, as far as that is known."""
+    if turn is None:
+        return []
+    latest = Moment(turn.ready_p80_at, "clock")
+    if turn.starts_at is None:
+        return [text("turn.at_work", ready=Moment(turn.ready_p50_at), latest=latest)]
+    return [text("turn.waiting", starts=Moment(turn.starts_at), latest=latest)]
+
+
+def cancel_button(run: Run) -> Action:
+    """Under the card of a run that was not ordered yet."""
+    return Action(verb="cancel", about=run.run_id, label=text("button.cancel"))
 
 
 def _title(run: Run) -> str:
@@ -85,6 +117,8 @@ def _tone(run: Run) -> Tone:
 
 def status(run: Run) -> list[Text]:
     """Where a run stands, with its member's money: private."""
+    if run.withdrawn:
+        return [text("ended.withdrawn")]
     if run.terminal:
         return [*_ended(run), charge(run)]
     match run.state:
@@ -262,6 +296,8 @@ def _rule(run: Run) -> str:
         return "unknown"
     if not run.terminal:
         return "open"
+    if run.withdrawn:
+        return "withdrawn"
     if run.failure_code == "RELEASED":
         return "released" if run.provider_id is None else "released_overdue"
     if run.cost_u is None:

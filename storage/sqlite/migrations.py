@@ -105,6 +105,11 @@ def step_16_a_server_s_language(db: Database) -> None:
     db.executescript(schema.SCHEMA_16)
 
 
+def step_17_a_fair_line(db: Database) -> None:
+    """Who is next in line is found by the members who wait, however many runs of theirs do."""
+    db.executescript(schema.SCHEMA_17)
+
+
 STEPS = (
     step_1_runs_and_ledger,
     step_2_levels_rules_and_acts,
@@ -122,6 +127,7 @@ STEPS = (
     step_14_runs_of_a_level,
     step_15_starts_without_writing,
     step_16_a_server_s_language,
+    step_17_a_fair_line,
 )
 
 

@@ -503,3 +503,10 @@ ALTER TABLE new_rule RENAME TO rule;
 CREATE INDEX rule_allow ON rule (server) WHERE kind = 'allow';
 ALTER TABLE rule_change ADD COLUMN language TEXT;
 """
+
+
+SCHEMA_17 = """
+-- The line as it is taken from: of each member in each server who has waited longest.
+DROP INDEX run_in_line;
+CREATE INDEX run_in_line ON run (server, member, created_at, run_id) WHERE in_line = 1;
+"""

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from bot.domain.limits import Level, OverLimit, Plan, Rules, Spender, Standing
 from bot.domain.models import VeoRequest
+from bot.domain.queue import Line
 from bot.domain.records import (
     Act,
     Approve,
@@ -30,7 +31,7 @@ from bot.domain.records import (
 )
 from bot.domain.runs import Run, RunState
 from storage.sqlite.writer import Writer
-from storage.verbs import admissions, reports, rows, rules, runs
+from storage.verbs import admissions, line, reports, rows, rules, runs
 
 Made = TypeVar("Made")
 
@@ -90,6 +91,9 @@ class SqliteStore:
 
     async def withdraw(self, offer_id: str) -> bool:
         return await self.writer.write(lambda tx: admissions.withdraw(tx, offer_id))
+
+    async def cancel(self, run_id: str, member: str, *, now: float) -> Run:
+        return await self.writer.write(lambda tx: runs.cancel(tx, run_id, member, now=now))
 
     async def deny(self, offer_id: str, act: Act) -> Offer:
         return await self.writer.write(lambda tx: admissions.deny(tx, offer_id, act))
@@ -152,6 +156,9 @@ class SqliteStore:
 
     async def correct(self, run: Run, cost_u: int, *, now: float) -> Run:
         return await self.writer.write(lambda tx: runs.correct(tx, run, cost_u, now=now))
+
+    async def line(self, now: float) -> Line:
+        return await self.writer.read(lambda tx: line.line(tx, now))
 
     async def lengths(self, limit: int) -> list[tuple[VeoRequest, float]]:
         return await self.writer.read(lambda tx: runs.lengths(tx, limit))

@@ -15,6 +15,7 @@ from bot.domain.lookup import PROOF_RUNS
 from bot.domain.models import VeoRequest
 from bot.domain.records import Act, Claimed, End, NewRun, Recovered, RunChanges, Sweep, Woken
 from bot.domain.runs import (
+    CARD_STOPS_S,
     COST_CHECKS_S,
     MOVES,
     STATE_OF_ENDING,
@@ -25,10 +26,11 @@ from bot.domain.runs import (
     Run,
     RunState,
 )
-from bot.errors import require
+from bot.errors import OfferGone, require
 from bot.log import get_logger
 from storage.dialect import Transaction, lock_books, lock_places, skip_locked
 from storage.verbs import books
+from storage.verbs.line import free_places, is_empty, next_in_line
 from storage.verbs.rows import (
     ENDED,
     RETURNING_RUN,
@@ -55,21 +57,24 @@ def claim_due(
 ) -> Claimed:
     """See `bot.ports.Runs.claim_due`."""
     lock_places(tx)
-    drop_replies(tx, now)
+    last_cards = end_cards(tx, now, limit)
     line = next_in_line(tx, free_places(tx, total_max))
     # Of what is due at one moment what was ordered comes first.
-    sql = "SELECT run_id FROM run WHERE due_at <= :now ORDER BY due_at, state = 'reserved' LIMIT :limit"
-    due = [run_id for (run_id,) in tx.execute(sql + skip_locked(tx), {"now": now, "limit": limit}).fetchall()]
+    sql = "SELECT run_id, in_line FROM run WHERE due_at <= :now ORDER BY due_at, state = 'reserved' LIMIT :limit"
+    found = tx.execute(sql + skip_locked(tx), {"now": now, "limit": limit}).fetchall()
+    due = [run_id for run_id, _ in found]
     early, left = _early(tx, now, limit - len(due), sweep)
     number = 0 if sweep is None else sweep.number
     claimed = [claim(tx, run_id, now, lease_until, number) for run_id in (*line, *due, *early)]
-    waits = bool(next_in_line(tx, 1))
+    waits = not is_empty(tx)
     return Claimed(
         runs=[run for run in claimed if run is not None],
         paced=len(due) + len(early),
         due_at=now if waits and None in claimed else next_due(tx),  # one that was parked has left its place
         line_waits=waits,
+        line_moved=bool(line) or any(in_line for _, in_line in found),
         sweep=left,
+        last_cards=last_cards,
     )
 
 
@@ -78,32 +83,26 @@ def start(tx: Transaction, new: NewRun) -> dict[str, object]:
     if new.order is None:
         return {"state": RunState.RESERVED, "due_at": new.now}
     lock_places(tx)
-    if next_in_line(tx, 1) or free_places(tx, new.order.places) <= 0:
+    if not is_empty(tx) or free_places(tx, new.order.places) <= 0:
         return {"state": RunState.RESERVED, "due_at": new.order.give_up_at, "in_line": True, "tries": 1}
     if new.order.begin_until is None:
         return {"state": RunState.RESERVED, "due_at": new.now}
     return {"state": RunState.SUBMITTING, "due_at": new.order.begin_until, "posts": 1, "posted_at": new.now}
 
 
-def drop_replies(tx: Transaction, now: float) -> None:
-    """Forget the reply addresses that are no longer valid."""
+def end_cards(tx: Transaction, now: float, limit: int) -> list[Run]:
+    """Forget the reply addresses that are no longer valid, and of those that hardly are no more than `limit`.
+
+    The latter's runs, as they were, where there is something left to say on their cards.
+    """
     ended = f"SELECT run_id FROM run WHERE reply_until <= :now{skip_locked(tx)}"
     tx.execute(f"UPDATE run SET reply_to = NULL, reply_until = NULL WHERE run_id IN ({ended})", {"now": now})
-
-
-def free_places(tx: Transaction, total_max: int) -> int:
-    """How many of so many places neither a run at the provider has nor one that was let out of the line."""
-    taken = f"SELECT 1 FROM run WHERE {under_way()} AND in_line = 0 LIMIT :total_max"
-    (count,) = tx.execute(f"SELECT count(*) FROM ({taken}) AS taken", {"total_max": total_max}).fetchone()
-    return total_max - int(count)
-
-
-def next_in_line(tx: Transaction, limit: int) -> list[str]:
-    """The runs that have waited longest for a place."""
-    if limit <= 0:
-        return []
-    sql = f"SELECT run_id FROM run WHERE in_line = 1 ORDER BY created_at, run_id LIMIT :limit{skip_locked(tx)}"
-    return [run_id for (run_id,) in tx.execute(sql, {"limit": limit}).fetchall()]
+    soon = f"SELECT run_id FROM run WHERE reply_until <= :soon ORDER BY reply_until LIMIT :limit{skip_locked(tx)}"
+    ending = [run_id for (run_id,) in tx.execute(soon, {"soon": now + CARD_STOPS_S, "limit": limit}).fetchall()]
+    runs = [run for run_id in ending for run in readable_runs_where(tx, "run_id = :id", {"id": run_id})]
+    for run_id in ending:
+        tx.execute("UPDATE run SET reply_to = NULL, reply_until = NULL WHERE run_id = :id", {"id": run_id})
+    return [run for run in runs if not run.told]
 
 
 def _early(tx: Transaction, now: float, limit: int, sweep: Sweep | None) -> tuple[list[str], Sweep | None]:
@@ -145,9 +144,9 @@ def next_due(tx: Transaction) -> float | None:
     """When the next run is due or a reply address ends; None where nothing is left to do."""
     sql = (
         "SELECT min(due) AS due FROM (SELECT min(due_at) AS due FROM run WHERE due_at IS NOT NULL "
-        "UNION ALL SELECT min(reply_until) FROM run WHERE reply_until IS NOT NULL) AS nearest"
+        "UNION ALL SELECT min(reply_until) - :early FROM run WHERE reply_until IS NOT NULL) AS nearest"
     )
-    due: float | None = tx.execute(sql).fetchone()[0]
+    due: float | None = tx.execute(sql, {"early": CARD_STOPS_S}).fetchone()[0]
     return due
 
 
@@ -242,20 +241,25 @@ _CANDIDATE_SEEN = "coalesce(candidate_id, '') = coalesce(:seen_candidate, '')"
 def begin_submit(tx: Transaction, run: Run, *, now: float, total_max: int) -> Run | None:
     """See `bot.ports.Runs.begin_submit`."""
     lock_places(tx)
+    if _waits(tx, run.run_id) and run.run_id not in next_in_line(tx, free_places(tx, total_max)):
+        return None
     changes = {"state_at": now, "posted_at": now, "posts": run.posts + 1, "empty_since": None}
     condition = f" AND {_CANDIDATE_SEEN} AND {_PLACES_TAKEN} < :total_max"
     seen = {"total_max": total_max, "seen_candidate": run.candidate_id, "asked_at": run.created_at}
     return move(tx, run, RunState.SUBMITTING, changes, condition, seen)
 
 
-# Those that asked earlier go first: each older one that still waits counts as a taken place. None is counted on beyond
-# `:total_max`, however many wait.
+def _waits(tx: Transaction, run_id: str) -> bool:
+    """Whether the run is in line, whatever its caller saw."""
+    return tx.execute("SELECT 1 FROM run WHERE run_id = :id AND in_line = 1", {"id": run_id}).fetchone() is not None
+
+
+# Of those that are to be ordered, each with a place by then, the ones that asked earlier go first where places have
+# become fewer. None is counted on beyond `:total_max`.
 _OLDER = "(other.created_at, other.run_id) < (:asked_at, :seen_id)"
 _TAKEN = f"other.in_line = 0 AND other.run_id != :seen_id AND (other.state != 'reserved' OR {_OLDER})"
 _THERE = f"SELECT 1 FROM run AS other WHERE {under_way('other')} AND {_TAKEN} LIMIT :total_max"
-_WAITING = f"SELECT 1 FROM run AS other WHERE other.in_line = 1 AND {_OLDER} LIMIT :total_max"
-_EITHER = f"SELECT * FROM ({_THERE}) AS there UNION ALL SELECT * FROM ({_WAITING}) AS waiting"
-_PLACES_TAKEN = f"(SELECT count(*) FROM ({_EITHER}) AS taken)"
+_PLACES_TAKEN = f"(SELECT count(*) FROM ({_THERE}) AS taken)"
 
 
 def advance(tx: Transaction, run: Run, state: RunState, *, now: float, changes: RunChanges) -> Run | None:
@@ -276,7 +280,7 @@ def settle(tx: Transaction, run: Run, end: End, *, now: float, lease_until: floa
     lock_books(tx)
     is_tried = lease_until is not None
     first_try = {"due_at": lease_until, "delivery_tries": 1, "first_try_at": now} if is_tried else None
-    return end_run(tx, run, end, now, first_try=first_try)
+    return end_run(tx, run, end, now, instead=first_try)
 
 
 def end_run(
@@ -286,9 +290,9 @@ def end_run(
     now: float,
     *,
     act: Act | None = None,
-    first_try: Mapping[str, object] | None = None,
+    instead: Mapping[str, object] | None = None,
 ) -> Run | None:
-    """Move a run to its end, resolve its holds and make its result due for delivery, or begin the first try of it.
+    """Move a run to its end, resolve its holds and make its result due for delivery, or what is given `instead`.
 
     `act`: by which an admin ends it. None, and nothing changed, where it does not stand any more where the caller saw
     it.
@@ -305,7 +309,7 @@ def end_run(
         "first_try_at": None,
         "direct": False,
         "post_handle": None,
-        **(first_try or {}),
+        **(instead or {}),
     }
     seen = f" AND (provider_id IS NOT NULL OR {_CANDIDATE_SEEN})"
     state = STATE_OF_ENDING[end.ending]
@@ -315,6 +319,23 @@ def end_run(
     succeeded = state == RunState.SUCCEEDED
     books.resolve_holds(tx, run.run_id, end, succeeded=succeeded, now=now, actor=actor, act_id=act_id)
     return get_run(tx, run.run_id)
+
+
+def cancel(tx: Transaction, run_id: str, member: str, *, now: float) -> Run:
+    """See `bot.ports.Admissions.cancel`."""
+    lock_books(tx)
+    run = find(tx, run_id)
+    if run is None or run.member != member:
+        raise OfferGone("question.not_yours")
+    if run.withdrawn:
+        return run
+    ended = None
+    if run.state == RunState.RESERVED and run.unclear_posts == 0 and run.candidate_id is None:
+        nobody_is_told = {"due_at": None, "notice": None, "delivery": Delivery.NONE}
+        ended = end_run(tx, run, End(ending=Ending.CANCELLED, cost_u=0), now, instead=nobody_is_told)
+    if ended is None:
+        raise OfferGone("cancel.too_late")
+    return ended
 
 
 def correct(tx: Transaction, run: Run, cost_u: int, *, now: float) -> Run:
