@@ -2,8 +2,10 @@
 
 The way of one `/veo`, from the click to the posted video:
 
- 1. `cogs.veo.Veo.veo` acknowledges the interaction, checks the place, and makes a `Wish` of its options.
- 2. `bot.services.admission.Admission.ask` prices it; an expensive one becomes a question (`bot.views.wishes`) first.
+ 1. `cogs.veo.Veo.veo` acknowledges the interaction, and `cogs.wishes.Wishes.make` checks the place and makes a `Wish`
+    of its options. A button or a form (`cogs.presses`) comes in there, too.
+ 2. `bot.services.admission.Admission.ask` prices it; an expensive one becomes a question (`bot.views.wishes`) first,
+    and one that is refused is kept as a draft.
  3. `storage.verbs.admissions.admit` lets `bot.domain.limits.Policy` make the levels, puts the price on hold on each of
     them (`storage.verbs.books.hold`) and writes the run with the intent to order it, all in one transaction.
  4. `bot.services.engine.Engine.begin` hands the run to `bot.services.steps.Steps`, which takes it a step further
@@ -29,7 +31,7 @@ Where things are:
     media        clips on disk and signed links to them
     telemetry    what the log and the metrics look like
     clock        what time it is, and how much of it has surely passed
-    services     use cases: admission, administration, the engine, delivery
+    services     use cases: admission, finding again, administration, the engine, delivery
     ports        what the services ask of the outside, as Protocols
     views        what is shown, as data
     domain       pure decisions: runs, models, prices, limits, periods, look-ups, reports

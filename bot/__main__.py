@@ -99,12 +99,15 @@ def _run() -> int:
 
 def _read_ahead() -> tuple[Settings, Sequence[str], bytes]:
     """The settings, what to warn of, and the translations of the commands."""
-    from bot import settings_reader  # noqa: PLC0415 - in the child alone
+    import logging  # noqa: PLC0415 - in the child alone
+
+    from bot import settings_reader  # noqa: PLC0415 - the same
     from bot.domain.prices import PriceTable  # noqa: PLC0415 - the same
     from bot.texts import Languages  # noqa: PLC0415 - the same
     from bot.texts.commands import pack_translations  # noqa: PLC0415 - the same
     from bot.views import choices  # noqa: PLC0415 - the same
 
+    logging.disable()  # what is wrong with a catalogue is said where it is first spoken, in the format of the log
     settings, warnings = settings_reader.load_settings(), settings_reader.environment_warnings()
     with_prices = choices.durations(PriceTable(settings.price_usd_per_second))
     return settings, warnings, pack_translations(Languages(), with_prices.values())

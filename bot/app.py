@@ -93,7 +93,7 @@ async def _serve(settings: Settings, warnings: Sequence[str], translations: byte
     await discord_front.log_in(outside.client, settings.discord_token)
     _warn(settings, warnings)  # only now: what keeps the bot from starting should be the only thing that is said
     await services.engine.recover()
-    front = DiscordFront(outside.client, speaker)
+    front = DiscordFront(outside.client, speaker, services.admission.prices)
     # The store's thread needs the interpreter for a moment between any two statements, and would wait each time for as
     # long as the loop may keep it: 5 ms by default.
     sys.setswitchinterval(SWITCH_S)

@@ -25,11 +25,13 @@ from bot.domain.records import (
     NewRun,
     NotSent,
     Offer,
+    Open,
     Recovered,
     Refused,
     RunChanges,
     Sweep,
     Unclear,
+    Wanted,
     Woken,
 )
 from bot.domain.report import Day, Report, ReportedRun
@@ -176,8 +178,11 @@ class Admissions(Reading, Protocol):
         """
         ...
 
-    async def keep(self, offer: Offer) -> Offer:
-        """Keep a question unchecked; the same origin again gives the one that it made."""
+    async def keep(self, offer: Offer, *, now: float) -> Offer:
+        """Keep a question or a draft unchecked; the same origin again gives the one that it made.
+
+        Those of which nothing came are forgotten a day after they ended.
+        """
         ...
 
     async def offer_of(self, offer_id: str) -> Offer | None: ...
@@ -204,7 +209,7 @@ class Admissions(Reading, Protocol):
         ...
 
     async def withdraw(self, offer_id: str) -> bool:
-        """Forget a price question that its member says no to; False where a run came of it."""
+        """End a price question that its member says no to; False where a run came of it."""
         ...
 
     async def cancel(self, run_id: str, member: str, *, now: float) -> Run:
@@ -227,8 +232,27 @@ class Admissions(Reading, Protocol):
         """Keep what was said to a request, for a day; False, and the first answer stays, where there was one."""
         ...
 
-    async def latest(self, member: str, limit: int) -> list[Run]:
-        """The member's runs, newest first."""
+    async def press(self, button: str, origin: str, *, now: float, within_s: float) -> bool:
+        """Whether a button does what it says now: False within so many seconds of a press of it by another origin."""
+        ...
+
+
+class Members(Reading, Protocol):
+    """What members asked for before. Every reading is bounded, and goes by the member's own rows. StoreDown."""
+
+    async def history(self, wanted: Wanted, limit: int) -> list[Run]:
+        """The next runs of those that are wanted, newest first; of the newer ones those that are next to the key."""
+        ...
+
+    async def prompts(self, member: str, typed: str, *, searched: int, limit: int) -> list[tuple[str, str]]:
+        """Ids and prompts of the member's latest videos that have these words in their prompt, newest first.
+
+        Capitals and spaces make no difference. No more than `searched` videos are looked at.
+        """
+        ...
+
+    async def open_of(self, member: str, *, now: float, limit: int) -> Open:
+        """The member's runs and questions that are not over, of each the newest first and no more than `limit`."""
         ...
 
 
@@ -275,7 +299,7 @@ class Rulebook(Reading, Protocol):
         ...
 
 
-class Store(Runs, Admissions, Rulebook, Protocol):
+class Store(Runs, Admissions, Members, Rulebook, Protocol):
     """What survives a restart: all of it."""
 
     async def check(self) -> None:
@@ -417,5 +441,5 @@ class Front(Protocol):
         ...
 
     async def tell_denied(self, offer: Offer) -> None:
-        """Tell a member in the channel of the wish, with no word of money, that an admin said no. Raises nothing."""
+        """Tell a member, and nobody else, that an admin said no. Raises nothing."""
         ...

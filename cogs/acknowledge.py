@@ -19,7 +19,13 @@ log = get_logger("veo.discord")
 ALREADY_ACKNOWLEDGED = 40060
 WAIT_S = 0.3  # nobody's work waits longer for the acknowledgements of others, and none counts longer as on its way
 FEW = 8  # so many at once hold each other up too little to wait for
-_ANSWERED = frozenset({discord.InteractionType.application_command, discord.InteractionType.component})
+_ANSWERED = frozenset(
+    {
+        discord.InteractionType.application_command,
+        discord.InteractionType.component,
+        discord.InteractionType.modal_submit,
+    }
+)
 
 
 class Acknowledger:
@@ -65,13 +71,21 @@ class Acknowledger:
                     await self._calm.wait()
         return message_id
 
+    async def open(self, interaction: discord.Interaction, form: discord.ui.Modal) -> None:
+        """Answer with a form."""
+        try:
+            await interaction.response.send_modal(form)
+        except discord.NotFound:
+            _log_lateness(interaction)
+        finally:
+            self._close(interaction.id)
+
 
 async def _acknowledge(interaction: discord.Interaction, *, ephemeral: bool, update: bool) -> int | None:
     try:
         reply = await _defer(interaction, ephemeral=ephemeral, update=update)
     except discord.NotFound:
-        lag = (discord.utils.utcnow() - interaction.created_at).total_seconds()
-        log.warning("interaction came too late to be answered", lag_s=round(lag, 1), by="this machine's clock")
+        _log_lateness(interaction)
         return None
     except discord.HTTPException as error:
         if error.code != ALREADY_ACKNOWLEDGED:  # our own repeat of an answer that had arrived
@@ -82,6 +96,11 @@ async def _acknowledge(interaction: discord.Interaction, *, ephemeral: bool, upd
     if reply is not None and reply.message_id is not None:
         return reply.message_id
     return (await interaction.original_response()).id
+
+
+def _log_lateness(interaction: discord.Interaction) -> None:
+    lag = (discord.utils.utcnow() - interaction.created_at).total_seconds()
+    log.warning("interaction came too late to be answered", lag_s=round(lag, 1), by="this machine's clock")
 
 
 async def _defer(

@@ -13,7 +13,7 @@ import discord
 from bot.texts import Words
 from bot.views import View
 from cogs import render
-from cogs.front import is_too_large
+from cogs.front import NOBODY, is_too_large
 from cogs.ids import name_of
 
 
@@ -60,9 +60,9 @@ async def send(
 
 
 async def show(interaction: discord.Interaction, view: View, words: Words) -> None:
-    """Show a view as the answer, in place of whatever stood there."""
+    """Show a view as a card for the caller alone, in place of whatever stood there."""
     await interaction.edit_original_response(
-        content=render.content(view, words), embed=None, view=render.buttons(view, words)
+        content=None, embeds=[], attachments=[], view=render.card(view, words), allowed_mentions=NOBODY
     )
 
 

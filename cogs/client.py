@@ -22,16 +22,20 @@ from bot.facts import text
 from bot.log import get_logger
 from bot.services import Services
 from bot.texts.commands import unpack_translations
+from bot.views import View
 from cogs.account import Account
 from cogs.acknowledge import Acknowledger
 from cogs.admin import Admins
+from cogs.answers import show
 from cogs.context import Speaker, invite_link
 from cogs.describe import agrees, localized
+from cogs.finding import Finding
 from cogs.front import UNREADABLE, DiscordFront
 from cogs.gateway import stay_connected
-from cogs.presses import Presses
+from cogs.presses import Presses, use_as_prompt
 from cogs.servers import Servers
 from cogs.veo import Veo
+from cogs.wishes import Wishes
 
 log = get_logger("veo.discord")
 
@@ -94,7 +98,7 @@ class VeoClient(commands.Bot):
             (interaction,) = args
             self.acknowledger.arrived(interaction)
             self._speaker.expect(interaction)
-            if interaction.type != discord.InteractionType.component:
+            if interaction.type not in (discord.InteractionType.component, discord.InteractionType.modal_submit):
                 return  # `Presses` alone listens, and a task for each command would cost the others time
         if not self.is_closed():
             super().dispatch(event_name, *args, **kwargs)
@@ -130,14 +134,15 @@ class VeoClient(commands.Bot):
         if isinstance(cause, _NOT_AS_REGISTERED):
             key = "fault.reload"
         # A refusal that a command has no answer of its own to: the store is down.
-        said = self._speaker.reader(interaction).say(cause.text if isinstance(cause, Refusal) else text(key))
+        words = self._speaker.reader(interaction)
+        said = cause.text if isinstance(cause, Refusal) else text(key)
         trace = None if isinstance(cause, Refusal) else cause
         log.error("command failed", interaction=str(interaction.id), error=type(cause).__name__, exc_info=trace)
         try:
             if interaction.response.is_done():
-                await interaction.edit_original_response(content=said)
+                await show(interaction, View(lines=(said,)), words)
             else:
-                await interaction.response.send_message(said, ephemeral=True)
+                await interaction.response.send_message(words.say(said), ephemeral=True)
         except Exception as second:  # noqa: BLE001 - the last word there is; the fault itself is in the log
             log.warning("error message not sent", interaction=str(interaction.id), error=type(second).__name__)
 
@@ -248,9 +253,20 @@ async def serve(
     admission, administration = services.admission, services.administration
     acknowledger = client.acknowledger
     allowed = Servers(client, servers, administration)
-    await client.add_cog(Veo(admission, allowed, acknowledger, speaker))
-    await client.add_cog(Presses(admission, allowed, front, acknowledger, speaker))
-    await client.add_cog(Account(admission, services.deliverer, allowed, front, acknowledger, speaker))
+    wishes = Wishes(admission, allowed, speaker)
+    await client.add_cog(Veo(admission, wishes, acknowledger, speaker))
+    finding = Finding(
+        admission=admission,
+        finder=services.finder,
+        deliverer=services.deliverer,
+        servers=allowed,
+        front=front,
+        speaker=speaker,
+    )
+    presses = Presses(admission, wishes, allowed, front, acknowledger, speaker, finding.acts)
+    await client.add_cog(presses)
+    client.tree.add_command(use_as_prompt(presses))
+    await client.add_cog(Account(admission, services.finder, finding, allowed, acknowledger, speaker))
     await client.add_cog(Admins(administration, allowed, acknowledger, speaker))
     await _outlasting(lambda: client.sync_if_changed(translations))
     assert client.application_id is not None, "it is known since the login"

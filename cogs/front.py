@@ -1,7 +1,7 @@
 """Puts progress and the finished video before members: `bot.ports.Front` on Discord.
 
 The interaction token is used for the card alone; everything that must arrive is an ordinary message of the
-bot, with a nonce fixed by the run and a marker by which it is found again before it is repeated.
+bot, with a nonce fixed by the run and a button by which it is found again before it is repeated.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import asyncio
 import base64
 import hashlib
 import logging
+import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import discord
 
 from bot.domain.limits import Over, Standing
+from bot.domain.prices import PriceTable
 from bot.domain.queue import Turn
 from bot.domain.records import Link, Offer
 from bot.domain.runs import Notice, Run
@@ -28,7 +31,7 @@ from bot.log import get_logger
 from bot.media import format_of
 from bot.texts import Words
 from bot.views import View
-from bot.views.runs import card, marker, notice, receipt_button
+from bot.views.runs import card, marks, notice
 from bot.views.wishes import decided, denied, request
 from cogs import render
 from cogs.context import Speaker
@@ -69,9 +72,11 @@ class DiscordFront:
 
     repeat_s = 120.0  # "the past few minutes" in which Discord sees the nonce of a repeat (docs, Create Message)
 
-    def __init__(self, client: discord.Client, speaker: Speaker) -> None:
+    def __init__(self, client: discord.Client, speaker: Speaker, prices: PriceTable) -> None:
         self._client = client
         self._speaker = speaker
+        self._prices = prices
+        self._request_cards: dict[str, tuple[Reply, float]] = {}  # of requests, by their ids, while they can be edited
 
     async def show_progress(
         self, run: Run, standings: Sequence[Standing], turn: Turn | None = None, *, last: bool = False
@@ -79,24 +84,27 @@ class DiscordFront:
         """Edit the card. A dead token or a dismissed card is no fault: the end is posted in the channel."""
         if run.reply_to is None:
             return
-        reply = Reply.parse(run.reply_to)
-        webhook = discord.Webhook.partial(reply.application_id, reply.token, client=self._client)
-        await self._speaker.prepare(run.locale)
         try:
-            # In the place of a question its words and buttons go.
-            words, view = self._speaker.of(run.locale), card(run, standings, turn, last=last)
-            buttons = render.buttons(view, words)
-            await webhook.edit_message(reply.message_id, content=None, embed=render.embed(view, words), view=buttons)
+            view = card(run, standings, self._prices, turn, last=last)
+            await self._edit(Reply.parse(run.reply_to), view, run.locale)
         except NETWORK_ERRORS as error:
             log_trouble(logging.INFO, f"card not updated run={run.run_id}", error)
 
+    async def _edit(self, reply: Reply, view: View, locale: str | None) -> None:
+        """Show a view as a card in the place of what stood there, also of an embed of the version before."""
+        webhook = discord.Webhook.partial(reply.application_id, reply.token, client=self._client)
+        await self._speaker.prepare(locale)
+        made = render.card(view, self._speaker.of(locale))
+        await webhook.edit_message(  # type: ignore[call-overload] # its types know no change from an embed to a card
+            reply.message_id, content=None, embeds=[], view=made, allowed_mentions=NOBODY
+        )
+
     async def find(self, run: Run) -> str | None:
-        """See `bot.ports.Front.find`: our own message whose last line is this notice's marker.
+        """See `bot.ports.Front.find`: our own message with the notice's buttons.
 
         That it is not there is said only where others would be: Discord answers an empty history for want of a
         permission, too (docs, Get Channel Messages).
         """
-        await self._speaker.prepare(run.locale, run.place_locale)
         asked = discord.Object(number_of(run.origin))  # by Discord's own ids, for its clock is not ours
         empty = True
         try:
@@ -115,26 +123,23 @@ class DiscordFront:
     def _is_notice(self, message: discord.Message, run: Run) -> bool:
         """Whether it is the run's: anybody may write what looks like one, so it is to be our own."""
         assert self._client.user is not None
-        return message.author.id == self._client.user.id and message.content.rstrip().endswith(self._markers(run))
-
-    def _markers(self, run: Run) -> tuple[str, ...]:
-        """Every way in which the last line of the run's notice may be written, by this version or the one before."""
-        old = {Notice.UNKNOWN: " · unknown", Notice.OVERDUE: " · overdue"}.get(run.notice or Notice.RESULT, "")
-        told = (None, run.locale, run.place_locale)
-        lines = {self._speaker.of(locale).say(marker(run)) for locale in told}
-        if run.post_handle is not None and (line := run.post_handle.partition("\n")[2]):
-            lines.add(line)  # as it was posted: a catalogue may have been changed or taken away since
-        return (*(f"-# {line}" for line in lines), f"-# Run `{run.run_id}`{old}")
+        if message.author.id != self._client.user.id:
+            return False
+        rows = [row for row in message.components if isinstance(row, discord.ActionRow)]
+        names = {getattr(each, "custom_id", None) for row in rows for each in row.children}
+        return names.issuperset(map(render.custom_id_of, marks(run))) or message.content.rstrip().endswith(
+            _old_markers(run)
+        )
 
     async def prepare(self, run: Run, clip: Path | Link | None) -> str:
-        """See `bot.ports.Front.prepare`: the handle is the nonce, and below it the marker as it will be posted."""
+        """See `bot.ports.Front.prepare`: the handle is the nonce; in the channel the notice is known by its buttons."""
         await self._speaker.prepare(run.locale, run.place_locale)
-        return f"{nonce_of(run)}\n{self._words(run).say(marker(run))}"
+        return nonce_of(run)
 
     async def post(self, run: Run, clip: Path | Link | None, handle: str) -> str:
         """See `bot.ports.Front.post`: an ordinary message with a nonce fixed by the run and its notice."""
         try:
-            nonce = handle.partition("\n")[0]
+            nonce = handle.partition("\n")[0]  # the version before this one kept the last line below it
             return _named(await self._send(await self._place_of(run), run, clip, nonce))
         except discord.NotFound as error:
             if error.code == _UNKNOWN_MESSAGE:  # the nonce's message exists no more: posted, and then deleted
@@ -172,35 +177,34 @@ class DiscordFront:
         caller_only = discord.AllowedMentions(
             everyone=False, roles=False, replied_user=False, users=[discord.Object(number_of(run.member))]
         )
-        view = render.buttons(View(actions=(receipt_button(run),)), self._words(run))
-        assert view is not None, "a result has a receipt"
         if not isinstance(clip, Path):
-            content = self._content(run, clip, MP4)
+            content, view = self._message(run, clip, MP4)
             return await channel.send(content, nonce=nonce, allowed_mentions=caller_only, view=view)
         file, video_format = await asyncio.to_thread(_opened, clip, run)
         try:
-            content = self._content(run, clip, video_format)
+            content, view = self._message(run, clip, video_format)
             return await channel.send(content, file=file, nonce=nonce, allowed_mentions=caller_only, view=view)
         finally:
             file.close()
 
-    def _content(self, run: Run, clip: Path | Link | None, video_format: VideoFormat) -> str:
-        """What the message in the channel says; whatever goes wrong with its words, the member gets the video."""
+    def _message(self, run: Run, clip: Path | Link | None, video_format: VideoFormat) -> tuple[str, discord.ui.View]:
+        """The message in the channel; whatever goes wrong with its words, the member gets the video."""
         words = self._words(run)
         link = clip if isinstance(clip, Link) else None
         try:
-            content = render.content(notice(run, link=link, lost=clip is None, video_format=video_format), words)
+            view = notice(run, self._prices, link=link, lost=clip is None, video_format=video_format)
+            content = render.content(view, words)
             if len(content) > render.MESSAGE_CHARS_MAX:
-                content = render.content(
-                    notice(run, link=link, lost=False, video_format=video_format, link_fits=False), words
-                )
+                view = notice(run, self._prices, link=link, lost=False, video_format=video_format, link_fits=False)
+                content = render.content(view, words)
+            buttons = render.buttons(view, words)
         except Exception:
             log.exception("fault of ours: no words for the message", run=run.run_id)
-        else:
-            return content
-        fault = text("notice.fault", member=Named(f"member:{run.member}"))
-        there = f" {link.url}" if link is not None else ""
-        return f"{words.say(fault)}{there}\n-# {words.say(marker(run))}"
+            fault = text("notice.fault", member=Named(f"member:{run.member}"))
+            content = words.say(fault) + (f" {link.url}" if link is not None else "")
+            buttons = render.buttons(View(actions=marks(run)), words)
+        assert buttons is not None, "a notice is known by its buttons"
+        return content, buttons
 
     async def put_request(self, channel: str, offer: Offer, over: Sequence[Over]) -> str:
         """Put a member's request before the admins, once within some minutes; the message's name. Raises PostFailed."""
@@ -226,14 +230,32 @@ class DiscordFront:
         except NETWORK_ERRORS as error:  # a press of them is told so
             log_trouble(logging.INFO, f"replaced request not changed offer={offer.offer_id}", error)
 
+    def keep_card(self, offer: Offer, reply: Reply, until: float) -> None:
+        """Remember where a member sees that the admins have the request, for as long as that can be edited."""
+        now = time.time()
+        self._request_cards = {name: kept for name, kept in self._request_cards.items() if kept[1] > now}
+        self._request_cards[offer.offer_id] = (reply, until)
+
+    def card_of(self, offer: Offer) -> tuple[str, float] | None:
+        """Where the member of a request sees what becomes of it, and until when; None where that is not known now."""
+        reply, until = self._request_cards.get(offer.offer_id, (None, 0.0))
+        return None if reply is None or until <= time.time() else (str(reply), until)
+
     async def tell_denied(self, offer: Offer) -> None:
-        """Tell a member in the channel, with no word of money, that the request was not approved."""
-        channel = self._client.get_partial_messageable(number_of(offer.wish.channel))
-        member = discord.Object(number_of(offer.wish.member))
-        content, _ = self._shown(denied(offer), offer)
-        allowed = discord.AllowedMentions(everyone=False, roles=False, replied_user=False, users=[member])
+        """See `bot.ports.Front.tell_denied`: on the card, else in direct messages."""
+        view, locale = denied(offer), offer.wish.locale
+        card, _ = self._request_cards.get(offer.offer_id, (None, 0.0))  # kept: Discord may tell of a press twice
         try:
-            await channel.send(content, nonce=f"no-{offer.offer_id}", allowed_mentions=allowed)
+            if card is not None:
+                await self._edit(card, view, locale)
+                return
+        except NETWORK_ERRORS as error:
+            log_trouble(logging.INFO, f"card not updated offer={offer.offer_id}", error)
+        try:
+            direct = await self._client.create_dm(discord.Object(number_of(offer.wish.member)))
+            nonce = f"no-{offer.offer_id}"
+            content = render.content(replace(view, actions=()), self._speaker.of(locale))
+            await direct.send(content, nonce=nonce, allowed_mentions=NOBODY)
         except NETWORK_ERRORS as error:
             log_trouble(logging.WARNING, f"a denial could not be told offer={offer.offer_id}", error)
 
@@ -258,7 +280,7 @@ class DiscordFront:
             log_trouble(logging.INFO, f"message not found again run={run.run_id}", error)
             return None
         for attachment in message.attachments:
-            if attachment.filename.rpartition(".")[0] == run.file_name.removesuffix(".mp4"):
+            if attachment.filename.rpartition(".")[0].endswith(run.run_id):
                 home = "@me" if run.direct else number_of(run.server)
                 jump = f"https://discord.com/channels/{home}/{channel_id}/{message_id}"
                 return jump, attachment.url
@@ -268,7 +290,17 @@ class DiscordFront:
 def _opened(clip: Path, run: Run) -> tuple[discord.File, VideoFormat]:
     """The clip as it is to be sent, and what kind of file it is."""
     video_format = format_of(clip)
-    return discord.File(clip, filename=video_format.file_name(run.file_name)), video_format
+    return discord.File(clip, filename=video_format.file_name(run.posted_name)), video_format
+
+
+def _old_markers(run: Run) -> tuple[str, ...]:
+    """The last line of a notice of the versions before this one, by which it was known then."""
+    kind = run.notice or Notice.RESULT
+    first = {Notice.UNKNOWN: " · unknown", Notice.OVERDUE: " · overdue"}.get(kind, "")
+    later = {Notice.UNKNOWN: " · not sure yet", Notice.OVERDUE: " · overdue"}.get(kind, "")
+    kept = (run.post_handle or "").partition("\n")[2]  # as it was posted, in whichever language
+    lines = (f"Run `{run.run_id}`{first}", f"Video `{run.run_id}`{later}", *([kept] if kept else []))
+    return tuple(f"-# {line}" for line in lines)
 
 
 def _named(message: discord.Message) -> str:

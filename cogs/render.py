@@ -1,21 +1,22 @@
 """Shows views in Discord: the only place that knows its markup, embeds and components, and what fits into each.
 
-Somebody else's text goes into code spans, where neither mentions nor markdown nor links work.
+Somebody else's text is escaped, so that neither mentions nor markdown nor links in it work.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
+from typing import Any, get_args
 
 import discord
 
 from bot.domain.untrusted import strip_controls
 from bot.facts import Moment, text
 from bot.texts import Words
-from bot.views import Action, ActionVerb, Tone, View
+from bot.views import Action, ActionVerb, Menu, Tone, View
 
 MESSAGE_CHARS_MAX = 2000  # Discord docs, Create Message
 # Discord docs, Message, Embed Limits
@@ -24,12 +25,22 @@ DESCRIPTION_CHARS_MAX = 4096
 FIELD_CHARS_MAX = 1024
 FIELD_CHARS_MIN = 64  # less room is not worth a field; ours
 EMBED_CHARS_MAX = 6000
+CARD_CHARS_MAX = 4000  # over all texts of a message in components (discord-api-docs, pull request 8562)
+QUOTE_CHARS_MIN = 100  # less of a quote says nothing; ours
+ESCAPE = "\\"
+ROW_BUTTONS_MAX = 5  # Discord docs, Components Reference, Action Row
 LABEL_CHARS_MAX = 80  # Discord docs, Components Reference, Button
+OPTION_CHARS_MAX = 100  # Discord docs, Components Reference, String Select; and of a suggestion
+PICKED = "picked"  # stands in a menu's name for what is picked from it
 
 PREFIX = "veo"
+_FORM = re.compile(rf"{PREFIX}:form:(?P<source>run|offer|new):(?P<about>\w+):\d+")
 _STYLES = {"relative": "R", "clock": "t", "date": "d", "time": "f"}  # Discord docs, Message Formatting
 _MENTIONS = {"member": "<@{}>", "channel": "<#{}>", "role": "<@&{}>"}
 _MARKED = re.compile(r"<(?P<sort>@&|@|#|t:)(?P<number>\d+)(?::\w)?>")
+_ESCAPED = re.compile(r"\\([^A-Za-z0-9\s])")
+# What begins something in a message (Discord docs, Message Formatting): emphasis, code, spoilers, mentions, links.
+_SPECIAL = re.compile(r"[\\*_~`|<>\[\]@#/]|^[-+]|^\d+(?=\.)")
 _COLOURS = {
     Tone.NEUTRAL: discord.Colour.blurple(),
     Tone.WAITING: discord.Colour.gold(),
@@ -58,9 +69,8 @@ class DiscordMarkup:
         return _MENTIONS[sort].format(number) if sort in _MENTIONS else f"`{number}`"
 
     def quote(self, text: str, longest: int) -> str:
-        """Somebody else's text as one code span."""
-        line = " ".join(strip_controls(text).replace("`", "'").split())
-        return f"`{line if len(line) <= longest else line[: longest - 1] + '…'}`" if line else "` `"
+        """Somebody else's text in one line, between quotation marks."""
+        return f"“{escaped(one_line(text, longest))}”"
 
     def code(self, text: str) -> str:
         return f"`{text}`"
@@ -76,10 +86,15 @@ class DiscordMarkup:
 
 
 class Letters(DiscordMarkup):
-    """The same where Discord shows letters as they are: in buttons, titles and footers."""
+    """The same where Discord shows letters as they are: in buttons, forms, lists and footers."""
+
+    def moment(self, moment: Moment) -> str:
+        """A moment in UTC, for nobody's own time is known here."""
+        shown = "%Y-%m-%d" if moment.style == "date" else "%Y-%m-%d %H:%M UTC"
+        return datetime.fromtimestamp(moment.at, UTC).strftime(shown)
 
     def quote(self, text: str, longest: int) -> str:
-        return super().quote(text, longest).strip("`")
+        return one_line(text, longest)
 
     def code(self, text: str) -> str:
         return text
@@ -95,6 +110,17 @@ MARKUP = DiscordMarkup()
 LETTERS = Letters()
 
 
+def one_line(text: str, longest: int) -> str:
+    """Somebody else's text without line breaks and controls, cut at so many letters."""
+    line = " ".join(strip_controls(text).split())
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def escaped(line: str) -> str:
+    """A line of somebody else's text that reads as it is, with nothing in it that Discord would act on."""
+    return _SPECIAL.sub(lambda found: f"\\{found[0]}" if not found[0].isdigit() else f"{found[0]}\\", line)
+
+
 # Words
 
 
@@ -108,8 +134,57 @@ def content(view: View, words: Words) -> str:
 
 
 def _body(view: View, words: Words) -> list[str]:
-    quote = [f"> {words.fact(view.quote)}"] if view.quote else []
-    return [*quote, *map(words.say, view.lines)]
+    return [*_quote(view), *map(words.say, view.lines)]
+
+
+def _quote(view: View) -> list[str]:
+    return [f"> {escaped(one_line(view.quote.text, view.quote.longest))}"] if view.quote else []
+
+
+def card(view: View, words: Words) -> discord.ui.LayoutView:
+    """A view as a card in components, for one reader: an edit to it has to reset content and embeds."""
+    title = [f"### {words.say(view.title)}"] if view.title else []
+    figures = [line for each in view.figures for line in (f"**{words.say(each.label)}**", *map(words.say, each.lines))]
+    rest = [*map(words.say, view.lines), *figures, *(f"-# {words.say(each)}" for each in view.small)]
+    entries = [(words.say(each.line), each.action) for each in view.entries]
+    room = CARD_CHARS_MAX - sum(len(line) for line, _ in entries)
+    quote = [_shortened(each, room - sum(len(line) + 1 for line in (*title, *rest))) for each in _quote(view)]
+    shown, _ = cut("\n".join([*title, *quote, *rest]), room, words)
+    parts: list[discord.ui.Item[discord.ui.LayoutView]] = [discord.ui.TextDisplay(shown)]
+    parts += [discord.ui.Section(line, accessory=_button(action, words)) for line, action in entries]
+    if view.menu is not None:
+        parts.append(discord.ui.ActionRow(_menu(view.menu, words)))
+    parts += _rows(view, words)
+    made = discord.ui.LayoutView(timeout=None)
+    made.add_item(discord.ui.Container(*parts, accent_colour=_COLOURS[view.tone]))
+    made.stop()  # a finished view is not kept by the library
+    return made
+
+
+def _shortened(quote: str, room: int) -> str:
+    """As much of a quote as there is room for: escaped, it may be twice as long as what was written."""
+    return quote if len(quote) <= room else f"{quote[: max(room, QUOTE_CHARS_MIN) - 1].rstrip(ESCAPE)}…"
+
+
+def _menu(menu: Menu, words: Words) -> discord.ui.Select[Any]:
+    letters = words.marked(LETTERS)
+    options = [
+        discord.SelectOption(
+            value=each.value,
+            label=letters.say(each.label)[:OPTION_CHARS_MAX] or each.value,
+            description=letters.say(each.note)[:OPTION_CHARS_MAX],
+        )
+        for each in menu.options
+    ]
+    label = letters.say(menu.label)
+    return discord.ui.Select(custom_id=f"{PREFIX}:{menu.verb}:{PICKED}", placeholder=label, options=options)
+
+
+def _rows(view: View, words: Words) -> Iterator[discord.ui.ActionRow[discord.ui.LayoutView]]:
+    for actions in (view.actions, view.more):
+        for start in range(0, len(actions), ROW_BUTTONS_MAX):
+            chunk = actions[start : start + ROW_BUTTONS_MAX]
+            yield discord.ui.ActionRow(*(_button(each, words) for each in chunk))
 
 
 def embed(view: View, words: Words) -> discord.Embed:
@@ -161,34 +236,58 @@ def unmarked(shown: str, names: Mapping[str, str]) -> str:
             return datetime.fromtimestamp(int(number), UTC).strftime("%Y-%m-%d %H:%M UTC")
         return f"{'#' if sort == '#' else '@'}{names.get(f'discord:{number}', number)}"
 
-    return _MARKED.sub(plain, strip_controls(shown)).replace("**", "")
+    return _ESCAPED.sub(r"\1", _MARKED.sub(plain, strip_controls(shown)).replace("**", ""))
 
 
 # Buttons. Their names are all that a press brings back, so they work for ever, also after a restart.
 
 
 def buttons(view: View, words: Words) -> discord.ui.View | None:
-    """The actions of a view in a row; None where there are none. `cogs.presses` answers the presses."""
-    if not view.actions:
+    """The actions of a message, in rows; None where there are none. `cogs.presses` answers the presses."""
+    if not view.actions and not view.more:
         return None
-    row = discord.ui.View(timeout=None)
-    for action in view.actions:
-        row.add_item(_button(action, words))
-    row.stop()  # a finished view is not kept by the library
-    return row
+    made = discord.ui.View(timeout=None)
+    for row, actions in enumerate((view.actions, view.more)):
+        for action in actions:
+            button = _button(action, words)
+            button.row = row
+            made.add_item(button)
+    made.stop()  # a finished view is not kept by the library
+    return made
 
 
-def _button(action: Action, words: Words) -> discord.ui.Button[discord.ui.View]:
+def _button(action: Action, words: Words) -> discord.ui.Button[Any]:
     label = words.marked(LETTERS).say(action.label)
-    custom_id = f"{PREFIX}:{action.verb}:{action.about}"
-    return discord.ui.Button(label=label[:LABEL_CHARS_MAX], style=_BUTTON_STYLES[action.style], custom_id=custom_id)
+    return discord.ui.Button(
+        label=label[:LABEL_CHARS_MAX], style=_BUTTON_STYLES[action.style], custom_id=custom_id_of(action)
+    )
+
+
+def custom_id_of(action: Action) -> str:
+    """The name of an action's button."""
+    return f"{PREFIX}:{action.verb}:{action.about}"
+
+
+def is_ours(custom_id: str) -> bool:
+    """Whether a button is one of ours, of this version or of another."""
+    return custom_id.startswith(f"{PREFIX}:")
 
 
 def parse_custom_id(custom_id: str) -> tuple[ActionVerb, list[str]] | None:
-    """The verb of one of our buttons and what it is about; None for anything else."""
-    prefix, _, rest = custom_id.partition(":")
-    verb, *about = rest.split(":")
-    known: tuple[ActionVerb, ...] = ("yes", "no", "ask", "approve", "deny", "receipt", "cancel")
-    if prefix != PREFIX or not about:
+    """The verb of one of our buttons and what it is about; None for one that this version does not know."""
+    prefix, verb, *about = f"{custom_id}:".split(":")
+    if prefix != PREFIX:
         return None
-    return next(((each, about) for each in known if each == verb), None)
+    known: tuple[ActionVerb, ...] = get_args(ActionVerb)
+    return next(((each, about[:-1]) for each in known if each == verb and about[:-1]), None)
+
+
+def form_id(source: str, about: str, opening: int) -> str:
+    """The name of a form: which row it is filled from, and the opening that is its own."""
+    return f"{PREFIX}:form:{source}:{about}:{opening}"
+
+
+def parse_form_id(custom_id: str) -> tuple[str, str] | None:
+    """What one of our forms was filled from, `run`, `offer` or `new`, and its id; None for anything else."""
+    found = _FORM.fullmatch(custom_id)
+    return None if found is None else (found["source"], found["about"])

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,10 @@ RESULT_TIMEOUT_S = 90.0
 CHUNK_BYTES = 1024 * 1024
 INTEGER_OPTION, BOOLEAN_OPTION = 4, 5  # docs: Application Commands, Application Command Option Type
 EPHEMERAL, LOADING = 1 << 6, 1 << 7
-CLIP = re.compile(r"veo-([a-z2-7]+)\.mp4")
-RUN = re.compile(r"^-# Video `([a-z2-7]+)`( · not sure yet)?$", re.MULTILINE)
+CLIP = re.compile(r"[a-z0-9-]+-([a-z2-7]+)\.mp4")
+NOTICE = re.compile(r"veo:(?:receipt|details):([a-z2-7]+)(?::(result|unknown))?")
+CARD = re.compile(r"^-# Video `[a-z2-7]+`$", re.MULTILINE)
+TEXT, BUTTON = 10, 2  # docs: Components Reference, Component Types
 LINK = re.compile(r"^https?://\S+$", re.MULTILINE)
 
 Json = dict[str, Any]
@@ -105,34 +107,57 @@ async def _use_veo(stage: Stage, options: Mapping[str, object]) -> Result:
 
 async def _confirm_price(discord: DiscordSandbox, interaction: Interaction) -> None:
     """If the bot asks to confirm the price, press the first button, which is yes."""
-    question = await interaction.wait(
-        lambda message: bool(message["embeds"] and message["components"]), timeout=RESULT_TIMEOUT_S
-    )
-    yes = question["components"][0]["components"][0]
-    await discord.press(interaction.member, question["id"], yes["custom_id"])
+    question = await interaction.wait(lambda message: _yes_of(message) is not None, timeout=RESULT_TIMEOUT_S)
+    await discord.press(interaction.member, question["id"], str(_yes_of(question)))
+
+
+def _yes_of(message: Mapping[str, Any]) -> str | None:
+    """The custom id of the button that agrees to a price."""
+    names = [str(each.get("custom_id")) for each in _parts(message["components"])]
+    return next((name for name in names if name.startswith("veo:yes:")), None)
+
+
+def _parts(components: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for each in components:
+        yield each
+        yield from _parts(each.get("components", ()))
+
+
+def _text_of(message: Mapping[str, Any]) -> str:
+    """What a person reads in a message, whether it is its content or in components."""
+    shown = [each["content"] for each in _parts(message["components"]) if each["type"] == TEXT]
+    return "\n".join([message["content"], *shown]).strip()
 
 
 def _is_result(message: Mapping[str, Any]) -> bool:
-    return RUN.search(message["content"]) is not None
+    return not message["flags"] & EPHEMERAL and _notice_of(message) is not None
+
+
+def _notice_of(message: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    """The run that a message is about, and whether it is its result; None of any other message."""
+    names = (NOTICE.fullmatch(str(each.get("custom_id"))) for each in _parts(message["components"]))
+    found = next(filter(None, names), None)
+    return None if found is None else (found[1], found[2])
 
 
 def _is_refusal(message: Mapping[str, Any]) -> bool:
-    """Whether the bot answered with text instead of a card."""
-    return bool(message["content"]) and not message["embeds"]
+    """Whether the bot answered with neither the card of a run nor a question."""
+    shown = _text_of(message)
+    return bool(shown) and CARD.search(shown) is None and _yes_of(message) is None
 
 
 async def _read_result(stage: Stage, interaction: Interaction, message: Mapping[str, Any]) -> Result:
     """Read the outcome from the posted message, and the cost from Runflow."""
-    found = RUN.search(message["content"])
+    found = _notice_of(message)
     assert found is not None
-    run_id, unknown = found.groups()
+    run_id, kind = found
     clips = [each["url"] for each in message["attachments"] if CLIP.fullmatch(each["filename"])]
     links = LINK.findall(message["content"])
     runs = [run for run in stage.runflow.runs.values() if run.client_ref == f"veo-{run_id}"]
     record = await _fetch_run(stage.runflow, runs[0].id) if runs else {}
     if clips or links:
         outcome = "delivered"
-    elif unknown:
+    elif kind == "unknown":
         outcome = "unknown"
     elif (record.get("output") or {}).get("nsfw_detected"):
         outcome = "nsfw"
@@ -179,12 +204,9 @@ def _describe(kind: str, message: Mapping[str, Any]) -> Json:
     }
     if message["flags"] & LOADING:
         described["thinking"] = True
-    if message["content"]:
-        described["text"] = message["content"]
-    for embed in message["embeds"]:
-        described["card"] = {each["name"]: each["value"] for each in embed.get("fields", [])}
-        described["card"] |= {"title": embed.get("title"), "prompt": embed.get("description")}
-    if buttons := [each.get("label") for row in message["components"] for each in row.get("components", [])]:
+    if shown := _text_of(message):
+        described["text"] = shown
+    if buttons := [each.get("label") for each in _parts(message["components"]) if each["type"] == BUTTON]:
         described["buttons"] = buttons
     if message["attachments"]:
         described["files"] = [{"name": each["filename"], "bytes": each["size"]} for each in message["attachments"]]

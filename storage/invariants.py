@@ -211,8 +211,9 @@ RECORDS = {
             AND NOT EXISTS (SELECT 1 FROM json_each(choices) AS choice WHERE NOT (
                     json_type(choice.value, '$.price_u') = 'integer' AND json_extract(choice.value, '$.price_u') > 0))
             AND CASE state WHEN 'open' THEN act_id IS NULL
-                           WHEN 'taken' THEN (act_id IS NOT NULL) = (kind = 'request')
+                           WHEN 'taken' THEN kind != 'draft' AND (act_id IS NOT NULL) = (kind = 'request')
                            WHEN 'denied' THEN kind = 'request' AND act_id IS NOT NULL
+                           WHEN 'withdrawn' THEN kind = 'confirm' AND act_id IS NULL
                            ELSE kind = 'request' AND asked_at IS NOT NULL AND act_id IS NULL END)
         UNION ALL
         SELECT offer_id, kind, state, asked_at, act_id FROM offer LEFT JOIN act USING (act_id)

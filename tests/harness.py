@@ -37,9 +37,9 @@ INTERPRETER = {
     "PYTHONWARNINGS": "error,ignore:'audioop' is deprecated:DeprecationWarning",
 }
 ON_ITS_WAY = "On its way into the channel."
-RUN = re.compile(r"-# Video `([a-z2-7]+)`(?: · ([\w ]+))?$")
-# The kind of a message about a run, by the end of its last line.
-KINDS = {"not sure yet": "unknown", "overdue": "overdue", None: None}
+# The button by which a message is known as the one about a run, and its kind.
+NOTICE = re.compile(r"veo:(?:receipt|details):([a-z2-7]+)(?::(result|unknown|overdue))?")
+CARD = re.compile(r"^-# \w+ `([a-z2-7]+)`$", re.MULTILINE)  # in any language
 
 Json = dict[str, Any]
 
@@ -178,18 +178,17 @@ class Scene:
     async def act(self, command: str, *, by: str = "Ada", place: str = "video-lab", **options: object) -> str:
         """Use `/veo-admin ...`, by default as Ada, who owns server and bot; return the text of the ephemeral answer."""
         used = await self.use(f"veo-admin {command}", by=by, place=place, **options)
-        answer = await used.wait(lambda message: bool(message["content"]), timeout=WAIT_S)
+        answer = read(await used.wait(lambda message: bool(read(message)["content"]), timeout=WAIT_S))
         assert answer["flags"] & 64, "the answer to an admin must be ephemeral"
         return str(answer["content"])
 
     async def answer_to(self, interaction: Interaction) -> Json:
-        """Wait for an answer with text or buttons, such as a refusal or a question, instead of a card."""
-        return await interaction.wait(lambda message: bool(message["content"] or message["components"]), timeout=WAIT_S)
+        """Wait for an answer that is not the card of a run, such as a refusal or a question."""
+        return read(await interaction.wait(lambda each: bool(read(each)["content"] and not status_of(each))))
 
     async def press(self, message: Json, label: str, *, member: str = "Bo") -> Interaction:
         """Press the button of a message whose label is `label`, or starts with it."""
-        parts = [each for _, each in walk(message["components"]) if "custom_id" in each]
-        named = {each["label"]: each["custom_id"] for each in parts if "label" in each}
+        named = {each["label"]: each["custom_id"] for each in buttons_of(message)}
         found = [custom_id for each, custom_id in named.items() if each.startswith(label)]
         assert found, f"no button {label}; the message has {', '.join(named) or 'none'}"
         pressed = await self.discord.press(self.member(member), message["id"], named.get(label, found[0]))
@@ -257,14 +256,14 @@ class Scene:
     async def told(self, command: str, *, by: str, place: str = "video-lab", **options: object) -> str:
         """Use a command, and return the final text of its ephemeral answer."""
         used = await self.use(command, by=by, place=place, **options)
-        answer = await used.wait(lambda each: each["content"] not in ("", ON_ITS_WAY), timeout=WAIT_S)
+        answer = read(await used.wait(lambda each: read(each)["content"] not in ("", ON_ITS_WAY), timeout=WAIT_S))
         assert answer["flags"] & 64
         return str(answer["content"])
 
     def whispers(self, member: str, place: str = "video-lab") -> list[str]:
         """The texts of the ephemeral messages for this member in the channel, oldest first."""
         shown = self.discord.messages(self.discord.world.channel(place), self.member(member))
-        return [each["content"] for each in shown if each["flags"] & 64]
+        return [read(each)["content"] for each in shown if each["flags"] & 64]
 
     async def whispered(self, member: str, text: str, place: str = "video-lab") -> None:
         """Wait until an ephemeral message for the member contains `text`."""
@@ -280,15 +279,16 @@ class Scene:
         run_id = await self.run_id(interaction)
 
         def fits(message: Json) -> bool:
-            found = RUN.search(message["content"])
-            return found is not None and (found[1], KINDS[found[2]]) == (run_id, kind)
+            return notice_of(message) == (run_id, kind)
 
         return await self.discord.wait_message(interaction.channel, fits, timeout=timeout or WAIT_S)
 
     async def run_id(self, interaction: Interaction) -> str:
         """Wait for the interaction's card, and return the id of its run."""
         card = await interaction.wait(lambda message: bool(status_of(message)), timeout=WAIT_S)
-        return str(card["embeds"][0]["footer"]["text"]).removeprefix("Video ")
+        found = CARD.search(read(card)["content"])
+        assert found is not None
+        return found[1]
 
     async def card(self, interaction: Interaction, text: str) -> str:
         """Wait until the card's status contains `text`, and return the status."""
@@ -297,7 +297,7 @@ class Scene:
 
     def posts(self, channel: Channel | None = None) -> list[Json]:
         """The bot's public messages about runs, oldest first."""
-        return [each for each in self.discord.messages(channel or self.channel) if RUN.search(each["content"])]
+        return [each for each in self.discord.messages(channel or self.channel) if notice_of(each)]
 
     def rows(self, sql: str, **values: object) -> list[Json]:
         """Query the bot's database, read-only and in parallel to the bot."""
@@ -333,13 +333,37 @@ class Scene:
 
 
 def status_of(message: Mapping[str, Any]) -> str:
-    """A card's status: its title and the lines below the prompt; empty if the message isn't a card."""
-    for embed in message["embeds"]:
-        if "footer" in embed:
-            prompt, _, status = embed["description"].partition("\n")
-            assert prompt.startswith("> ")
-            return f"{embed['title']}\n{status}"
-    return ""
+    """A card's status: its title and the lines below the prompt; empty if the message isn't the card of a run."""
+    shown = read(message)["content"]
+    if not shown.startswith("### ") or shown.startswith("### Receipt") or not CARD.search(shown):
+        return ""
+    title, prompt, *lines = shown.split("\n")
+    assert prompt.startswith("> ")
+    return "\n".join([title.removeprefix("### "), *lines[:-1]])
+
+
+def read(message: Mapping[str, Any]) -> Json:
+    """A message with what a person reads as its content, whether it is sent as such or in components."""
+    texts = [each["content"] for _, each in walk(message["components"]) if each["type"] == 10]
+    return {**message, "content": "\n".join([*([message["content"]] if message["content"] else []), *texts])}
+
+
+def buttons_of(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The buttons of a message, in the order in which they are shown."""
+    return [each for _, each in walk(message["components"]) if each["type"] == 2]
+
+
+def labels_of(message: Mapping[str, Any]) -> list[str]:
+    """What is on the buttons of a message."""
+    return [each["label"] for each in buttons_of(message)]
+
+
+def notice_of(message: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    """The run that a public message of the bot is about, and its kind, None for a result; None of other messages."""
+    if message["flags"] & 64 or not message["author"].get("bot"):
+        return None
+    found = next(filter(None, (NOTICE.fullmatch(each["custom_id"]) for each in buttons_of(message))), None)
+    return None if found is None else (found[1], None if found[2] in (None, "result") else found[2])
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from bot.domain.models import SEED_MAX
 from bot.telemetry.logs import formatter
 from sandbox.discord import Interaction
-from tests.harness import API_KEY, SECRET, WAIT_S, Scene, scene
+from tests.harness import API_KEY, SECRET, WAIT_S, Scene, read, scene
 
 Json = dict[str, Any]
 QUERY = "X-Sig=presigned0123456789"
@@ -108,7 +108,7 @@ async def check_alive(world: Scene) -> None:
     assert world.bot is not None
     assert world.bot.returncode is None, world.log[-3000:]
     asked = await world.discord.invoke(world.member("Cem"), world.channel, "veo-quota", {})
-    answer = await asked.wait(lambda message: "left" in message["content"], timeout=WAIT_S)
+    answer = await asked.wait(lambda message: "left" in read(message)["content"], timeout=WAIT_S)
     assert answer["flags"] & 64
     async with aiohttp.ClientSession() as session, session.get(f"{world.operator_url}/healthz") as healthy:
         assert healthy.status == 200

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.harness import RUN, Scene, scene
+from tests.harness import Scene, notice_of, scene
 
 KILLS_IN_A_SCENE = 20
 MEMBERS = ("Ada", "Bo", "Cem", "Dana")
@@ -66,7 +66,7 @@ def _judge(world: Scene) -> Counter[str]:
     rows = world.rows("SELECT run_id, state FROM run")
     unknown = {row["run_id"] for row in rows if row["state"] == "unknown"}
     known = {row["run_id"] for row in rows} - unknown
-    posted = Counter(found.groups() for each in world.posts() if (found := RUN.search(each["content"])))
+    posted = Counter(found for each in world.posts() if (found := notice_of(each)))
     # What is known by now may have been told as unknown before.
     assert {run: times for (run, kind), times in posted.items() if kind is None} == dict.fromkeys(known, 1)
     assert {run for run, kind in posted if kind == "unknown"} >= unknown

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from sandbox.discord import CommandRefused
-from tests.harness import Scene, scene
+from tests.harness import Scene, labels_of, read, scene
 
 FOX = "a red fox in falling snow"
 EVERY_ACT: dict[str, dict[str, Any]] = {
@@ -60,7 +60,9 @@ def editors(world: Scene):  # type: ignore[no-untyped-def]  # the sandbox's own 
 
 
 async def refusal(world: Scene, member: str = "Bo", **options: Any) -> str:
-    return str((await world.answer_to(await world.veo(FOX, member=member, **options)))["content"])
+    """What the member reads, and below it what is on the buttons."""
+    refused = await world.answer_to(await world.veo(FOX, member=member, **options))
+    return "\n".join([refused["content"], *labels_of(refused)])
 
 
 async def test_every_act_is_refused_to_a_member(world: Scene) -> None:
@@ -88,7 +90,7 @@ def described(part: dict[str, Any], path: str) -> list[tuple[str, str]]:
 
 async def test_every_command_and_each_of_its_options_has_a_description(world: Scene) -> None:
     """In words of their own: none is empty, and none is what the library fills in."""
-    found = [each for command in world.discord.commands for each in described(command, "")]
+    found = [each for command in world.discord.commands if command["type"] == 1 for each in described(command, "")]
     assert {"veo prompt", "veo-admin bot server on", "veo-admin access block member"} <= {path for path, _ in found}
     assert [path for path, text in found if len(text.strip(" .…")) < 10] == []
 
@@ -120,7 +122,7 @@ async def test_each_level_can_be_limited_and_its_refusal_names_it_without_figure
         refused = await refusal(world, "Cem")
         assert said in refused
         assert "$2.80" not in refused  # what is left there is other people's affair
-        assert "What fits now: 4 s" in refused
+        assert refused.splitlines()[-4:] == ["6 s · $2.40", "No sound · $1.60", "4 s · $1.60", "Change"]
         await world.act("limit lift", **options)
     own: list[dict[str, Any]] = [{"role": role}, {"member": world.member("Cem")}]
     for options in own:
@@ -239,7 +241,7 @@ async def test_a_refund_beside_a_limit_of_nothing_is_told_as_such(tmp_path: Path
         assert "You don't have a budget for videos here" in await refusal(world)
         await world.act("limit set", amount="1", member=world.member())
         quota = await world.told("veo-quota", by="Bo")
-        assert "**$1.00** left this month, $0.80 of $1.80 used." in quota
+        assert "**$1.00** left of $1.80 this month" in quota
         assert "$0.80 of your limit is extra" in quota
 
 
@@ -295,7 +297,7 @@ async def test_the_owner_switches_off_what_the_settings_have_on_and_on_again(tmp
             aurora, elsewhere = world.discord.world.servers
             assert await world.act("bot server", on=True) == "`/veo` is already on in that server."
             answer = await world.act("bot server", on=False)
-            assert answer.startswith(f"Done. `/veo` is off in `Aurora Studio` (`{aurora.id}`). Videos in the works")
+            assert answer.startswith(f"Done. `/veo` is off in “Aurora Studio” (`{aurora.id}`). Videos in the works")
             assert "It stays off until" in answer
             assert "`/veo` is switched off in this server" in await refusal(world)
             assert "switched off" in await world.act("limit set", amount="5")
@@ -304,13 +306,13 @@ async def test_the_owner_switches_off_what_the_settings_have_on_and_on_again(tmp
             await world.start()
             assert "switched off in this server" in await refusal(world)
             answer = await world.act("bot server", on=True)
-            assert answer == f"Done. `/veo` works in `Aurora Studio` (`{aurora.id}`)."
+            assert answer == f"Done. `/veo` works in “Aurora Studio” (`{aurora.id}`)."
             await world.run_id(await world.veo(FOX, duration="4s", generate_audio=False))
             await world.act("bot server", on=not servers, server=elsewhere.id)
             log = (await world.act("bot log")).splitlines()
-            assert f"switched {'off' if servers else 'on'} `Elsewhere` (`{elsewhere.id}`)" in log[0]
-            assert f"switched on `Aurora Studio` (`{aurora.id}`)" in log[1]
-            assert f"switched off `Aurora Studio` (`{aurora.id}`)" in log[2]
+            assert f"switched {'off' if servers else 'on'} “Elsewhere” (`{elsewhere.id}`)" in log[0]
+            assert f"switched on “Aurora Studio” (`{aurora.id}`)" in log[1]
+            assert f"switched off “Aurora Studio” (`{aurora.id}`)" in log[2]
 
 
 async def test_a_server_without_the_bot_is_not_switched_on(world: Scene) -> None:
@@ -337,8 +339,8 @@ async def test_a_refund_gives_the_member_room_and_is_given_once(tmp_path: Path) 
         assert "can spend $3.20 more in this server this period" in answer
         assert "was already refunded" in await world.act("refund", run=run_id, reason="again")
         history = await world.discord.invoke(world.member(), world.channel, "veo-history", {})
-        shown = await history.wait(lambda message: bool(message["embeds"]))
-        assert "$3.20 refunded" in shown["embeds"][0]["description"]
+        shown = await history.wait(lambda message: bool(message["components"]))
+        assert "$3.20 refunded" in read(shown)["content"]
         await world.end_of(await world.veo(FOX))
         spent = {row["scope"].partition(":")[0]: row["spent_u"] for row in world.rows("SELECT * FROM budget")}
         assert spent == dict.fromkeys(("total", "server", "channel", "member"), 6_400_000)
@@ -457,11 +459,11 @@ async def test_the_quota_shows_every_level_that_concerns_the_member(world: Scene
     await world.act("limit set", amount="20", role=editors(world), pool=True)
     await world.end_of(await world.veo(FOX, member="Cem"))
     quota = await world.discord.invoke(world.member("Cem"), world.channel, "veo-quota", {})
-    lines = (await quota.wait(lambda each: bool(each["content"])))["content"].splitlines()
-    assert lines[0] == "**$96.80** left this month, $3.20 of $100.00 used."
-    assert lines[1].startswith("Resets <t:")
-    assert lines[2].startswith("$46.80 of $50.00 left this week for this server, resets <t:")
-    assert lines[3].startswith(f"$16.80 of $20.00 left this month for everyone with <@&{editors(world).id}> together")
+    lines = read(await quota.wait(lambda each: bool(each["components"])))["content"].splitlines()
+    assert lines[1:3] == ["▰▱▱▱▱▱▱▱▱▱ **$96.80** left of $100.00 this month", "About 5 more videos at $3.20 each."]
+    assert lines[3].startswith("Resets <t:")
+    assert lines[4].startswith("$46.80 of $50.00 left this week for this server, resets <t:")
+    assert lines[5].startswith(f"$16.80 of $20.00 left this month for everyone with <@&{editors(world).id}> together")
 
 
 async def test_a_thread_spends_what_its_channel_may(world: Scene) -> None:

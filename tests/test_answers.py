@@ -140,7 +140,7 @@ async def test_a_report_too_large_for_discord_gives_the_rest(tmp_path: Path, lim
 @given(st.lists(st.text("a\n<", min_size=1, max_size=3000), max_size=8))
 def test_no_embed_passes_what_discord_takes(values: list[str]) -> None:
     """Whatever is in it; and what is cut says so."""
-    figures = [Figure(label=text("label.options"), lines=(text("is", fact=value),)) for value in values]
+    figures = [Figure(label=text("report.spent"), lines=(text("is", fact=value),)) for value in values]
     long = (text("is", fact="d" * 5000),)
     view = View(title=text("is", fact="t" * 300), lines=long, figures=tuple(figures))
     made = embed(view, ENGLISH)

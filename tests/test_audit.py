@@ -511,7 +511,7 @@ async def offers(store: SqliteStore) -> None:
     shorter = new_run("agreed", now=4.0, request=agreed.choices[1].request)
     await store.take("offer-agreed", shorter, lambda _: LEVELS, approve=None)
     for name in ("asked", "denied", "waits"):
-        await store.keep(offer(name, OfferKind.REQUEST, 40 * PRICE_U))
+        await store.keep(offer(name, OfferKind.REQUEST, 40 * PRICE_U), now=4.0)
     dear = new_run("asked", price_u=40 * PRICE_U, now=5.0)
     await store.take("offer-asked", dear, lambda _: LEVELS, approve=lambda _: act("request approved"))
     await store.deny("offer-denied", act("request denied"))

@@ -20,7 +20,7 @@ from cogs.acknowledge import Acknowledger
 from cogs.client import log_in, new_client
 from sandbox.discord import CommandRefused, DiscordSandbox
 from sandbox.discord import Switches as DiscordSwitches
-from tests.harness import SECRET, WAIT_S, Scene, scene, status_of
+from tests.harness import SECRET, WAIT_S, Scene, labels_of, read, scene, status_of
 from tests.words import SPEAKER
 
 FOX = "a red fox in falling snow"
@@ -31,12 +31,17 @@ async def test_the_video_arrives_with_the_callers_mention_alone(world: Scene) ->
     interaction = await world.veo(FOX, seed=42)
     message = await world.end_of(interaction)
     run_id = await world.run_id(interaction)
-    assert [each["filename"] for each in message["attachments"]] == [f"veo-{run_id}.mp4"]
+    assert [each["filename"] for each in message["attachments"]] == [f"red-fox-in-falling-snow-{run_id}.mp4"]
     assert [each["id"] for each in message["mentions"]] == [interaction.member.id]
-    assert "seed 42" in message["content"]
+    assert message["content"].split("\n") == [
+        f"<@{interaction.member.id}>, here's your video! “{FOX}”",
+        f"-# 8 s · 720p · seed 42 · Video `{run_id}`",
+    ]
     async with aiohttp.ClientSession() as session, session.get(message["attachments"][0]["url"]) as reply:
         assert (await reply.read())[4:8] == b"ftyp"
-    assert "Your video is in the channel.\n$3.20 charged, as quoted." in await world.card(interaction, "in the channel")
+    assert await world.card(interaction, "in the channel") == (
+        "Done\nYour video is in the channel.\nseed 42\n$3.20 charged, as quoted · $96.80 left this month"
+    )
     assert len(world.posts()) == 1
     assert list((world.folder / "media").iterdir()) == []
 
@@ -78,18 +83,17 @@ async def test_the_card_is_for_the_caller_and_moves_on_with_the_run(tmp_path: Pa
     async with scene(tmp_path, queue_s=1.0, run_s=1.0, QUOTA_USER_USD="10.00") as world:
         interaction = await world.veo(FOX)
         await world.card(interaction, "in the channel")
-        seen = [status_of(version) for version in interaction.history if version["embeds"]]
+        seen = [status for version in interaction.history if (status := status_of(version))]
         titles = [text.split("\n")[0] for text in seen]
-        assert list(dict.fromkeys(titles)) == ["In line at Veo", "Making your video", "Done"]
+        assert list(dict.fromkeys(titles)) == ["Making your video", "Done"]
         assert len(titles) <= len(set(seen)) + 1
         assert re.fullmatch(
-            r"Making your video\nIn the works since <t:\d+:t>\.\nReady about <t:\d+:R>, usually by <t:\d+:t>\.",
+            r"Making your video\nIn the works since <t:\d+:t>\.\nExpected <t:\d+:R>; usually ready by <t:\d+:t>\."
+            r"\n\$3\.20 · \$6\.80 left this month",
             seen[titles.index("Making your video")],
         )
         assert all(version["flags"] & 64 for version in interaction.history)
-        fields = {each["name"]: each["value"] for each in interaction.history[-1]["embeds"][0]["fields"]}
-        assert fields["Price"] == "$3.20"
-        assert re.fullmatch(r"\$6\.80 of \$10\.00 left, resets <t:\d+:R>", fields["Your limit"])
+        assert seen[-1].endswith("\n$3.20 charged, as quoted · $6.80 left this month")
 
 
 async def test_an_order_that_takes_a_while_is_shown_on_its_way(tmp_path: Path) -> None:
@@ -97,38 +101,40 @@ async def test_an_order_that_takes_a_while_is_shown_on_its_way(tmp_path: Path) -
     async with scene(tmp_path, runflow={"reply_delay_s": 1.3}) as world:
         interaction = await world.veo(FOX)
         await world.card(interaction, "in the channel")
-        seen = [status_of(version) for version in interaction.history if version["embeds"]]
-        assert seen[0] == "Sending to Veo\nGot it, sending it to Veo."
+        seen = [status for version in interaction.history if (status := status_of(version))]
+        assert seen[0].startswith("Sending to Veo\nGot it, sending it to Veo.\n")
 
 
 @pytest.mark.parametrize(
-    ("marker", "public", "private", "cost_u"),
+    ("marker", "reason", "charged", "cost_u"),
     [
-        ("nsfw", "flagged as not safe for work, so I can't post it", "so I can't show it.\n$3.20 charged", 3_200_000),
-        ("failed", "couldn't be made", "Your video couldn't be made.\nNothing was charged.", 0),
-        ("policy", "content rules said no", "Your video couldn't be made.\nNothing was charged.", 0),
-        ("cancelled", "was cancelled before it was done", "It was cancelled at Veo.\nNothing was charged.", 0),
-        ("empty", "came back empty", "usually because of a content filter.\n$3.20 charged", 3_200_000),
-        (
-            "failed-cost",
-            "couldn't be made",
-            "Your video couldn't be made.\n$0.40 charged, which is what it cost",
-            400_000,
-        ),
-        ("402", "Only the bot's owner can fix that", "Nothing was charged.", 0),
-        ("422", "not valid (prompt)", "Nothing was charged.", 0),
+        ("nsfw", "It was flagged as not safe for work, so I can't show it.", "$3.20 charged, as quoted", 3_200_000),
+        ("failed", "Your video couldn't be made.", "Nothing was charged", 0),
+        ("policy", "Veo's content rules said no.", "Nothing was charged", 0),
+        ("cancelled", "It was cancelled at Veo.", "Nothing was charged", 0),
+        ("empty", "It came back empty\nThat's usually a content filter.", "$3.20 charged, as quoted", 3_200_000),
+        ("failed-cost", "Your video couldn't be made.", "$0.40 charged, what it cost (quoted $3.20)", 400_000),
+        ("402", "Only the bot's owner can fix that.", "Nothing was charged", 0),
+        ("422", "The request is not valid (prompt)", "Nothing was charged", 0),
     ],
 )
 async def test_an_end_without_a_video_says_what_happened_and_what_it_cost(
-    world: Scene, marker: str, public: str, private: str, cost_u: int
+    world: Scene, marker: str, reason: str, charged: str, cost_u: int
 ) -> None:
-    """The channel hears what happened and no word of money; the caller's card says what was charged."""
+    """The channel hears that there is none and nothing else; the caller's card and Details say why and the cost."""
     interaction = await world.veo(f"{FOX} [{marker}]")
     message = await world.end_of(interaction)
-    assert public in message["content"]
+    assert message["content"] == f"<@{interaction.member.id}>, your video couldn't be made."
+    assert [each["id"] for each in message["mentions"]] == [interaction.member.id]
     assert message["attachments"] == []
-    assert "$" not in message["content"]
-    assert private in await world.card(interaction, "harged")
+    assert labels_of(message) == ["Details"]
+    card = await world.card(interaction, "harged")
+    assert reason in card
+    assert f"\n{charged} · " in card
+    details = read(await (await world.press(message, "Details")).wait(lambda each: bool(status_of(each))))
+    assert details["flags"] & 64
+    assert reason in status_of(details)
+    assert status_of(details).endswith(f"\n{charged}")
     (row,) = world.rows("SELECT charged_u FROM run_view")
     assert row == {"charged_u": cost_u}
 
@@ -225,10 +231,10 @@ async def test_a_film_of_another_kind_is_posted_at_once_as_what_it_is(
     message = await world.end_of(interaction)
     run_id = await world.run_id(interaction)
     (attachment,) = message["attachments"]
-    assert attachment["filename"] == f"veo-{run_id}.{extension}"
+    assert attachment["filename"] == f"red-fox-{film}-{run_id}.{extension}"
     assert re.findall(r"^This (?:file|video) is .*$", message["content"], re.MULTILINE) == ([remark] if remark else [])
     assert world.rows("SELECT delivery_tries AS tries FROM run_view WHERE run_id = :id", id=run_id) == [{"tries": 1}]
-    assert f"veo-{run_id}.{extension}" in (await world.shown(run=run_id))["content"]
+    assert attachment["filename"] in (await world.shown(run=run_id))["content"]
 
 
 async def test_a_film_of_another_kind_that_is_too_large_is_linked_as_what_it_is(tmp_path: Path) -> None:
@@ -273,9 +279,10 @@ async def test_a_prompt_can_ping_nobody_and_stays_text(world: Scene) -> None:
     assert [each["id"] for each in message["mentions"]] == [world.member().id]
     assert message["mention_everyone"] is False
     assert message["mention_roles"] == []
-    quoted = message["content"].splitlines()[1]
-    assert quoted.startswith("> `")
-    assert quoted.count("`") == 2
+    quoted = message["content"].splitlines()[0].partition("“")[2]
+    assert "@everyone" in quoted
+    assert "big" in quoted
+    assert re.findall(r"(?<!\\)[@<>#`*/]", quoted) == []
 
 
 async def test_a_channel_that_cannot_take_the_video_is_refused_before_anything_is_paid(world: Scene) -> None:
@@ -283,7 +290,7 @@ async def test_a_channel_that_cannot_take_the_video_is_refused_before_anything_i
     for name, missing in (("read-only", "Send Messages"), ("no-files", "Attach Files")):
         channel = world.discord.world.channel(name)
         interaction = await world.discord.invoke(world.member("Ada"), channel, "veo", {"prompt": FOX})
-        answer = await interaction.wait(lambda message: bool(message["content"]))
+        answer = await world.answer_to(interaction)
         assert missing in answer["content"]
         assert answer["flags"] & 64
     assert world.runflow.runs == {}
@@ -306,7 +313,7 @@ async def test_only_chosen_servers_may_spend(tmp_path: Path) -> None:
         assert dana is not None
         assert lobby.server is not None
         interaction = await world.discord.invoke(dana, lobby, "veo", {"prompt": FOX})
-        answer = await interaction.wait(lambda message: bool(message["content"]))
+        answer = await world.answer_to(interaction)
         assert f"adding `{lobby.server.id}` to DISCORD_SERVERS" in answer["content"]
         assert world.runflow.runs == {}
         for chosen in (lobby.server.id, "*"):
@@ -317,16 +324,18 @@ async def test_only_chosen_servers_may_spend(tmp_path: Path) -> None:
 
 
 async def test_over_the_limit_the_refusal_says_what_would_fit(tmp_path: Path) -> None:
-    """Price, rest, reset and the cheapest setting that fits; held money is named; nothing is written."""
+    """Price, rest and reset; what fits is on buttons, the nearest first; held money is named; nothing is held."""
     async with scene(tmp_path, runflow={"end": "never"}, QUOTA_USER_USD="5.00") as world:
         first = await world.veo(FOX)
         await world.card(first, "In the works")
         second = await world.veo(FOX)
-        answer = (await second.wait(lambda message: bool(message["content"])))["content"]
+        refused = await world.answer_to(second)
+        answer = refused["content"]
         assert "costs $3.20, and you have $1.80 left" in answer
         assert re.search(r"resets <t:\d+:f>\.", answer)
         assert "$3.20 of your limit is on hold" in answer
-        assert "What fits now: 4 s · 720p · no sound for $0.80." in answer
+        assert labels_of(refused) == ["No sound · $1.60", "4 s · $1.60", "No sound · 6 s · $1.20", "Change"]
+        assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 3_200_000, "spent_u": 0}]
         third = await world.veo(FOX, member="Cem", duration="4s", generate_audio=False)
         await world.card(third, "In the works")
         assert len(world.runflow.runs) == 2
@@ -336,11 +345,9 @@ async def test_twenty_at_once_never_pass_a_limit_for_five(tmp_path: Path) -> Non
     """A burst through Discord itself: exactly as many start as the limit pays for, the rest hear why."""
     async with scene(tmp_path, runflow={"end": "never"}, QUOTA_USER_USD="16.00") as world:
         asked = await asyncio.gather(*(world.veo(f"fox {number}") for number in range(20)))
-        answers = await asyncio.gather(
-            *(each.wait(lambda message: bool(message["content"] or message["embeds"])) for each in asked)
-        )
-        assert sum(bool(answer["embeds"]) for answer in answers) == 5
-        assert sum("and you have" in answer["content"] for answer in answers) == 15
+        answers = await asyncio.gather(*(each.wait(lambda message: bool(read(message)["content"])) for each in asked))
+        assert sum(bool(status_of(answer)) for answer in answers) == 5
+        assert sum("and you have" in read(answer)["content"] for answer in answers) == 15
         assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 16_000_000, "spent_u": 0}]
 
 
@@ -353,7 +360,7 @@ async def test_too_many_runs_at_a_time_are_refused_and_the_bots_own_total_waits(
         second = await world.veo("second")
         await world.card(second, "In line · 1st")
         refused = await world.veo("third")
-        answer = await refused.wait(lambda message: bool(message["content"]))
+        answer = await world.answer_to(refused)
         assert "You already have 2 videos in the works" in answer["content"]
         (running,) = world.runflow.runs
         await world.runflow.finish(running, end="succeeded")
@@ -366,8 +373,9 @@ async def test_an_empty_or_endless_prompt_gets_one_sentence(tmp_path: Path) -> N
     async with scene(tmp_path, PROMPT_MAX_CHARS="50") as world:
         for prompt in ("   ", "\u200b", "\u2800\u3164\u202e"):
             interaction = await world.veo(prompt)
-            answer = await interaction.wait(lambda message: bool(message["content"]))
-            assert answer["content"].startswith("Your prompt is empty. Describe the video you want")
+            _, quote, *said = (await world.answer_to(interaction))["content"].split("\n")
+            assert quote.startswith(">")
+            assert said == ["Your prompt is empty. Describe the video you want."]
         for name in ("prompt", "negative_prompt"):  # Discord's own counter lets nobody write on in vain
             with pytest.raises(CommandRefused, match="takes 1 to 50 characters"):
                 await world.veo(**{"prompt": "a red fox"} | {name: "x" * 51})
@@ -384,29 +392,14 @@ async def test_text_that_turns_words_round_is_shown_upright(tmp_path: Path) -> N
         card = await interaction.wait(lambda shown: bool(status_of(shown)))
         (stored,) = world.rows("SELECT json_extract(request, '$.prompt') AS prompt FROM run")
         assert stored == {"prompt": hostile}  # Veo gets what was written
-        history = await (await world.use("veo-history", by="Bo")).wait(lambda shown: bool(shown["embeds"]))
-        receipt = await (await world.press(message, "Receipt")).wait(lambda shown: "Receipt" in shown["content"])
+        history = await (await world.use("veo-history", by="Bo")).wait(lambda shown: bool(shown["components"]))
+        receipt = await (await world.press(message, "Receipt")).wait(lambda shown: "Receipt" in read(shown)["content"])
         await world.act("grant", amount="1", member=world.member(), reason=hostile)
         log = await world.act("log")
         for shown in (message, card, history, receipt, log):
             text = json.dumps(shown, ensure_ascii=False)
             assert "no pop here abc" in text
             assert not turning & set(text)
-
-
-async def test_quota_and_history_show_the_callers_own_books(world: Scene) -> None:
-    """Used, held, left and the reset, and each run with what became of it; nobody else's."""
-    await world.card(await world.veo(FOX), "in the channel")
-    await world.card(await world.veo(f"{FOX} [failed]"), "couldn't be made")
-    quota = await world.discord.invoke(world.member(), world.channel, "veo-quota", {})
-    text = (await quota.wait(lambda message: bool(message["content"])))["content"]
-    assert "**$96.80** left this month, $3.20 of $100.00 used." in text
-    assert "didn't work · not charged" in text
-    assert "posted · $3.20" in text
-    history = await world.discord.invoke(world.member("Dana"), world.channel, "veo-history", {})
-    other = await history.wait(lambda message: bool(message["embeds"]))
-    assert other["embeds"][0]["description"].startswith("No videos yet")
-    assert other["flags"] & 64
 
 
 async def test_show_posts_a_finished_video_again(world: Scene) -> None:
@@ -425,7 +418,7 @@ async def test_show_posts_a_finished_video_again(world: Scene) -> None:
     ):
         assert (old.status, fresh.status) == (404, 200)
     world.discord.delete_message(message["id"])
-    assert (await world.shown())["attachments"][0]["filename"] == f"veo-{run_id}.mp4"
+    assert (await world.shown())["attachments"][0]["filename"] == message["attachments"][0]["filename"]
     assert "None of your videos has that ID" in await world.told("veo-show", by="Dana", run=run_id)
 
 
@@ -645,7 +638,8 @@ async def test_an_unreachable_runflow_is_tried_again_and_then_given_up(tmp_path:
     async with scene(tmp_path, RUNFLOW_API_URL="http://127.0.0.1:9", RUN_DEADLINE_S="1") as world:
         interaction = await world.veo(FOX)
         message = await world.end_of(interaction)
-        assert "couldn't reach Veo in time" in message["content"]
+        assert message["content"].endswith(", your video couldn't be made.")
+        assert "couldn't reach Veo in time" in await world.card(interaction, "harged")
         assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": 0}]
 
 
@@ -858,6 +852,6 @@ async def test_a_limit_below_every_price_promises_nothing(tmp_path: Path) -> Non
     """Where the next period would not help either, it is not named."""
     async with scene(tmp_path, QUOTA_USER_USD="0") as world:
         interaction = await world.veo(FOX)
-        answer = (await interaction.wait(lambda message: bool(message["content"])))["content"]
+        answer = (await world.answer_to(interaction))["content"]
         assert "You don't have a budget for videos here" in answer
         assert "resets" not in answer

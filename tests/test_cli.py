@@ -87,7 +87,7 @@ async def test_what_cannot_start_says_why(tmp_path: Path) -> None:
             told = await refused(world, WEB_PORT=port)
             assert told.startswith(f"The web server cannot listen on 127.0.0.1:{port} (")
             told = await refused(world, PRICE_USD_PER_SECOND='{"720p": {"silent": "0.2", "audio": "0.4"}}')
-            assert told.startswith("PRICE_USD_PER_SECOND must price exactly the resolutions 720p, 1080p, 4k")
+            assert told.startswith("PRICE_USD_PER_SECOND must price exactly the resolutions 720p, 1080p, and 4k")
             await world.start()
 
 

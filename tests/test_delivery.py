@@ -20,7 +20,7 @@ from bot.services.delivery import CLOSED_S
 from cogs.front import DiscordFront, nonce_of
 from sandbox.discord import Channel, Interaction
 from tests.engine_bench import seen, started
-from tests.harness import WAIT_S, Scene, scene, status_of
+from tests.harness import WAIT_S, Scene, read, scene, status_of
 from tests.parts import LIMITS
 from tests.test_runs import a_run
 
@@ -99,7 +99,7 @@ async def test_the_result_of_a_deleted_channel_goes_to_its_member_alone(world: S
     run_id = await ends(world, bos)
     await world.card(bos, "Your video is in your direct messages.\n$3.20 charged")
     (message,) = direct(world, "Bo")
-    assert [each["filename"] for each in message["attachments"]] == [f"veo-{run_id}.mp4"]
+    assert [each["filename"] for each in message["attachments"]] == [f"red-fox-never-{run_id}.mp4"]
     assert f"I couldn't post it in <#{lab.id}>, so it comes to you alone." in message["content"]
     assert "$" not in message["content"]
 
@@ -111,7 +111,7 @@ async def test_the_result_of_a_deleted_channel_goes_to_its_member_alone(world: S
     await world.card(cems, "`/veo-show` tries again, also in another channel.\n$3.20 charged")
     await delivered(world, kept, end="undeliverable")
     answer = await world.shown("Cem", general.name, run=kept)
-    assert answer["attachments"][0]["filename"] == f"veo-{kept}.mp4"
+    assert answer["attachments"][0]["filename"] == f"red-fox-never-{kept}.mp4"
     assert (len(direct(world, "Bo")), direct(world, "Cem"), world.posts(lab)) == (1, [], [])
 
 
@@ -152,7 +152,7 @@ async def test_a_place_that_is_closed_is_waited_for_and_then_given_up(world: Sce
     await world.card(bos, "Your video is in your direct messages")
     for member, run_id in (("Bo", third), ("Cem", fourth), ("Dana", fifth)):
         (message,) = direct(world, member)
-        assert [each["filename"] for each in message["attachments"]] == [f"veo-{run_id}.mp4"]
+        assert [each["filename"] for each in message["attachments"]] == [f"red-fox-never-{run_id}.mp4"]
     assert (len(world.posts(lab)), len(world.posts(thread))) == (1, 1)
 
 
@@ -293,14 +293,14 @@ async def a_day_later(world: Scene, *orders: Interaction) -> None:
     await world.start()
     for order in orders:
         message = await world.end_of(order)
-        assert "It never reached Veo. Try again." in message["content"]
-        assert "$" not in message["content"]
-        await world.card(order, "Your video couldn't be made.\nNothing was charged.")
+        assert message["content"] == f"<@{order.member.id}>, your video couldn't be made."
+        card = await world.card(order, "Your video couldn't be made.\nIt never reached Veo. Try again.")
+        assert "\nNothing was charged · " in card
     assert world.rows("SELECT failure_code FROM run WHERE state = 'failed'") == 2 * [{"failure_code": "NEVER_ARRIVED"}]
     bought = len(world.runflow.runs)
     assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": bought * 3_200_000}]
     asked = await world.discord.invoke(world.member(), world.channel, "veo-history", {})
-    history = (await asked.wait(lambda each: bool(each["embeds"])))["embeds"][0]["description"]
+    history = read(await asked.wait(lambda each: bool(each["components"])))["content"]
     assert history.count("didn't work · not charged") == 2
 
 

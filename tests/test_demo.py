@@ -92,9 +92,9 @@ async def test_prompt_and_options_are_typed_as_registered() -> None:
     options = ("duration=4s", "resolution=4k", "generate_audio=false", "seed=7", "aspect_ratio=9:16")
     code, lines, _ = await demo("--prompt", "a calm sea", *(f"--option={each}" for each in options))
     assert code == 0
-    card = next(line["card"] for line in lines if "card" in line)
-    assert card["Options"].startswith("4 s · 4k · 9:16 · no sound · seed 7")
-    assert (card["Price"], card["prompt"].splitlines()[0]) == ("$1.60", "> `a calm sea`")
+    card = next(line["text"] for line in lines if line["to"] == "caller" and "text" in line)
+    assert "\n> a calm sea\n" in card
+    assert "\n4 s · 4k · 9:16 · no sound · seed 7\n$1.60 · " in card
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bot.domain.limits import Standing
-from bot.domain.records import Accepted, Claimed, End, NewRun, NotSent, Order, Refused, RunChanges, Unclear
+from bot.domain.records import Accepted, Claimed, End, NewRun, NotSent, Order, Refused, RunChanges, Unclear, Wanted
 from bot.domain.runs import Delivery, Ending, Notice, Observation, Run, RunState
 from bot.errors import ClipUnavailable, PlaceClosed, PostFailed, StoreDown, Unreadable
 from bot.services.delivery import GIVE_UP_TRIES, POSTS_AT_ONCE, TRANSFERS_AT_ONCE, WAITING_MAX
@@ -85,7 +85,7 @@ async def test_a_card_shows_where_every_level_stands(bench: Bench) -> None:
 async def test_a_new_run_is_looked_at_at_once(bench: Bench) -> None:
     """Nobody has to wake the loop: what is admitted while it sleeps is ordered by itself."""
     for _ in range(5):  # each answer comes behind what the loop asks for: then it sleeps, for nothing is due
-        assert await bench.store.latest("discord:1", 1) == []
+        assert await bench.store.history(Wanted(member="discord:1"), 1) == []
     ordered = asyncio.Event()
     bench.script.card = lambda run, standings: ordered.set()
     await bench.admit()
@@ -101,7 +101,7 @@ async def test_deliveries_that_hang_stop_nobody_else(bench: Bench) -> None:
         await bench.until(await bench.admit(str(number)), lambda row: row.terminal)
     assert bench.script.posts == []
     bench.script.stall.set()
-    for run in await bench.store.latest("discord:1", 100):
+    for run in await bench.store.history(Wanted(member="discord:1"), 100):
         await bench.until(run, lambda row: row.delivery == Delivery.DELIVERED)
         bench.time.at += 1.0
     assert len(bench.script.posts) == 40
@@ -491,7 +491,9 @@ async def test_an_intent_is_dated_when_its_order_is_sent(tmp_path: Path, monkeyp
             return Accepted(observation=seen(run, "running"))
 
         bench.script.submit = slow  # type: ignore[method-assign]
-        assert await bench.store.latest("discord:1", 1) == []  # by the time of its answer the engine is at work
+        assert (
+            await bench.store.history(Wanted(member="discord:1"), 1) == []
+        )  # by the time of its answer the engine is at work
         first = [await bench.admit(str(number)) for number in range(2)]
         assert [(run.state, run.posts) for run in first] == [(RunState.SUBMITTING, 1)] * 2
         late = await bench.admit("late")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import RUN, WAIT_S, Scene, scene
+from tests.harness import WAIT_S, Scene, notice_of, scene
 from tests.kills import everything_is_quiet, kill_at_random
 
 FOX = "a red fox"
@@ -16,7 +16,7 @@ FOX = "a red fox"
 
 def assert_each_once(world: Scene, runs: int) -> None:
     """Every run was ordered, billed, charged and posted exactly once."""
-    posted = Counter(found.group(1) for each in world.posts() if (found := RUN.search(each["content"])))
+    posted = Counter(found[0] for each in world.posts() if (found := notice_of(each)))
     assert len(posted) == runs
     assert set(posted.values()) == {1}
     assert len(world.runflow.runs) == runs

@@ -34,7 +34,7 @@ from bot.domain.money import USD_U, to_micro
 from bot.domain.periods import PeriodKind
 from bot.domain.prices import PriceTable
 from bot.domain.queue import Turn
-from bot.domain.records import Accepted, Admin, End, Link, NotSent, Offer, Refused, RunChanges, Unclear
+from bot.domain.records import Accepted, Admin, End, Link, NotSent, Offer, Page, Refused, RunChanges, Unclear, Wanted
 from bot.domain.runs import EMPTY_S, Delivery, Ending, Notice, Observation, Run, RunState
 from bot.errors import BadRequest, InvariantError, OfferGone, PlaceGone, SettingsError, StoreDown, TooLarge, Unreadable
 from bot.facts import Usd
@@ -45,14 +45,16 @@ from bot.services.admission import Admission, Answer, AskFirst
 from bot.services.delivery import Deliverer
 from bot.services.engine import Engine
 from bot.settings import PRICES_USD_PER_SECOND as PRICES
-from bot.views.runs import charge, history, left_text, notice, receipt, status
+from bot.views.account import history, receipt
+from bot.views.levels import left_text
+from bot.views.runs import card, charge, details, notice, status
 from sandbox.runflow import RunflowSandbox
 from sandbox.runflow import Switches as RunflowSwitches
 from sandbox.runflow.switches import Fault
 from storage import Archive, SqliteStore, check_books
 from storage.verbs import books
 from tests import parts
-from tests.harness import API_KEY, ROOT, RUN, WAIT_S, Scene, scene
+from tests.harness import API_KEY, ROOT, WAIT_S, Scene, notice_of, read, scene
 from tests.money import Inline, Result, dump, store_at, wish
 from tests.parts import HandClock, NoDesk, core
 from tests.words import refuses, said, shown
@@ -391,8 +393,8 @@ async def test_a_burst_passes_no_limit(tmp_path: Path) -> None:
     """Of twenty wishes in the same moment exactly the five that the limit pays for start."""
     async with scene(tmp_path, runflow={"end": "never"}, QUOTA_USER_USD="16.00") as world:
         asked = await asyncio.gather(*(world.veo(f"fox {number}") for number in range(20)))
-        answers = await asyncio.gather(*(each.wait(lambda m: bool(m["content"] or m["embeds"])) for each in asked))
-        assert Counter("and you have" in answer["content"] for answer in answers) == {True: 15, False: 5}
+        answers = await asyncio.gather(*(each.wait(lambda m: bool(read(m)["content"])) for each in asked))
+        assert Counter("and you have" in read(answer)["content"] for answer in answers) == {True: 15, False: 5}
         assert world.rows("SELECT count(*) AS runs FROM run") == [{"runs": 5}]
         assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 5 * PRICE_U, "spent_u": 0}]
 
@@ -720,7 +722,7 @@ async def test_a_success_without_a_cost_is_charged_as_quoted(tmp_path: Path) -> 
     async with till(tmp_path, limit="3.20") as bench:
         run = await bench.live("1", Way(ending=Ending.VIDEO, cost_u=None))
         assert (run.cost_u, run.charged_u) == (None, PRICE_U)
-        assert said(charge(run)).startswith("$3.20 charged, as quoted.")
+        assert said(charge(run)).startswith("$3.20 charged, as quoted")
         with pytest.raises(OverLimit):
             await bench.ask("2", request=VeoRequest(prompt=FOX, duration="4s", generate_audio=False))
 
@@ -756,7 +758,7 @@ async def test_a_bill_above_its_quote_leaves_nothing_but_never_less(tmp_path: Pa
         run = await bench.live("1", BILLED["finished for more"])
         (*_, own) = await bench.standings()
         assert (run.charged_u, own.spent_u, own.left_u) == (6_400_000, 6_400_000, 0)
-        assert said(left_text(own)).startswith("nothing left of $5.00")
+        assert said(left_text(own)) == "nothing left this month"
         with pytest.raises(OverLimit):
             await bench.ask("2", request=VeoRequest(prompt=FOX, duration="4s", generate_audio=False))
 
@@ -887,8 +889,8 @@ async def test_a_failed_video_costs_nothing_and_says_so(tmp_path: Path) -> None:
     async with scene(tmp_path, QUOTA_USER_USD="3.20") as world:
         for marker in ("failed", "errored", "cancelled"):
             interaction = await world.veo(f"{FOX} [{marker}]")
-            assert "your video " in (await world.end_of(interaction))["content"]
-            assert "Nothing was charged." in await world.card(interaction, "harged")
+            assert (await world.end_of(interaction))["content"].endswith(", your video couldn't be made.")
+            assert "\nNothing was charged · " in await world.card(interaction, "harged")
         assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": 0}]
 
 
@@ -944,7 +946,7 @@ async def test_all_levels_agree_on_what_is_spent_and_left(tmp_path: Path) -> Non
         await bench.limit_every_level("100")
         for name, way in (UNBILLED | BILLED).items():
             await bench.live(name, way)
-            spent_u = sum(run.charged_u for run in await bench.store.latest("discord:1", 100))
+            spent_u = sum(run.charged_u for run in await bench.store.history(Wanted(member="discord:1"), 100))
             standings = await bench.standings()
             assert [each.scope for each in standings] == list(LEVELS)
             assert {(each.held_u, each.spent_u, each.left_u) for each in standings} == {
@@ -956,20 +958,20 @@ async def test_all_levels_agree_on_what_is_spent_and_left(tmp_path: Path) -> Non
 async def test_a_success_without_a_video_is_told_as_filtered(tmp_path: Path) -> None:
     """Empty, missing or flagged: never shown as ready, charged what Runflow took, told what to try."""
     sentences = {
-        "empty": "came back empty, usually because of a content filter",
-        "missing": "came back empty, usually because of a content filter",
-        "nsfw": "flagged as not safe for work, so I can't post it",
+        "empty": "usually a content filter",
+        "missing": "usually a content filter",
+        "nsfw": "flagged as not safe for work, so I can't show it",
     }
     async with real_runflow() as (box, client), till(tmp_path, provider=client) as bench:
         for name, sentence in sentences.items():
             run = await bench.ask(name, request=VeoRequest(prompt=f"{FOX} [{name}]"))
             ended = await bench.until(run, lambda row: row.terminal and not row.delivery_open)
             (told, clip) = bench.wall.posts[-1]
-            text = shown(notice(told, link=None, lost=False))
             assert (told.run_id, clip) == (run.run_id, None)
+            assert shown(notice(told, PRICE_TABLE, link=None, lost=False)).endswith("your video couldn't be made.")
+            text = shown(details(ended, PRICE_TABLE, own=True))
             assert sentence in text
             assert "Try other words" in text
-            assert "here's your video" not in text
             assert ended.charged_u == to_micro(list(box.runs.values())[-1].charged)
         assert len(bench.wall.posts) == len(sentences)
 
@@ -1053,7 +1055,7 @@ async def test_words_about_money_say_what_the_ledger_says(tmp_path: Path) -> Non
         bench.script.way = Way()
         held = await bench.until(await bench.ask("held"), lambda row: row.state == RunState.RUNNING)
         assert "$3.20 on hold, nothing charged yet." in shown(receipt(held))
-        assert "$3.20 on hold" in shown(history([held]))
+        assert "$3.20 on hold" in shown(history(Page(runs=[held]), Wanted(member="")))
         for name, way in (UNBILLED | BILLED).items():
             run = await bench.live(name, way)
             ((booked_u,),) = bench.rows(
@@ -1061,14 +1063,21 @@ async def test_words_about_money_say_what_the_ledger_says(tmp_path: Path) -> Non
                 "AND scope = 'member:discord:1' AND run_id = ?",
                 run.run_id,
             )
-            for text in ("\n".join(map(said, status(run))), shown(receipt(run))):
+            private = (
+                card(run, await bench.standings(), PRICE_TABLE),
+                details(run, PRICE_TABLE, own=True),
+                receipt(run),
+            )
+            for text in map(shown, private):
                 assert (f"{money(booked_u)} charged" in text) == (booked_u > 0), text
                 assert ("Nothing was charged" in text) == (booked_u == 0), text
-            assert (money(booked_u) if booked_u else "not charged") in shown(history([run]))
+            assert (money(booked_u) if booked_u else "not charged") in shown(
+                history(Page(runs=[run]), Wanted(member=""))
+            )
             assert "refunded" not in shown(receipt(run))
             if booked_u:
                 back = await bench.administration.refund(ADA, run.run_id, "upside down")
-                assert f"An admin refunded {money(booked_u)}." in shown(receipt(back))
+                assert f", {money(booked_u)} refunded by an admin" in shown(receipt(back))
                 refunds = "SELECT amount_u FROM ledger_entry WHERE kind = 'refund' AND run_id = ?"
                 assert bench.rows(refunds, run.run_id) == [(booked_u,)]
 
@@ -1100,7 +1109,7 @@ def one_of_each(world: Scene) -> None:
     """One order, one charge, one post."""
     assert list(orders(world).values()) == [1]
     assert len(world.posts()) == 1
-    assert RUN.search(world.posts()[0]["content"])
+    assert notice_of(world.posts()[0])
     assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": PRICE_U}]
 
 

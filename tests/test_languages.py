@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from babel.messages.pofile import write_po
 
-from tests.harness import Scene, scene
+from tests.harness import Scene, labels_of, read, scene
 from tests.test_texts import translated
 
 LANGUAGE = """
@@ -21,7 +21,7 @@ texts.Languages.__init__ = lambda self: original(self, Path({folder!r}))
 """
 MARKED = re.compile(r"«[^«»]*»")
 # What members wrote, names, times, amounts and addresses are nobody's words.
-FIGURES = re.compile(r"`[^`]*`|<[^<>]*>|https?://\S+|\d+p\b|\d[\d.,]*\s?(USD|\$)?")
+FIGURES = re.compile(r"“[^”]*”|`[^`]*`|<[^<>]*>|https?://\S+|\d+p\b|\d[\d.,]*\s?(USD|\$)?")
 
 
 def unmarked(words: str) -> str:
@@ -34,15 +34,14 @@ def unmarked(words: str) -> str:
 
 def words_of(message: Mapping[str, Any]) -> Iterator[str]:
     """Everything that people read in a message: its text, its embeds, its buttons; not what the prompt quotes."""
-    yield message["content"]
+    yield from (line for line in read(message)["content"].splitlines() if not line.startswith("> "))
     for embed in message["embeds"]:
         yield embed.get("title", "")
         yield from (line for line in embed.get("description", "").splitlines() if not line.startswith("> "))
         yield embed.get("footer", {}).get("text", "")
         for each in embed.get("fields", ()):
             yield from (each["name"], each["value"])
-    for row in message["components"]:
-        yield from (each["label"] for each in row["components"])
+    yield from labels_of(message)
 
 
 def read_by(world: Scene, *members: str) -> Iterator[str]:
@@ -70,7 +69,7 @@ def german(payload: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("words", "left"),
-    [("«Made for «`x` y»» <@7> 3,20 $", ""), ("«Made» for", "for"), ("Made «for»", "Made"), ("`x` <t:5:R>", "")],
+    [("«Made for «`x` y»» <@7> 3,20 $", ""), ("«Made» for", "for"), ("Made «for»", "Made"), ("`x` <t:5:R> “y”", "")],
 )
 def test_words_outside_of_every_mark_are_found(words: str, left: str) -> None:
     """The check below has teeth."""
@@ -102,7 +101,7 @@ async def test_a_server_reads_its_language_alone(tmp_path: Path, language: str) 
 
 async def answered(world: Scene, command: str, **options: Any) -> None:
     used = await world.use(command, **options)
-    await used.wait(lambda each: bool(each["content"] or each["embeds"]))
+    await used.wait(lambda each: bool(read(each)["content"] or each["embeds"]))
 
 
 async def told_every_way(world: Scene) -> None:

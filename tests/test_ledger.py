@@ -115,15 +115,26 @@ class TestPrices:
             assert replace(variant, duration="8s", resolution="720p", generate_audio=True) == wish
 
     @given(wish=st.sampled_from(REQUESTS), left_u=st.integers(0, 6 * USD_U))
-    def test_the_suggestion_is_the_cheapest_and_fits(self, wish: VeoRequest, left_u: int) -> None:
-        """What is offered instead fits into what is left, is the cheapest, and keeps a resolution that is free."""
-        found = table().cheapest_that_fits(wish, left_u)
-        if left_u < 800_000:
-            assert found is None
-        else:
-            assert found is not None
-            assert found[0] == 800_000 == table().quote(found[1])
-            assert found[1].resolution == ("720p" if wish.resolution == "720p" else "1080p")
+    def test_what_is_suggested_fits_and_is_nearest(self, wish: VeoRequest, left_u: int) -> None:
+        """Each is another setting of the same prompt that fits; none that fits is nearer to the wish than the first."""
+        found = table().nearest_that_fit(wish, left_u, 3)
+        assert len(found) <= 3
+        assert len(set(found)) == len(found)
+        fitting = [item for item in table().variants(wish) if item[0] <= left_u and item[1] != wish]
+
+        def changes(request: VeoRequest) -> int:
+            return sum(value != wish.options[name] for name, value in request.options.items())
+
+        assert set(found) <= set(fitting)
+        sizes = RESOLUTIONS[: RESOLUTIONS.index(wish.resolution) + 1]
+        nearest = min((changes(request) for _, request in fitting if request.resolution in sizes), default=None)
+        assert [changes(request) for _, request in found[:1]] == ([] if nearest is None else [nearest])
+
+    def test_the_dearest_of_the_nearest_comes_first(self) -> None:
+        found = table().nearest_that_fit(VeoRequest(prompt=""), 3_000_000, 3)
+        assert [(price_u, each.duration, each.generate_audio) for price_u, each in found] == [
+            (2_400_000, "6s", True), (1_600_000, "8s", False), (1_600_000, "4s", True),
+        ]  # fmt: skip
 
     @pytest.mark.parametrize(
         ("wish", "offered"),
@@ -361,7 +372,7 @@ class TestTypedAmounts:
             ("-5", "below zero"),
             ("1000000001", "over a billion"),
             ("1.0000001", "like 10 or 12.50"),
-            ("ten", "`ten` isn't an amount of dollars"),
+            ("ten", "“ten” isn't an amount of dollars"),
             ("\N{EURO SIGN}5", "isn't an amount of dollars"),
         ],
     )

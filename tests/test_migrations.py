@@ -28,7 +28,7 @@ from sqlite_utils import Database
 from bot.domain.limits import Level, OverLimit, Policy, Rule, RuleKind, Spender
 from bot.domain.models import VeoRequest
 from bot.domain.periods import Period, period_at
-from bot.domain.records import Act, End, RunChanges
+from bot.domain.records import Act, End, RunChanges, Wanted
 from bot.domain.report import Day
 from bot.domain.runs import Delivery, Ending, Run, RunState
 from bot.errors import DatabaseError
@@ -89,7 +89,7 @@ class TestMaking:
         """The first start makes folder, file and schema, with empty books that balance."""
         path = tmp_path / "data" / "deep" / "veo.db"
         store = open_store(url(path))
-        assert await store.latest("bo", 1) == []
+        assert await store.history(Wanted(member="bo"), 1) == []
         assert check_books(url(path)) == []
         await store.close()
         names = {name for kind, name, _ in schema(path) if kind in ("table", "view", "trigger")}

@@ -58,7 +58,7 @@ async def offer(store: SqliteStore, name: str) -> object:
 
 
 async def take(store: SqliteStore, name: str) -> object:
-    await store.keep(question(name))
+    await store.keep(question(name), now=1.0)
     return await store.take(f"offer {name}", new_run(name, now=2.0), lambda _: full("total"), approve=None)
 
 
@@ -90,7 +90,7 @@ async def test_what_was_opened_for_a_refused_wish_stays(tmp_path: Path, verb: st
     path = tmp_path / "veo.db"
     store = await books(path, 3)
     if verb == "take":
-        await store.keep(question("refused"))
+        await store.keep(question("refused"), now=1.0)
     before = dump(path)
     with pytest.raises(OverLimit) as refusal:
         await VERBS[verb](store, "refused")
@@ -204,7 +204,7 @@ async def test_a_crash_leaves_all_of_an_opening_or_nothing(tmp_path: Path, verb:
     path = tmp_path / "veo.db"
     store = await books(path, 3)
     if verb == "take":
-        await store.keep(question("refused"))
+        await store.keep(question("refused"), now=1.0)
     await store.close()
     whole, broken = path.read_bytes(), 0
     while True:

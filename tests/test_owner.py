@@ -29,7 +29,7 @@ from bot.domain.limits import Level, Rules
 from bot.domain.periods import period_at
 from bot.errors import NotAllowed, StoreDown
 from storage import SqliteStore, check_books, open_store
-from tests.harness import ROOT, RUN, WAIT_S, Scene, nursery, scene
+from tests.harness import ROOT, WAIT_S, Scene, notice_of, nursery, scene
 from tests.money import Inline, dump, new_run, store_at
 
 FOX = "a red fox"
@@ -159,7 +159,7 @@ async def quiet(world: Scene) -> None:
 async def delivered_once(world: Scene, runs: int) -> None:
     """Each of so many runs was bought, charged and posted once."""
     await quiet(world)
-    posted = Counter(found.group(1) for each in world.posts() if (found := RUN.search(each["content"])))
+    posted = Counter(found[0] for each in world.posts() if (found := notice_of(each)))
     assert (len(posted), set(posted.values())) == (runs, {1})
     assert len(world.runflow.runs) == runs
     assert world.rows("SELECT held_u, spent_u FROM budget WHERE scope = 'total'") == [
@@ -399,7 +399,7 @@ async def test_damage_sells_nothing_and_a_backup_mends_it(tmp_path: Path) -> Non
         await world.start()
         await ready(world)
         answer = await world.answer_to(await world.veo("a blue fox"))
-        assert answer["content"].startswith(NOTHING_STARTED)
+        assert answer["content"] == f"### Not made\n> a blue fox\n{NOTHING_STARTED}"  # where nothing can be kept of it
         assert await readiness(world) == DOWN
         assert await readiness(world) == DOWN
         assert await world.stop() == 0
@@ -427,7 +427,9 @@ async def test_a_full_disk_sells_nothing_and_loses_nothing(tmp_path: Path) -> No
             assert await readiness(world) == DOWN
             before = dump(tmp_path / "veo.db")
             answer = await world.answer_to(await world.veo("a blue fox"))
-            assert answer["content"].startswith(NOTHING_STARTED)
+            assert (
+                answer["content"] == f"### Not made\n> a blue fox\n{NOTHING_STARTED}"
+            )  # where nothing can be kept of it
             await world.runflow.finish(run, end="succeeded")
             assert [each["status_code"] for each in world.runflow.courier.deliveries[run][0].attempts] == [202]
             assert dump(tmp_path / "veo.db") == before

@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.harness import WAIT_S, Json, Scene, scene, status_of
+from tests.harness import WAIT_S, Json, Scene, labels_of, read, scene, status_of
 
 FOX = "a red fox in falling snow"
 DEAR = {"resolution": "4k"}  # $4.80
-
-
-def labels(message: Json) -> list[str]:
-    return [each["label"] for row in message["components"] for each in row["components"]]
 
 
 def told_in(world: Scene, channel: str, text: str) -> list[Json]:
@@ -24,15 +20,19 @@ async def test_a_dear_wish_is_asked_about_first_and_offers_what_is_cheaper(world
     interaction = await world.veo(FOX, **DEAR)
     question = await world.answer_to(interaction)
     assert question["flags"] & 64
-    assert question["embeds"][0]["title"] == "Make this for $4.80?"
-    assert labels(question) == ["Make it · $4.80", "No sound · $3.20", "1080p · $3.20", "6 s · $3.60", "Not now"]
+    title, quote, asked, expires = question["content"].split("\n")
+    assert (title, quote) == ("### Make this for $4.80?", f"> {FOX}")
+    assert asked == "8 s · 4k · $100.00 left this month"
+    assert expires.startswith("Expires <t:")
+    cheaper = ["No sound · $3.20", "1080p · $3.20", "6 s · $3.60"]
+    assert labels_of(question) == ["Make it · $4.80", *cheaper, "Change", "Not now"]
     assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": 0}]
     assert world.runflow.runs == {}
     await world.press(question, "Make it")
     message = await world.end_of(interaction)
     assert len(message["attachments"]) == 1
     card = await interaction.wait(lambda each: "in the channel" in status_of(each))
-    assert card["components"] == []
+    assert labels_of(card) == []
     assert world.rows("SELECT price_u FROM run") == [{"price_u": 4_800_000}]
 
 
@@ -42,15 +42,17 @@ async def test_whoever_waits_in_line_sees_their_place_and_can_cancel_for_nothing
         await world.veo("first")
         await world.until("SELECT 1 FROM run WHERE state = 'running'")
         second, third = await world.veo("second"), await world.veo("third", member="Cem")
-        assert "Starts about <t:" in await world.card(second, "In line · 2nd")  # Bo has one under way, Cem none
+        assert "Expected to start <t:" in await world.card(second, "In line · 2nd")  # Bo has one under way, Cem none
         assert "usually ready by <t:" in await world.card(third, "In line · 1st")
         waiting = await third.wait(lambda each: "1st" in status_of(each))
-        assert labels(waiting) == ["Cancel"]
+        assert labels_of(waiting) == ["Cancel"]
         await asyncio.gather(*(world.press(waiting, "Cancel", member="Cem") for _ in range(2)))
         card = await third.wait(lambda each: "Cancelled" in status_of(each))
-        assert status_of(card) == "Cancelled\nCancelled. Nothing was charged."
-        assert card["components"] == []
-        assert "Starts about" in await world.card(second, "In line · 1st")
+        assert status_of(card) == (
+            "Cancelled\nYou cancelled it before it was made.\nNothing was charged · $100.00 left this month"
+        )
+        assert "Cancel" not in labels_of(card)
+        assert "Expected to start" in await world.card(second, "In line · 1st")
         moved_up = await second.wait(lambda each: "1st" in status_of(each))
         world.discord.fault("PATCH", r"/webhooks/.+", status=404, code=10008, times=10**6)  # its card stays as it is
         (job,) = world.runflow.runs
@@ -95,10 +97,11 @@ async def test_a_yes_that_comes_too_late_costs_nothing(world: Scene) -> None:
     interaction = await world.veo(FOX, **DEAR)
     question = await world.answer_to(interaction)
     await world.stop()
-    world.change("UPDATE offer SET expires_at = 1")
+    world.change("UPDATE offer SET expires_at = unixepoch() - 1")
     await world.start()
     await world.press(question, "Make it")
-    await interaction.wait(lambda each: "That question has expired. Nothing was charged" in each["content"])
+    answer = await interaction.wait(lambda each: "question has expired" in read(each)["content"])
+    assert read(answer)["content"] == f"### That question has expired. Nothing was charged.\n> {FOX}"
     assert world.rows("SELECT * FROM run") == []
 
 
@@ -106,12 +109,13 @@ async def test_no_means_no(world: Scene) -> None:
     """Not now: the question goes, and nothing was held."""
     interaction = await world.veo(FOX, **DEAR)
     await world.press(await world.answer_to(interaction), "Not now")
-    answer = await interaction.wait(lambda each: bool(each["content"]))
-    assert (answer["content"], answer["embeds"], answer["components"]) == (
-        "Okay, not made.",
-        [],
-        [],
-    )
+    answer = await interaction.wait(lambda each: "Okay" in read(each)["content"])
+    assert read(answer)["content"] == f"### Okay, not made.\n> {FOX}"
+    assert answer["embeds"] == []
+    assert not {"Not now", "No sound · $3.20"} & set(labels_of(answer))
+    assert world.rows("SELECT DISTINCT held_u, spent_u FROM budget") == [{"held_u": 0, "spent_u": 0}]
+    assert world.rows("SELECT state FROM offer") == [{"state": "withdrawn"}]
+    assert world.runflow.runs == {}
 
 
 async def test_who_could_not_pay_is_not_asked(tmp_path: Path) -> None:
@@ -119,7 +123,9 @@ async def test_who_could_not_pay_is_not_asked(tmp_path: Path) -> None:
     async with scene(tmp_path, QUOTA_USER_USD="4.00") as world:
         answer = await world.answer_to(await world.veo(FOX, **DEAR))
         assert "and you have" in answer["content"]
-        assert world.rows("SELECT * FROM offer") == []
+        assert not any(each.startswith("Make it") for each in labels_of(answer))
+        assert world.rows("SELECT kind, state FROM offer") == [{"kind": "draft", "state": "open"}]
+        assert world.rows("SELECT * FROM run") == []
 
 
 async def test_a_member_over_the_limit_asks_and_gets_exactly_that_once(tmp_path: Path) -> None:
@@ -129,14 +135,14 @@ async def test_a_member_over_the_limit_asks_and_gets_exactly_that_once(tmp_path:
         await world.end_of(await world.veo(FOX))
         refused = await world.veo("a blue fox", aspect_ratio="9:16")
         answer = await world.answer_to(refused)
-        assert labels(answer) == ["Ask an admin"]
+        assert labels_of(answer) == ["No sound · 4 s · $0.80", "Ask an admin", "Change"]
         await world.press(answer, "Ask an admin")
-        sent = await refused.wait(lambda each: "The admins have your request" in each["content"])
-        assert sent["components"] == []
+        sent = await refused.wait(lambda each: "The admins have your request" in read(each)["content"])
+        assert labels_of(sent) == []
         (request,) = told_in(world, "general", "would like a video")
         assert "$3.20" in request["content"]
         assert "Adds **$2.40** to their own limit: $0.80 of $4.00 left this month." in request["content"]
-        assert labels(request) == ["Approve +$2.40", "Deny"]
+        assert labels_of(request) == ["Approve +$2.40", "Deny"]
         assert "9:16" in request["content"]
         assert request["mentions"] == []
         pressed = await asyncio.gather(*(world.press(request, "Approve", member="Ada") for _ in range(3)))
@@ -155,12 +161,12 @@ async def test_a_member_over_the_limit_asks_and_gets_exactly_that_once(tmp_path:
 
 
 async def test_a_request_is_answered_by_admins_alone_and_a_denial_is_told(tmp_path: Path) -> None:
-    """A member's press changes nothing; Deny is told in the channel, without a word of money."""
+    """A member's press changes nothing; Deny is told to the member alone, on the card, and nothing in the channel."""
     async with scene(tmp_path, QUOTA_USER_USD="1.00") as world:
         await world.act("requests", channel=world.discord.world.channel("general"))
         refused = await world.veo(FOX)
         await world.press(await world.answer_to(refused), "Ask an admin")
-        await refused.wait(lambda each: "The admins have your request" in each["content"])
+        await refused.wait(lambda each: "The admins have your request" in read(each)["content"])
         (request,) = told_in(world, "general", "would like a video")
         await world.press(request, "Approve", member="Cem")
         async with asyncio.timeout(WAIT_S):
@@ -170,11 +176,11 @@ async def test_a_request_is_answered_by_admins_alone_and_a_denial_is_told(tmp_pa
                     break
                 await asyncio.sleep(0.01)
         await world.press(request, "Deny", member="Ada")
-        told = await world.discord.wait_message(
-            world.channel, lambda each: "said no to your request" in each["content"]
-        )
-        assert [each["id"] for each in told["mentions"]] == [world.member().id]
-        assert "$" not in told["content"]
+        told = await refused.wait(lambda each: "An admin said no to this video" in read(each)["content"])
+        assert told["flags"] & 64
+        assert read(told)["content"] == f"### An admin said no to this video\n> {FOX}\nNothing was charged"
+        assert labels_of(told) == ["Change"]
+        assert world.seen() == []
         assert world.runflow.runs == {}
         assert world.rows("SELECT state FROM offer") == [{"state": "denied"}]
 
@@ -189,7 +195,7 @@ async def test_a_request_that_would_add_more_by_now_is_asked_again(tmp_path: Pat
         await world.end_of(await world.veo(FOX, duration="4s", generate_audio=False))
         await world.press(request, "Approve +$2.40", member="Ada")
         fresh = await world.discord.wait_message(
-            world.discord.world.channel("general"), lambda each: labels(each)[:1] == ["Approve +$3.20"]
+            world.discord.world.channel("general"), lambda each: labels_of(each)[:1] == ["Approve +$3.20"]
         )
         assert "Adds **$3.20** to their own limit: $0.00 of $4.00 left" in fresh["content"]
         assert len(world.runflow.runs) == 2
@@ -243,13 +249,13 @@ async def test_an_approval_that_cannot_be_carried_out_is_said_and_changes_nothin
 async def test_where_nobody_can_say_yes_nobody_is_asked(tmp_path: Path) -> None:
     """Without a channel for requests, or over the operator's own ceiling, there is no button."""
     async with scene(tmp_path, QUOTA_USER_USD="1.00") as world:
-        assert labels(await world.answer_to(await world.veo(FOX))) == []
+        assert "Ask an admin" not in labels_of(await world.answer_to(await world.veo(FOX)))
         await world.stop()
         await world.start(QUOTA_USER_USD="9.00", QUOTA_GUILD_USD="2.00")
         await world.act("requests", channel=world.discord.world.channel("general"))
         answer = await world.answer_to(await world.veo(FOX))
         assert "over the limit of this server" in answer["content"]
-        assert labels(answer) == []
+        assert "Ask an admin" not in labels_of(answer)
 
 
 async def test_the_receipt_under_a_result_is_for_its_member_and_admins(world: Scene) -> None:
@@ -258,27 +264,26 @@ async def test_the_receipt_under_a_result_is_for_its_member_and_admins(world: Sc
     assert "$" not in message["content"]
     for member in ("Bo", "Ada"):
         await world.press(message, "Receipt", member=member)
-        await world.whispered(member, "$3.20 charged, as quoted.\nYou pay what Runflow billed.")
+        await world.whispered(member, "$3.20 charged, as quoted\nYou pay what Runflow billed.")
     await world.press(message, "Receipt", member="Cem")
     await world.whispered("Cem", "Only the member who asked for a video")
 
 
 async def test_a_flagged_video_is_charged_and_the_receipt_says_why(world: Scene) -> None:
     """The rule of the product stands in the receipt: it was made, so it was billed."""
-    message = await world.end_of(await world.veo(f"{FOX} [nsfw]"))
-    await world.press(message, "Receipt")
+    interaction = await world.veo(f"{FOX} [nsfw]")
+    await world.press(await interaction.wait(lambda each: "Receipt" in labels_of(each)), "Receipt")
     await world.whispered(
-        "Bo", "$3.20 charged, as quoted.\nIt was made and billed, even though a flagged video is never shown"
+        "Bo", "$3.20 charged, as quoted\nIt was made and billed, even though a flagged video is never shown"
     )
 
 
 async def test_four_fifths_are_said_quietly(tmp_path: Path) -> None:
-    """The card warns once little is left, and so does /veo-quota."""
+    """The card warns once little is left, and /veo-quota shows it."""
     async with scene(tmp_path, QUOTA_USER_USD="4.00") as world:
         interaction = await world.veo(FOX)
         card = await interaction.wait(lambda each: "in the channel" in status_of(each))
-        fields = {each["name"]: each["value"] for each in card["embeds"][0]["fields"]}
-        assert fields["Nearly used up"] == "You've used $3.20 of your $4.00."
+        assert status_of(card).endswith("\nYou've used $3.20 of your $4.00.")
         quota = await world.discord.invoke(world.member(), world.channel, "veo-quota", {})
-        text = (await quota.wait(lambda each: bool(each["content"])))["content"]
-        assert "You've used $3.20 of your $4.00." in text
+        text = read(await quota.wait(lambda each: bool(each["components"])))["content"]
+        assert "▰▰▰▰▰▰▰▰▱▱ **$0.80** left of $4.00 this month" in text

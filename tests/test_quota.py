@@ -30,8 +30,10 @@ from bot.domain.limits import (
 )
 from bot.domain.money import AMOUNT_MAX_U, USD_U
 from bot.domain.periods import PeriodKind, period_at
+from bot.domain.records import Choice, Offer, OfferKind
 from bot.errors import NotAllowed, OverQuota, TooManyRuns
 from bot.facts import Usd
+from bot.views import View
 from bot.views.wishes import refused
 from tests.money import wish
 from tests.parts import PRICES
@@ -413,7 +415,7 @@ class TestAccess:
         rules = Rules([bar("channel:discord:7", K.ALLOW), bar("channel:discord:8", K.ALLOW)])
         with pytest.raises(NotAllowed) as caught:
             check_access(BO, rules)
-        assert said(caught.value) == "Use `/veo` in <#7>, <#8>."
+        assert said(caught.value) == "Use `/veo` in <#7> and <#8>."
 
     def test_only_who_asks_is_checked(self) -> None:
         """Where a member stands can be seen by one who may not ask; a run can not be had."""
@@ -491,9 +493,19 @@ def refusal(level: Level, price_u: int = 3_200_000, *, held_u: int = 0, spent_u:
     return OverLimit(level, price_u, standing)
 
 
-def read(refusal_: OverLimit) -> str:
-    """A refusal as its member reads it."""
-    return shown(refused(refusal_, wish("fox"), PRICES, None))
+def card(refusal_: OverLimit) -> View:
+    """A refusal as its member sees it, with what fits into what is left at that level."""
+    asked = wish("fox")
+    fits = PRICES.nearest_that_fit(asked.request, refusal_.standing.left_u or 0, 3)
+    choices = [(PRICES.quote(asked.request), asked.request), *fits]
+    draft = Offer(
+        offer_id="draft",
+        kind=OfferKind.DRAFT,
+        wish=asked,
+        choices=tuple(Choice(request=request, price_u=price_u) for price_u, request in choices),
+        expires_at=NOW,
+    )
+    return refused(refusal_, asked, PRICES, draft)
 
 
 class TestRefusals:
@@ -503,7 +515,9 @@ class TestRefusals:
         told = refusal(level, held_u=1_000_000, spent_u=500_000)
         assert isinstance(told, OverQuota)
         assert (told.scope, told.level, told.price_u, told.standing.left_u) == (ME, level, 3_200_000, 2_500_000)
-        assert re.findall(r"\$[\d.]+\d", read(told)) == ["$3.20", "$2.50", "$1.00", "$0.80"]
+        assert re.findall(r"\$[\d.]+\d", shown(card(told))) == ["$3.20", "$2.50", "$1.00"]
+        labels = [said(each.label) for each in card(told).actions]
+        assert labels == ["6 s · $2.40", "No sound · $1.60", "4 s · $1.60"]
 
     @pytest.mark.parametrize("scope", [*SHARED, *POOLS])
     @given(limit_u=AMOUNTS, held_u=AMOUNTS, spent_u=AMOUNTS, price_u=st.integers(1, 10**7), ceiling=st.booleans())
@@ -513,7 +527,7 @@ class TestRefusals:
         """What others may spend, hold and have left is not told: the sentence depends on the price alone."""
         bounds = {"limit_u": None, "ceiling_u": limit_u} if ceiling else {"limit_u": limit_u}
         level = Level(scope=scope, period=MONTH, **bounds)
-        told = read(refusal(level, price_u, held_u=held_u, spent_u=spent_u))
+        told = shown(card(refusal(level, price_u, held_u=held_u, spent_u=spent_u)))
         assert set(re.findall(r"\$[\d.,]+\d", told)) <= {
             said("is", fact=Usd(price_u)),
             "$0.80",

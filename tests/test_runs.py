@@ -88,6 +88,7 @@ def a_run(**changes: object) -> Run:
         locale=None,
         place_locale=None,
         can_post=True,
+        take=None,
     )
     return replace(run, **changes)  # type: ignore[arg-type]  # a test names the fields that matter to it
 

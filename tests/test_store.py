@@ -40,7 +40,7 @@ from hypothesis.stateful import (
 from bot.domain.limits import EVERYWHERE, Level, OverLimit, Rule, RuleKind, Rules, Spender, Standing, TooManyInFlight
 from bot.domain.models import DURATIONS, RESOLUTIONS, SEED_MAX, VeoRequest
 from bot.domain.periods import Period
-from bot.domain.records import Act, Change, Choice, End, NewRun, Offer, OfferKind, RunChanges, Sweep, Woken
+from bot.domain.records import Act, Change, Choice, End, NewRun, Offer, OfferKind, RunChanges, Sweep, Wanted, Woken
 from bot.domain.runs import IN_FLIGHT, MOVES, STATE_OF_ENDING, TERMINAL, Delivery, Ending, Notice, Run, RunState
 from bot.errors import InvariantError, NotAllowed, StoreDown
 from bot.ports import Store
@@ -650,7 +650,7 @@ class TestDueRuns:
         found = await store.claim_due(10.0, lease_until=1e6, limit=9, total_max=99)
         assert found.runs == []
         assert [(run.run_id, run.reply_to) for run in found.last_cards] == [("run-a", "secret-a")]
-        kept = {run.run_id: (run.reply_to, run.reply_until) for run in await store.latest("bo", 9)}
+        kept = {run.run_id: (run.reply_to, run.reply_until) for run in await store.history(Wanted(member="bo"), 9)}
         assert kept.pop("run-b") == ("secret-b", 70.1)
         assert set(kept.values()) == {(None, None)}
         assert not {"secret-a", "secret-over", "secret-dead"} & set(re.findall(r"secret-\w+", repr(shelf.dump())))
@@ -850,7 +850,7 @@ class TestSubmitting:
         assert {run.created_at for run in begun if run} <= set(map(float, range(7)))
         for run in sorted(runs, key=lambda each: each.created_at):
             await store.begin_submit(run, now=61.0, total_max=7)
-        states = [run.state for run in await store.latest("bo", 99)]
+        states = [run.state for run in await store.history(Wanted(member="bo"), 99)]
         assert (states.count(S.SUBMITTING), states.count(S.RESERVED)) == (7, 43)
 
 
@@ -1145,9 +1145,9 @@ class TestReading:
         """Only the member's own, no more than asked for."""
         for name, member, now in (("a", "bo", 1.0), ("b", "bo", 3.0), ("c", "ann", 9.0), ("d", "bo", 2.0)):
             await admitted(store, name, member_level(member), member=member, now=now)
-        assert [run.run_id for run in await store.latest("bo", 2)] == ["run-b", "run-d"]
-        assert [run.run_id for run in await store.latest("bo", 9)] == ["run-b", "run-d", "run-a"]
-        assert await store.latest("nobody", 9) == []
+        assert [run.run_id for run in await store.history(Wanted(member="bo"), 2)] == ["run-b", "run-d"]
+        assert [run.run_id for run in await store.history(Wanted(member="bo"), 9)] == ["run-b", "run-d", "run-a"]
+        assert await store.history(Wanted(member="nobody"), 9) == []
 
     async def test_what_is_not_there_is_none(self, store: Ledger) -> None:
         """A run id that nobody made is answered with None."""
@@ -1210,8 +1210,8 @@ class TestCancelledCallers:
                 await asyncio.sleep(chance.random() / 1000)
             chance.choice(callers).cancel()
         answers = await asyncio.gather(*callers, return_exceptions=True)
-        await store.latest("bo", 1)  # behind all that was queued before it
-        known = {run.run_id: run for run in await store.latest("bo", 99)}
+        await store.history(Wanted(member="bo"), 1)  # behind all that was queued before it
+        known = {run.run_id: run for run in await store.history(Wanted(member="bo"), 99)}
         for answer in answers:
             assert isinstance(answer, Run | OverLimit | asyncio.CancelledError)
             assert not isinstance(answer, Run) or known[answer.run_id] == answer
@@ -1239,12 +1239,14 @@ READERS = (
     "lengths",
     "line",
     "get",
-    "latest",
+    "history",
+    "prompts",
+    "open_of",
     "lookup_proven",
 )
 WRITERS = (
     *("admit", "offer", "keep", "ask", "asked", "take", "deny", "withdraw", "cancel", "decide", "keep_answer", "grant"),
-    *("refund", "release", "claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct"),
+    *("press", "refund", "release", "claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct"),
     *("looked_up", "check", "forget_first_tries"),
 )
 
@@ -1281,14 +1283,14 @@ async def every_verb(store: SqliteStore) -> dict[str, Callable[[], Any]]:
         await in_state(store, S.UNKNOWN, "4"),
     )
     over = await ended(store, "5", End(ending=Ending.VIDEO, cost_u=PRICE_U))
-    await store.keep(question("6"))
+    await store.keep(question("6"), now=1.0)
     levels = [Level(scope=scope, period=NOVEMBER, limit_u=9 * PRICE_U, in_flight_max=9) for scope in BO.scopes]
     rule_ = Rule(server="1", subject="member:bo", kind=RuleKind.REQUEST_CHANNEL)
     lifted = replace(rule_, kind=RuleKind.BLOCK)
     return {
         "admit": lambda: admitted(store, "3", *levels),
         "offer": lambda: store.offer(question("3"), wish("3"), lambda _: levels),
-        "keep": lambda: store.keep(question("3")),
+        "keep": lambda: store.keep(question("3"), now=1.0),
         "offer_of": lambda: store.offer_of("offer-6"),
         "ask": lambda: store.ask("offer-6", now=5.0, pause_s=9.0),
         "asked": lambda: store.asked("offer-6", "message"),
@@ -1298,6 +1300,7 @@ async def every_verb(store: SqliteStore) -> dict[str, Callable[[], Any]]:
         "deny": lambda: store.deny("offer-6", ACT),
         "answer_to": lambda: store.answer_to("origin-1"),
         "keep_answer": lambda: store.keep_answer("origin-1", "said", now=9.0),
+        "press": lambda: store.press("button", "origin-1", now=9.0, within_s=5.0),
         "rules": lambda: store.rules("1"),
         "decide": lambda: store.decide(ACT, lambda _: Change(put=(rule_,), lift=(lifted,))),
         "grant": lambda: store.grant("1", lambda _: levels[0], 1, ACT),
@@ -1319,7 +1322,9 @@ async def every_verb(store: SqliteStore) -> dict[str, Callable[[], Any]]:
         "looked_up": lambda: store.looked_up("run-1", fresh=True),
         "lookup_proven": store.lookup_proven,
         "check": store.check,
-        "latest": lambda: store.latest("bo", 9),
+        "history": lambda: store.history(Wanted(member="bo", server="guild", older_than=(1.0, "run-1")), 9),
+        "prompts": lambda: store.prompts("bo", "fox", searched=9, limit=9),
+        "open_of": lambda: store.open_of("bo", now=0.0, limit=9),
     }
 
 
@@ -1362,11 +1367,11 @@ class TestSqlite:
             lambda: store.get("run-1"),
             lambda: store.looked_up("run-1", fresh=True),
             store.lookup_proven,
-            lambda: store.latest("bo", 9),
+            lambda: store.history(Wanted(member="bo"), 9),
             lambda: stand(store, member_level()),
             lambda: store.release(replace(run, state=S.UNKNOWN), ACT, End(ending=Ending.FAILED)),
             lambda: store.offer(question("4"), wish("4"), lambda _: [member_level()]),
-            lambda: store.keep(question("4")),
+            lambda: store.keep(question("4"), now=1.0),
             lambda: store.offer_of("offer-4"),
             lambda: store.ask("offer-4", now=1.0, pause_s=9.0),
             lambda: store.asked("offer-4", "message"),
@@ -1374,6 +1379,7 @@ class TestSqlite:
             lambda: store.deny("offer-4", ACT),
             lambda: store.answer_to("origin-4"),
             lambda: store.keep_answer("origin-4", "said", now=9.0),
+            lambda: store.press("button", "origin-4", now=9.0, within_s=5.0),
             lambda: store.rules("1"),
             lambda: put_rule(store, Rule(server="1", subject="member:bo", kind=RuleKind.BLOCK), ACT),
             lambda: lift_rule(store, Rule(server="1", subject="member:bo", kind=RuleKind.BLOCK), ACT),

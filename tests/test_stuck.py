@@ -63,7 +63,9 @@ async def test_a_row_that_cannot_be_read_stops_no_other(tmp_path: Path, state: s
         second = await world.veo("the second", **CHEAP)
         await world.end_of(second)
         history = await world.use("veo-history", by="Bo")
-        await history.wait(lambda shown: bool(shown["embeds"]), timeout=harness.WAIT_S)  # not lost with one of its rows
+        await history.wait(
+            lambda shown: bool(shown["components"]), timeout=harness.WAIT_S
+        )  # not lost with one of its rows
         assert await gauge(world, "runs_unreadable") == 1
         assert world.log.count("cannot be read") == 1
         await world.stop()
@@ -153,7 +155,8 @@ async def test_a_wish_that_waits_past_the_deadline_costs_nothing(tmp_path: Path)
         await world.until("SELECT 1 FROM run WHERE state = 'ambiguous'")
         waiting = await world.veo("behind it", **CHEAP)
         told = await world.end_of(waiting)
-        assert "Too many videos were in line" in told["content"]
+        assert told["content"].endswith(", your video couldn't be made.")
+        assert "\nNothing was charged · " in await world.card(waiting, "Too many videos were in line before it.")
         assert world.rows("SELECT charged_u FROM run_view WHERE failure_code = 'NO_TURN'") == [{"charged_u": 0}]
         assert len(world.runflow.received) - len([1 for each in world.runflow.received if each.method == "GET"]) == 1
 
@@ -338,6 +341,7 @@ async def test_a_message_that_is_refused_for_its_words_is_posted_without_them(
         end = await world.end_of(used)
         assert end["attachments"]
         assert "red fox" not in end["content"]
+        assert [each["filename"] for each in end["attachments"]] == [f"veo-{await world.run_id(used)}.mp4"]
         assert len(world.posts()) == 1
 
 

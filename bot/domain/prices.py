@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from bot.domain.models import DURATIONS, RESOLUTIONS, Resolution, VeoRequest
+from bot.domain.models import DURATIONS, RESOLUTIONS, VeoRequest
 from bot.domain.money import to_micro
 from bot.errors import SettingsError
 
@@ -41,19 +41,32 @@ class PriceTable:
                     variant = replace(request, duration=duration, resolution=resolution, generate_audio=audio)
                     yield self.quote(variant), variant
 
-    def cheapest_that_fits(self, request: VeoRequest, left_u: int) -> tuple[int, VeoRequest] | None:
-        """The cheapest setting for the same prompt if it fits into `left_u`, else None.
+    def nearest_that_fit(self, request: VeoRequest, left_u: int, count: int) -> list[tuple[int, VeoRequest]]:
+        """The settings for the same prompt that fit into `left_u`, the nearest to the wish first.
 
-        Among equally cheap ones the closest to the wish: its resolution first, then more of a resolution.
+        Nearer is what changes fewer options, then what leaves more of the wish, by its price. Of those alike in all
+        but the resolution only one counts.
         """
 
-        def rank(item: tuple[int, VeoRequest]) -> tuple[int, bool, int]:
+        def rank(item: tuple[int, VeoRequest]) -> tuple[int, int, int]:
             price_u, variant = item
-            resolution: Resolution = variant.resolution
-            return price_u, resolution != request.resolution, -RESOLUTIONS.index(resolution)
+            return changes(variant), -price_u, -variant.seconds
 
-        best = min(self.variants(request), key=rank)
-        return best if best[0] <= left_u else None
+        def changes(variant: VeoRequest) -> int:
+            return sum(
+                getattr(variant, name) != getattr(request, name)
+                for name in ("duration", "resolution", "generate_audio")
+            )
+
+        found: dict[tuple[str, bool], tuple[int, VeoRequest]] = {}
+        for price_u, variant in sorted(self.variants(request), key=rank):
+            if (
+                price_u <= left_u
+                and variant != request
+                and RESOLUTIONS.index(variant.resolution) <= RESOLUTIONS.index(request.resolution)
+            ):
+                found.setdefault((variant.duration, variant.generate_audio), (price_u, variant))
+        return list(found.values())[:count]
 
     def cheaper(self, request: VeoRequest) -> list[tuple[int, VeoRequest]]:
         """Settings that cost less, each one step away from the wish: silent, at a lower resolution, shorter."""

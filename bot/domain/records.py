@@ -32,6 +32,7 @@ class Wish:
     locale: str | None = None  # the member's language, in the front's words; None: not known
     place_locale: str | None = None  # that of the place
     can_post: bool = True  # whether the bot may post in the place by itself
+    take: str | None = None  # what it is to another video: see `bot.domain.runs.Run.take`
 
     @property
     def spender(self) -> Spender:
@@ -106,9 +107,13 @@ class Choice:
     price_u: int
 
 
+DRAFT_LIFE_S = 86400.0  # so long the words of a wish are kept of which nothing came
+
+
 class OfferKind(StrEnum):
     CONFIRM = "confirm"  # put to the member: the price is to be agreed to first
     REQUEST = "request"  # put to the admins: the member is over a limit
+    DRAFT = "draft"  # put to nobody: a wish that was refused, kept for its member to go on with
 
 
 class OfferState(StrEnum):
@@ -116,16 +121,20 @@ class OfferState(StrEnum):
     TAKEN = "taken"  # a run came of it
     DENIED = "denied"
     REPLACED = "replaced"  # its member put another request to the admins
+    WITHDRAWN = "withdrawn"  # its member said no to the price
 
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A wish that waits for a yes. It is good once, until `expires_at`; it holds no money."""
+    """A wish that waits for a yes. It is good once, until `expires_at`; it holds no money.
+
+    Its words are kept for its member until `kept_until`, whatever was said to it.
+    """
 
     offer_id: str
     kind: OfferKind
     wish: Wish  # without its reply address
-    choices: tuple[Choice, ...]  # what was asked for, then what would be cheaper
+    choices: tuple[Choice, ...]  # what was asked for, then what would be cheaper, or would fit
     expires_at: float
     over: str = ""  # of a request: the scope that refused
     state: OfferState = OfferState.OPEN
@@ -133,6 +142,41 @@ class Offer:
     asked_at: float | None = None  # when its member put it to the admins
     message: str | None = None  # the request as the admins see it
     answer: Act | None = None  # what an admin said to it
+
+    @property
+    def kept_until(self) -> float:
+        return self.expires_at + DRAFT_LIFE_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Open:
+    """What of a member's is not over: their runs and their questions."""
+
+    runs: list[Run]
+    offers: list[Offer]
+
+
+Key = tuple[float, str]  # of a run in its member's history: when it was asked for, and its id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which of a member's runs are looked for, and from where on."""
+
+    member: str
+    server: str | None = None  # None: in all servers
+    videos: bool = False  # only those that became one
+    older_than: Key | None = None
+    newer_than: Key | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Some of the runs that were looked for, newest first, and where it goes on in both directions; None: nowhere."""
+
+    runs: Sequence[Run]
+    newer_than: Key | None = None
+    older_than: Key | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

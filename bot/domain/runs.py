@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.domain.models import VeoRequest
+from bot.domain.names import file_name
 
 COST_CHECKS_S = (60.0, 600.0, 3600.0, 86400.0)  # when to ask again after an end whose cost was not named
 LOOKUP_SAMPLE = 20  # one run in this many checks the provider's list even while the list is proven
@@ -140,6 +141,7 @@ class Run:
     locale: str | None  # the member's language, in the front's words; None: not known
     place_locale: str | None  # that of the place
     can_post: bool  # whether the bot may post in the place by itself
+    take: str | None  # `yours`: made from somebody else's video; `final`: from a lesser one; None: from its prompt
 
     @property
     def client_ref(self) -> str:
@@ -147,7 +149,13 @@ class Run:
 
     @property
     def file_name(self) -> str:
+        """What its clip is called on our disk."""
         return f"veo-{self.run_id}.mp4"
+
+    @property
+    def posted_name(self) -> str:
+        """What its clip is called where people see it: after its prompt, unless Discord refused those words."""
+        return self.file_name if self.plain else file_name(self.request.prompt, self.run_id)
 
     @property
     def in_sample(self) -> bool:

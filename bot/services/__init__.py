@@ -13,6 +13,7 @@ from bot.services.admission import Admission
 from bot.services.cards import Cards, LineCards
 from bot.services.delivery import Deliverer
 from bot.services.engine import Engine
+from bot.services.finder import Finder
 from bot.services.pace import Limits, Schedule
 from bot.services.search import Search
 from bot.services.steps import Steps
@@ -37,6 +38,7 @@ class Services:
     administration: Administration
     deliverer: Deliverer
     engine: Engine
+    finder: Finder
 
 
 def compose(
@@ -84,4 +86,10 @@ def compose(
         engine=engine,
     )
     administration = Administration(books=store, archive=archive, policy=terms.policy, clock=clock, look=engine.look)
-    return Services(admission=admission, administration=administration, deliverer=deliverer, engine=engine)
+    return Services(
+        admission=admission,
+        administration=administration,
+        deliverer=deliverer,
+        engine=engine,
+        finder=Finder(store, clock),
+    )

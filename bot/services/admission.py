@@ -28,7 +28,7 @@ from bot.domain.limits import (
 )
 from bot.domain.models import VeoRequest
 from bot.domain.prices import PriceTable
-from bot.domain.records import Act, Admin, Approve, Choice, NewRun, Offer, OfferKind, Wish
+from bot.domain.records import Act, Admin, Approve, Choice, NewRun, Offer, OfferKind, OfferState, Wish
 from bot.domain.runs import Run
 from bot.domain.untrusted import is_blank
 from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, Refusal, TooManyRuns
@@ -43,6 +43,7 @@ CONFIRM_LIFE_S = 600.0  # a price is agreed to within this, or asked for again
 REQUEST_LIFE_S = 86400.0  # admins sleep
 DENIAL_PAUSE_S = 3600.0  # before the same member may put another request to the admins who denied one
 CHOICES_MAX = 4  # what was asked for, and up to three that cost less
+DOUBLE_PRESS_S = 5.0  # nobody means a second press of a paid button so soon after the first
 
 
 class AskFirst(OverLimit):
@@ -108,14 +109,17 @@ class Admission:
 
     # Wishes
 
-    async def ask(self, wish: Wish) -> Run | Offer:
-        """A run with its price held, or the question that comes before it. Raises a Refusal; nothing is held then."""
+    async def ask(self, wish: Wish, *, shown_u: int | None = None) -> Run | Offer:
+        """A run with its price held, or the question that comes before it. Raises a Refusal; nothing is held then.
+
+        `shown_u`: the price that the member has read on what was pressed; where it costs more by now, that is asked.
+        """
         _check_prompt(wish.request, self.prompt_max_chars)
         price_u = self.prices.quote(wish.request)
         new = self._new(wish, price_u)
         plan = self._policy.admission(wish.spender, new.now)
         try:
-            if price_u > self._confirm_above_u:
+            if price_u > self._confirm_above_u or (shown_u is not None and price_u > shown_u):
                 made = await self._books.offer(self._confirmation(wish, price_u), new, plan)
             else:
                 made = await self._seen_through(new, lambda new: self._books.admit(new, plan))
@@ -131,6 +135,31 @@ class Admission:
         if offer.wish.member != member:
             raise OfferGone("question.not_yours")
         return await self._take(offer, answer, approve=None)
+
+    # Wishes that were refused
+
+    async def draft(self, wish: Wish, refusal: Refusal) -> Offer:
+        """Keep a wish that was refused, with what would fit instead; it is its member's to go on with for a day."""
+        if isinstance(refusal, AskFirst):
+            return refusal.offer
+        return await self._books.keep(await self._refused(wish, refusal, OfferKind.DRAFT), now=self._clock.now())
+
+    async def draft_of(self, offer_id: str, member: str) -> Offer:
+        """The member's own question, request or draft, whatever was said to it. Raises OfferGone."""
+        offer = await self._books.offer_of(offer_id)
+        if offer is None or offer.kept_until <= self._clock.now():
+            raise OfferGone("draft.gone")
+        if offer.wish.member != member:
+            raise OfferGone("question.not_yours")
+        return offer
+
+    def is_open(self, offer: Offer) -> bool:
+        """Whether a question or a request still waits for its answer."""
+        return offer.state == OfferState.OPEN and offer.expires_at > self._clock.now()
+
+    async def is_pressed_first(self, button: str, origin: str) -> bool:
+        """Whether this press of a paid button counts: not where it is the second of a double press."""
+        return await self._books.press(button, origin, now=self._clock.now(), within_s=DOUBLE_PRESS_S)
 
     # Requests of members over their limit
 
@@ -167,11 +196,17 @@ class Admission:
         return offer
 
     async def approve(
-        self, offer_id: str, admin: Admin, told_u: int | None = None, roles: tuple[str, ...] | None = None
+        self,
+        offer_id: str,
+        admin: Admin,
+        told_u: int | None = None,
+        roles: tuple[str, ...] | None = None,
+        card: tuple[str, float] | None = None,
     ) -> Offer:
         """An admin's yes: exactly what was asked for runs, once, past the limits of admins, which stay as they are.
 
         `roles`: the member's by now; None: as when asking.
+        `card`: where its member sees how it goes on, and until when.
         `told_u`: by how much it passes a limit at most, as the admin read it; raises AddsMore where that is more by
         now. Raises a Refusal where it cannot be carried out; nothing is changed then.
         """
@@ -185,7 +220,9 @@ class Admission:
             return self._act(offer, Verb.APPROVE, admin, over)
 
         try:
-            await self._take(offer, Answer(offer_id=offer_id, roles=roles), approve=act)
+            reply_to, reply_until = card or (None, None)
+            answer = Answer(offer_id=offer_id, roles=roles, reply_to=reply_to, reply_until=reply_until)
+            await self._take(offer, answer, approve=act)
         except NotAllowed:
             raise NotAllowed("request.member_not_allowed") from None
         except TooManyRuns:
@@ -230,11 +267,6 @@ class Admission:
         """Whether this request comes for the first time; from then on it was answered so."""
         return await self._books.keep_answer(origin, said, now=self._clock.now())
 
-    async def run_of(self, member: str, run_id: str) -> Run | None:
-        """The member's own run of that id."""
-        run = await self._books.get(run_id)
-        return run if run is not None and run.member == member else None
-
     async def receipt_of(self, run_id: str, *, member: str, server: str | None) -> Run:
         """The run, for its member and for the admins of its `server`. Raises NotAllowed for anybody else."""
         run = await self._books.get(run_id)
@@ -242,9 +274,12 @@ class Admission:
             raise NotAllowed("receipt.not_yours")
         return run
 
-    async def latest(self, member: str, limit: int) -> list[Run]:
-        """The member's runs, newest first."""
-        return await self._books.latest(member, limit)
+    async def run_to_remake(self, run_id: str, *, member: str, server: str) -> Run:
+        """A run whose wish anybody in its server, or its member anywhere, may ask for anew. Raises OfferGone."""
+        run = await self._books.get(run_id)
+        if run is None or (run.member != member and run.server != server):
+            raise OfferGone("run.gone")
+        return run
 
     # Small helpers
 
@@ -265,24 +300,30 @@ class Admission:
         """The refusal, with a request to go with it where the admins can be asked and could say yes."""
         if not refusal.admins_can_raise or request_channel_of(await self._books.rules(wish.server)) is None:
             return refusal
-        offer = Offer(
-            offer_id=self._token(10),
-            kind=OfferKind.REQUEST,
-            wish=wish,
-            choices=(Choice(request=wish.request, price_u=refusal.price_u),),
-            expires_at=self._clock.now() + REQUEST_LIFE_S,
-            over=refusal.scope,
-        )
-        return AskFirst(refusal, await self._books.keep(offer))
+        request = await self._refused(wish, refusal, OfferKind.REQUEST)
+        now = self._clock.now()
+        request = replace(request, expires_at=now + REQUEST_LIFE_S, over=refusal.scope)
+        return AskFirst(refusal, await self._books.keep(request, now=now))
+
+    async def _refused(self, wish: Wish, refusal: Refusal, kind: OfferKind) -> Offer:
+        """A refused wish, with the nearest settings that fit into what is left of every level."""
+        fits = []
+        if isinstance(refusal, OverLimit):
+            left = [each.left_u for each in await self.standings(wish.spender) if each.left_u is not None]
+            fits = self.prices.nearest_that_fit(wish.request, min(left, default=0), CHOICES_MAX - 1)
+        return self._offer(kind, wish, [(self.prices.quote(wish.request), wish.request), *fits], life_s=0.0)
 
     def _confirmation(self, wish: Wish, price_u: int) -> Offer:
         choices = [(price_u, wish.request), *self.prices.cheaper(wish.request)][:CHOICES_MAX]
+        return self._offer(OfferKind.CONFIRM, wish, choices, life_s=CONFIRM_LIFE_S)
+
+    def _offer(self, kind: OfferKind, wish: Wish, choices: Sequence[tuple[int, VeoRequest]], *, life_s: float) -> Offer:
         return Offer(
             offer_id=self._token(10),
-            kind=OfferKind.CONFIRM,
+            kind=kind,
             wish=wish,
-            choices=tuple(Choice(request=request, price_u=each_u) for each_u, request in choices),
-            expires_at=self._clock.now() + CONFIRM_LIFE_S,
+            choices=tuple(Choice(request=request, price_u=price_u) for price_u, request in choices),
+            expires_at=self._clock.now() + life_s,
         )
 
     def _new(self, wish: Wish, price_u: int) -> NewRun:

@@ -426,9 +426,9 @@ class Steps:
 
 
 def _shows_on_card(run: Run, after: Run) -> bool:
-    """Whether the step changed what the card says: another state or status, or a first or one more delay."""
+    """Whether the step changed what the card says: another state, or a first or one more delay."""
     delayed = after.state == RunState.RESERVED and (after.tries == 1 or after.posts > run.posts)
-    return delayed or (after.state, after.provider_status) != (run.state, run.provider_status)
+    return delayed or (after.state, after.overdue) != (run.state, run.overdue)
 
 
 def _new_status(run: Run, seen: Observation, now: float) -> RunChanges:

@@ -24,7 +24,6 @@ from babel.messages.pofile import PoFileError, read_po
 from babel.numbers import format_currency, format_decimal
 
 from bot.log import get_logger
-from bot.texts.messages import MARKERS, MESSAGES
 
 log = get_logger("veo.texts")
 
@@ -62,7 +61,7 @@ class CldrNotation:
         return form if form in ("one", "two", "few") else "other"
 
     def sequence(self, parts: Sequence[str]) -> str:
-        return format_list(parts, style="unit", locale=self._locale)
+        return format_list(parts, style="standard", locale=self._locale)
 
     def _groups(self, number: Decimal | int) -> bool:
         """Whether thousands are set apart: Babel leaves the CLDR's minimumGroupingDigits out."""
@@ -99,12 +98,6 @@ def _catalogue(path: Path, locale: Locale) -> gettext.GNUTranslations:
     """The translations of a file, without those that cannot be filled in: English stands for these."""
     with path.open("rb") as file:
         catalogue = read_po(file, locale=str(locale), abort_invalid=True)
-    markers = [str(MESSAGES[key]) for key in MARKERS]
-    translated = {id_: each.string for id_ in markers if (each := catalogue.get(id_)) is not None and each.string}
-    if len({translated.get(id_, id_) for id_ in markers}) < len(markers):
-        log.warning("translations left out: they must differ", file=path.name, messages=markers)
-        for id_ in translated:
-            catalogue.delete(id_)
     for each in [each for each in catalogue if each.id and not _fits(each)]:
         catalogue.delete(each.id, each.context)
         log.warning("translation left out: its placeholders differ", file=path.name, message=each.id)

@@ -1,4 +1,4 @@
-"""Every sentence and label that a person reads, in English, by its key: what other languages translate.
+"""Every sentence and label that a person reads, in English, by its key: what other languages translate, but OPERATOR.
 
 Long on purpose: writers and translators read it from top to bottom. Placeholders are named; `{/veo}` is a command,
 marked up by the front. A `_note` above a message is for its translators. There is no markup in here. `plural` gives one
@@ -49,9 +49,11 @@ COMMANDS: Mapping[str, str | Plural] = {
     "command.veo.auto_fix": _("Let Veo rephrase a prompt it would otherwise refuse (default yes)"),
     "command.veo.safety_tolerance": _("1 is the strictest filter, 6 the loosest (default 4)"),
     "command.veo-quota": _("How much you can still spend, and when that resets"),
-    "command.veo-history": _("Your latest videos and what each cost"),
+    "command.veo-history": _("Your videos and what each cost, newest first"),
+    "command.veo-history.videos": _("Only those you can post again (default: all)"),
+    "command.veo-history.member": _("Someone else's videos in this server, if you manage it"),
     "command.veo-show": _("Post one of your videos again"),
-    "command.veo-show.run": _("The ID of the video, as /veo-history shows it (default: your latest)"),
+    "command.veo-show.run": _("Some words of its prompt, or its ID (default: your latest)"),
     "command.veo-admin": _("Budgets, access, refunds and reports for this server"),
     "command.veo-admin.limit": _("What can be spent here"),
     "command.veo-admin.limit.set": _("Set a spending limit for the server, a member, a role or a channel"),
@@ -121,25 +123,38 @@ SHARED: Mapping[str, str | Plural] = {
     # _note: Short facts beside each other, such as 8 s · 720p.
     "dotted": "{parts}",
     "run_id": _("Video {id}"),
-    "run_id.unknown": _("Video {id} · not sure yet"),
-    "run_id.overdue": _("Video {id} · overdue"),
     # _note: Seconds, as short as can be.
     "duration.seconds": _("{count} s"),
     "duration.minutes": _("{count} min"),
     "duration.hours": _("{count} h"),
-    "took": _("took {time}"),
     "option.silent": _("no sound"),
     "option.seed": _("seed {seed}"),
     "option.without": _("without {words}"),
     "option.tolerance": _("filter {tolerance} of 6"),
     "option.no_auto_fix": _("prompt as it is"),
-    "label.options": _("Options"),
-    "label.price": _("Price"),
-    "label.limit": _("Your limit"),
-    "label.nearly_used": _("Nearly used up"),
-    "label.expires": _("Expires"),
     "button.receipt": _("Receipt"),
+    "button.details": _("Details"),
+    "button.delete": _("Delete"),
     "button.make": _("Make it · {price}"),
+    # _note: Make another video of the same prompt.
+    "button.remake.again": _("Again · {price}"),
+    # _note: Make the same video in a better quality, such as 1080p.
+    "button.remake.final": _("Final {resolution} · {price}"),
+    "button.change": _("Change"),
+    "button.same_seed": _("Same seed"),
+    "button.remake.retry": _("Try again · {price}"),
+    "button.prompt": _("Show my prompt"),
+    # _note: Buttons that turn the pages of a list, the newest first.
+    "button.turn.newer": _("Newer"),
+    "button.turn.older": _("Older"),
+    # _note: Shows a question again whose message is gone.
+    "button.open": _("Open"),
+    # _note: What is read in a menu before anything is picked.
+    "select.post_again": _("Post again"),
+    "button.sound": _("With sound"),
+    # _note: A button that starts a video without sound, at this price.
+    "button.remake.silent": _("Without sound · {price}"),
+    # _note: Part of a button: what would be different.
     "button.silent": _("No sound"),
     "button.seconds": _("{count} s"),
     "button.not_now": _("Not now"),
@@ -180,7 +195,6 @@ RUNS: Mapping[str, str | Plural] = {
     "place.in_line": _("In line · {place}"),
     "card.ambiguous": _("Checking with Veo"),
     "card.unknown": _("Not sure yet"),
-    "card.at_veo": _("In line at Veo"),
     "card.running": _("Making your video"),
     "card.overdue": _("Taking longer than usual"),
     "card.ended.video": _("Done"),
@@ -189,14 +203,16 @@ RUNS: Mapping[str, str | Plural] = {
     "card.ended.empty": _("It came back empty"),
     "card.ended.failed": _("Didn't work"),
     "card.ended.cancelled": _("Cancelled"),
-    "title.history": _("Your latest videos"),
+    "title.history": _("Your videos"),
+    "title.history_of": _("{member}'s videos in this server"),
+    "title.quota": _("What you have left"),
     "title.receipt": _("Receipt"),
     "status.sending": _("Got it, sending it to Veo."),
     "status.in_line": _("In line since {since}. Other videos came first."),
     # _note: The first is a distance from now, such as "in 5 minutes", the second a time of day.
-    "turn.waiting": _("Starts about {starts}; usually ready by {latest}."),
+    "turn.waiting": _("Expected to start {starts}; usually ready by {latest}."),
     # _note: The same two sorts of times.
-    "turn.at_work": _("Ready about {ready}, usually by {latest}."),
+    "turn.at_work": _("Expected {ready}; usually ready by {latest}."),
     "card.stops": _("This card stops updating here. I'll post the video when it's ready."),
     "status.sent_again": _("Veo never got your video, so I'm sending it again."),
     "status.retrying": _("Veo isn't taking videos right now. I'll keep trying."),
@@ -205,7 +221,6 @@ RUNS: Mapping[str, str | Plural] = {
     ),
     "status.unknown": _("I can't tell yet whether your video is being made. You won't be charged twice."),
     "status.held": _("{amount} is on hold until I know."),
-    "status.waiting": _("In line at Veo since {since}."),
     "status.running": _("In the works since {since}."),
     "status.overdue": _("It's taking longer than usual. I'm still watching it."),
     "posted.channel": _("Your video is in the channel."),
@@ -214,23 +229,27 @@ RUNS: Mapping[str, str | Plural] = {
     "posted.soon_member": _("Your video is on its way into your direct messages."),
     "posted.nowhere": _("I couldn't post your video. {/veo-show} tries again, also in another channel."),
     "ended.nsfw": _("It was flagged as not safe for work, so I can't show it."),
-    "ended.empty": _("It came back empty, usually because of a content filter."),
+    "ended.empty": _("That's usually a content filter."),
     "ended.failed": _("Your video couldn't be made."),
     "ended.cancelled": _("It was cancelled at Veo."),
-    "ended.withdrawn": _("Cancelled. Nothing was charged."),
+    "ended.withdrawn": _("You cancelled it before it was made."),
     "cancel.too_late": _("It's already being made, so I can't cancel it."),
-    "charge.none": _("Nothing was charged."),
-    "charge.as_quoted": _("{amount} charged, as quoted."),
-    "charge.estimated": _("{amount} charged, as quoted. I'll correct that if the bill differs."),
-    "charge.differs": _("{amount} charged, which is what it cost. The quote was {quote}."),
-    "charge.refunded": _("{charge} An admin refunded {amount}."),
+    "charge.none": _("Nothing was charged"),
+    "charge.as_quoted": _("{amount} charged, as quoted"),
+    "charge.estimated": _("{amount} charged, as quoted (corrected if the bill differs)"),
+    "charge.differs": _("{amount} charged, what it cost (quoted {quote})"),
+    "charge.refunded": _("{charge}, {amount} refunded by an admin"),
+    # _note: Above a video that somebody makes from another member's.
+    "take.yours": _("Your own version"),
+    "take.final": _("Same prompt and seed in better quality: similar, not equal."),
     "headline.video": _("{member}, here's your video!"),
     "headline.partial": _("{member}, here's your video! Only part of it could be made."),
-    "headline.nsfw": _("{member}, your video was flagged as not safe for work, so I can't post it."),
-    "headline.empty": _("{member}, your video came back empty, usually because of a content filter."),
-    "headline.failed": _("{member}, your video couldn't be made."),
-    "headline.cancelled": _("{member}, your video was cancelled before it was done."),
-    "headline.unknown": _("{member}, I can't tell yet whether your video is being made."),
+    # _note: The headline of a video, and what it was made from.
+    "notice.with_prompt": _("{headline} {prompt}"),
+    "headline.no_video": _("{member}, your video couldn't be made."),
+    "headline.unknown": _(
+        "{member}, I can't tell yet whether your video is being made. If it turns up, I'll post it here."
+    ),
     "headline.overdue": _("{member}, your video is taking longer than usual. I'll post it here when it's done."),
     "notice.direct": _("I couldn't post it in {channel}, so it comes to you alone."),
     "notice.lost": _("The file couldn't be downloaded for a whole day. {/veo-show} tries again."),
@@ -238,8 +257,7 @@ RUNS: Mapping[str, str | Plural] = {
         "{member}, something went wrong on my side with this message. {/veo-history} shows how your video ended."
     ),
     # _note: The words of the provider, as they came.
-    "notice.reason": _("Reason: {reason}"),
-    "next.unknown": _("You won't be charged twice; if it turns up, I'll post it here."),
+    "reason": _("Reason: {reason}"),
     "next.nsfw": _("Try other words, or a stricter filter (safety_tolerance)."),
     "next.empty": _("Try other words, or without sound: sound is filtered separately."),
     "next.cancelled": _("Someone with access to the Veo account stopped it. Ask them, or start it again."),
@@ -275,6 +293,9 @@ RUNS: Mapping[str, str | Plural] = {
     "rule.withdrawn": _("You cancelled it before it was made, so it costs nothing."),
     "rule.billed": _("You pay what Runflow billed."),
     "history.none": _("No videos yet. Make your first with {/veo}."),
+    "history.no_videos": _("There's nothing to post again yet."),
+    "history.none_here": _("No videos of theirs in this server."),
+    "history.admins_only": _("Only those who manage this server can see someone else's videos."),
     "history.entry": _("{prompt} {state} · {money}"),
     "history.details": _("{day} · {options} · {id}"),
     "history.held": _("{amount} on hold"),
@@ -293,18 +314,33 @@ RUNS: Mapping[str, str | Plural] = {
     "state.ambiguous": _("being checked"),
     "state.running": _("in the works"),
     "state.unknown": _("not sure yet"),
-    "left.unlimited": _("no limit, {used} used"),
-    "left.some": _("{left} of {limit} left, resets {resets}"),
-    "left.nothing": _("nothing left of {limit}, resets {resets}"),
-    "quota.left.day": _("{left} left today, {used} of {limit} used."),
-    "quota.left.week": _("{left} left this week, {used} of {limit} used."),
-    "quota.left.month": _("{left} left this month, {used} of {limit} used."),
+    "left.unlimited": _("no limit"),
+    "left.some.day": _("{left} left today"),
+    "left.some.week": _("{left} left this week"),
+    "left.some.month": _("{left} left this month"),
+    "left.nothing.day": _("nothing left today"),
+    "left.nothing.week": _("nothing left this week"),
+    "left.nothing.month": _("nothing left this month"),
+    # _note: {bar} is drawn: how much of the limit is used.
+    "quota.left.day": _("{bar} {left} left of {limit} today"),
+    "quota.left.week": _("{bar} {left} left of {limit} this week"),
+    "quota.left.month": _("{bar} {left} left of {limit} this month"),
     "quota.nothing_left.day": _("Nothing left today: {used} of {limit} used."),
     "quota.nothing_left.week": _("Nothing left this week: {used} of {limit} used."),
     "quota.nothing_left.month": _("Nothing left this month: {used} of {limit} used."),
     "quota.unlimited.day": _("You have no limit. {used} used today."),
     "quota.unlimited.week": _("You have no limit. {used} used this week."),
     "quota.unlimited.month": _("You have no limit. {used} used this month."),
+    "quota.about": plural(
+        "About {count} more video at {price}.",
+        "About {count} more videos at {price} each.",
+    ),
+    "quota.in_the_works": _("In the works"),
+    # _note: A video that is being made: its prompt, where it stands, the channel it goes to, how long ago it was asked for.
+    "quota.run": _("{prompt} {state} · {place} · {since}"),
+    "quota.offer.confirm": _("Make {prompt} for {price}? Expires {expires}."),
+    "quota.offer.request": _("{prompt} for {price} is over a limit. You can ask an admin."),
+    "quota.offer.asked": _("{prompt} for {price}: waiting for an admin."),
     "quota.held": _("{held} on hold for videos in the works."),
     "quota.extra": _("{extra} of your limit is extra, from an admin."),
     "quota.resets": _("Resets {when} ({relative})."),
@@ -319,18 +355,29 @@ RUNS: Mapping[str, str | Plural] = {
     "show.unreadable": _("I can't reach Veo right now. Try again later."),
     "show.gone": _("I can't get that video anymore: its message is gone, and so is the file."),
     "show.none": _("No videos yet. Make your first with {/veo}."),
-    "show.no_such": _("None of your videos has that ID. {/veo-history} lists them."),
+    "show.no_such": _("None of your videos has that ID or those words in its prompt. {/veo-history} lists them."),
     "show.too_often": plural(
         "You've just posted a video. You can post the next one {until}.",
         "You've just posted {count} videos. You can post the next one {until}.",
     ),
-    "show.first_posted": _("first posted here"),
+    "show.first_posted": _("First posted here: {url}"),
 }
 
 WISHES: Mapping[str, str | Plural] = {
     "title.question": _("Make this for {price}?"),
+    "title.request": _("Asking the admins"),
+    "title.not_made": _("Not made"),
+    "title.over_limit": _("Over a limit"),
+    "question.expires": _("Expires {when}."),
     "question.declined": _("Okay, not made."),
-    "question.expired": _("That question has expired. Nothing was charged; ask again with {/veo}."),
+    "question.expired": _("That question has expired. Nothing was charged."),
+    "draft.gone": _("I only keep a prompt for a day, and this one is gone. Start over with {/veo}."),
+    "run.gone": _("I can't find that video in this server anymore. Start over with {/veo}."),
+    "press.twice": _("Already on it: your first press counts."),
+    "press.unknown": _("That button is from another version of me. Use {/veo} instead."),
+    "deleted": _("Deleted. {/veo-show} posts it again."),
+    "delete.not_yours": _("Only the member who made a video, or someone who can manage messages, can delete it."),
+    "delete.failed": _("I can't delete that message right now. Try again, or delete it yourself."),
     "question.not_yours": _("That button isn't for you."),
     "prompt.empty": _("Your prompt is empty. Describe the video you want."),
     "prompt.too_long": plural(
@@ -345,7 +392,6 @@ WISHES: Mapping[str, str | Plural] = {
     ),
     "over_limit.shared": _("This video costs {price}, which is over the limit of {level}. It resets {resets}."),
     "over.held": _("{held} of your limit is on hold for videos in the works. You get back what they don't cost."),
-    "over.fits": _("What fits now: {options} for {price}."),
     "over.nothing_fits": _("Even the cheapest video costs {cheapest}, so nothing fits until then."),
     "over.too_low.own": _("Your limit is {limit}, and the cheapest video costs {cheapest}."),
     "over.too_low.shared": _("The limit of {level} is {limit}, and the cheapest video costs {cheapest}."),
@@ -394,10 +440,30 @@ WISHES: Mapping[str, str | Plural] = {
     ),
     "server.off": _("{/veo} is switched off in this server."),
     "server.off.how": _("{why} The bot's owner can switch it on again with {/veo-admin bot server}."),
+    # _note: The title of a form. At most 45 letters.
+    "form.title": _("Change your video"),
+    "form.title.yours": _("Make your own version"),
+    "form.title.new": _("Make a video"),
+    "menu.no_text": _("That message has no text."),
+    # _note: The names of fields in a form, at most 45 letters each.
+    "form.label.prompt": _("Prompt"),
+    "form.label.negative_prompt": _("What it should not show"),
+    "form.label.film": _("Length, size and sound"),
+    "form.label.shape": _("Shape and filter"),
+    "form.label.seed": _("Seed"),
+    # _note: What stands below the name of a field, at most 100 letters.
+    "form.hint.negative_prompt": _("Leave empty for nothing in particular"),
+    "form.hint.seed": _("Same number, similar result; leave empty for a surprise"),
+    "form.sound": _("with sound"),
+    "form.landscape": _("{ratio} landscape"),
+    "form.portrait": _("{ratio} portrait"),
+    "form.auto_fix": _("Veo may rephrase the prompt"),
+    "form.too_long": _("This prompt is too long for a form, which takes {longest} characters. Copy it and use {/veo}."),
+    "seed.unreadable": _("{seed} isn't a seed. Write a whole number up to {largest}, or leave it empty."),
     "request.sent": _("The admins have your request. If they approve, I'll post your video here."),
     "request.off": _("Admins don't take requests here anymore."),
     "request.not_posted": _("I couldn't post your request to the admins. Try again later, or tell an admin."),
-    "request.denied": _("{member}, an admin said no to your request."),
+    "request.denied": _("An admin said no to this video"),
     "request.denied_recently": _("An admin said no to your last request. You can ask again {until}."),
     # _note: {whose} is one of the whose.* texts: over their own limit.
     "request.asked": _("{member} would like a video: {price}, over {whose}"),
@@ -624,76 +690,75 @@ ADMINS: Mapping[str, str | Plural] = {
     "report.left_out.both": _("The chart and the table are too large for Discord here. Try fewer days."),
 }
 
+# Read in a terminal or a log, by the person who installs the bot: in English only.
 OPERATOR: Mapping[str, str | Plural] = {
     "setting.wrong": "{problem}",
-    "setting.prices": _("PRICE_USD_PER_SECOND must be JSON such as {example}."),
-    "setting.file": _("{file} cannot be read ({why}); it must be UTF-8 text of NAME=VALUE lines."),
-    "setting.line": _(
+    "setting.prices": "PRICE_USD_PER_SECOND must be JSON such as {example}.",
+    "setting.file": "{file} cannot be read ({why}); it must be UTF-8 text of NAME=VALUE lines.",
+    "setting.line": (
         "Line {line} of {file} cannot be read, and it might set a limit; write NAME=VALUE, comments after #."
     ),
-    "setting.proxy": _("{name} must be the address of an HTTP proxy such as http://proxy.example:3128."),
-    "prices.resolutions": _("PRICE_USD_PER_SECOND must price exactly the resolutions {needed}; it names {named}."),
-    "prices.missing": _(
+    "setting.proxy": "{name} must be the address of an HTTP proxy such as http://proxy.example:3128.",
+    "prices.resolutions": "PRICE_USD_PER_SECOND must price exactly the resolutions {needed}; it names {named}.",
+    "prices.missing": (
         'PRICE_USD_PER_SECOND needs the prices silent and audio for {resolution}, each a decimal string above 0 such as "0.40".'
     ),
-    "start.port": _(
+    "start.port": (
         "The web server cannot listen on {address} ({why}); set {settings}_HOST and {settings}_PORT to an address of this machine that is free."
     ),
-    "start.media": _(
+    "start.media": (
         "MEDIA_DIR {folder} cannot be used ({why}); set it to a folder that the bot can write to, on a disk with room for clips."
     ),
-    "start.runflow_key": _(
+    "start.runflow_key": (
         "RUNFLOW_API_KEY is refused by {url} (HTTP {status}); copy the key from Runflow's dashboard again."
     ),
-    "start.discord_token": _(
+    "start.discord_token": (
         "DISCORD_TOKEN is refused by Discord; copy the bot's token from the Developer Portal again."
     ),
-    "start.discord_refuses": _("Discord refuses what this version sends ({why}); update the bot."),
-    "start.no_sandbox": _("This installation has no sandbox; run demo and sandbox from a checkout of the source."),
-    "start.other_package": _("Python finds another package {name} than the one beside bot/; run this from {folder}."),
-    "gateway.token": _(
+    "start.discord_refuses": "Discord refuses what this version sends ({why}); update the bot.",
+    "start.no_sandbox": "This installation has no sandbox; run demo and sandbox from a checkout of the source.",
+    "start.other_package": "Python finds another package {name} than the one beside bot/; run this from {folder}.",
+    "gateway.token": (
         "Discord's gateway refuses DISCORD_TOKEN (code 4004); copy the bot's token from the Developer Portal again."
     ),
-    "gateway.shard": _("Discord's gateway refuses the shard that this version names (code 4010); update the bot."),
-    "gateway.sharding": _(
+    "gateway.shard": "Discord's gateway refuses the shard that this version names (code 4010); update the bot.",
+    "gateway.sharding": (
         "Discord's gateway asks for shards (code 4011): the bot is in more servers than one connection may hear, about 2,500. Take it out of some; this version has one connection."
     ),
-    "gateway.version": _("Discord's gateway no longer speaks this version's API (code 4012); update the bot."),
-    "gateway.unknown_intent": _(
+    "gateway.version": "Discord's gateway no longer speaks this version's API (code 4012); update the bot.",
+    "gateway.unknown_intent": (
         "Discord's gateway does not know an intent that this version asks for (code 4013); update the bot."
     ),
-    "gateway.intent": _(
+    "gateway.intent": (
         "Discord's gateway does not allow an intent that this version asks for (code 4014). It needs none that is privileged; see under Bot in the Developer Portal whether the application is restricted, or update the bot."
     ),
-    "export.days": _("--from {first} is after --to {last}; name the earlier day first."),
-    "output.incomplete": _("The output cannot be written ({why}); check the disk or where it goes, then try again."),
-    "export.incomplete": _("The export is incomplete because it cannot be written ({why})."),
-    "database.foreign": _("{path} is a database of another program; name another file in DATABASE_URL."),
-    "database.newer": _(
+    "export.days": "--from {first} is after --to {last}; name the earlier day first.",
+    "output.incomplete": "The output cannot be written ({why}); check the disk or where it goes, then try again.",
+    "export.incomplete": "The export is incomplete because it cannot be written ({why}).",
+    "database.foreign": "{path} is a database of another program; name another file in DATABASE_URL.",
+    "database.newer": (
         "{path} was written by a newer version of this program (it knows {step}); start that version, or name another file in DATABASE_URL."
     ),
-    "database.none": _("There is no database at {path} yet; the first start of the bot makes it."),
-    "database.empty": _("The database {path} cannot be read (there is nothing in it)."),
-    "database.older": _("{path} is as an older version left it; start the bot once to bring it up to date."),
-    "database.unreadable": _("The database {path} cannot be read ({why})."),
-    "database.unopened": _(
-        "The database {path} cannot be opened ({why}); check DATABASE_URL, the folder and the disk."
-    ),
+    "database.none": "There is no database at {path} yet; the first start of the bot makes it.",
+    "database.empty": "The database {path} cannot be read (there is nothing in it).",
+    "database.older": "{path} is as an older version left it; start the bot once to bring it up to date.",
+    "database.unreadable": "The database {path} cannot be read ({why}).",
+    "database.unopened": ("The database {path} cannot be opened ({why}); check DATABASE_URL, the folder and the disk."),
     # _note: {owner} is a process, such as "process 123".
-    "database.in_use": _(
+    "database.in_use": (
         "The database {path} is in use by {owner}; stop that one first, or name another file in DATABASE_URL."
     ),
-    "database.unlockable": _(
+    "database.unlockable": (
         "The database {path} cannot be locked ({why}), so a second bot could not be kept out; name a file on a local disk in DATABASE_URL."
     ),
-    "backup.folder": _("{file} is a folder; name a new file in it, such as {example}."),
-    "backup.no_folder": _("There is no folder {folder} for the backup; make it, or name a file in another one."),
-    "backup.exists": _("{file} already exists and is not overwritten; name a new file, or move that one away."),
-    "backup.damaged": _("The database {path} is damaged ({why}), so it was not copied; restore an earlier backup."),
-    "backup.unwritable": _(
+    "backup.folder": "{file} is a folder; name a new file in it, such as {example}.",
+    "backup.no_folder": "There is no folder {folder} for the backup; make it, or name a file in another one.",
+    "backup.exists": "{file} already exists and is not overwritten; name a new file, or move that one away.",
+    "backup.damaged": "The database {path} is damaged ({why}), so it was not copied; restore an earlier backup.",
+    "backup.unwritable": (
         "The backup {file} cannot be written ({why}); check its folder and the room on its disk, then try again."
     ),
-    "database.unusable": _(
+    "database.unusable": (
         "The database {url} cannot be used ({why}); check the disk, and restore a backup if the file is damaged."
     ),
 }
@@ -725,8 +790,5 @@ def slot_of(key: str) -> Slot:
     """Where a message is shown."""
     return SLOTS[max((start for start in SLOTS if key.startswith(start)), key=len)]
 
-
-# By these a message is found again in its channel, so in no language may two of them read alike.
-MARKERS = ("run_id", "run_id.unknown", "run_id.overdue")
 
 MESSAGES: Mapping[str, str | Plural] = {**COMMANDS, **SHARED, **RUNS, **WISHES, **ADMINS, **OPERATOR}

@@ -32,7 +32,7 @@ class Notation(Protocol):
         ...
 
     def sequence(self, parts: Sequence[str]) -> str:
-        """`720p, 8 s, no sound`."""
+        """`#lab, #general, and #takes`."""
         ...
 
 
@@ -57,7 +57,10 @@ class American:
         return "other" if is_teen else {1: "one", 2: "two", 3: "few"}.get(number % 10, "other")
 
     def sequence(self, parts: Sequence[str]) -> str:
-        return ", ".join(parts)
+        *first, last = parts or [""]
+        if len(first) < 2:
+            return " and ".join(parts)
+        return f"{', '.join(first)}, and {last}"
 
 
 def _dollars(amount: Decimal, decimals: int) -> str:

@@ -1,30 +1,47 @@
-"""Runs as their members see them: the card, the message in the channel, the receipt, the history, the quota."""
+"""Runs as their members see them: the card, the message in the channel, the details of an end without a video."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bot.domain.limits import Standing
 from bot.domain.models import VeoRequest
+from bot.domain.prices import PriceTable
 from bot.domain.queue import Turn
 from bot.domain.records import Link
-from bot.domain.runs import Delivery, Ending, Notice, Run, RunState, blocked_by_policy
+from bot.domain.remakes import seed_of
+from bot.domain.runs import Delivery, Ending, Notice, Run, RunState
 from bot.domain.video_files import MP4, VideoFormat
-from bot.facts import Code, Duration, Fact, Moment, Named, Ordinal, Quote, Strong, Text, Url, Usd, text
-from bot.views import Action, Figure, Tone, View
+from bot.facts import Code, Duration, Fact, Moment, Named, Ordinal, Quote, Text, Url, Usd, text
+from bot.views import Action, Tone, View, buttons
+from bot.views.levels import left_text, nearly_used
 
-PROMPT_CHARS = 300
-CARD_PROMPT_CHARS = 1000
-LIST_PROMPT_CHARS = 60
+PROMPT_CHARS = 200  # in the channel: the file is to be seen, not the words
+CARD_PROMPT_CHARS = 240  # two or three lines of a phone
 REASON_CHARS = 300
 _DEFAULT = VeoRequest(prompt="")
 
 
 def options(request: VeoRequest) -> Text:
     """Length and picture of a video, and whatever else was chosen: `8 s · 720p · no sound`."""
-    parts: list[Fact] = [Duration(request.seconds), request.resolution]
-    if request.aspect_ratio != _DEFAULT.aspect_ratio:
-        parts.append(request.aspect_ratio)
+    rest = chosen_options(replace(request, duration=_DEFAULT.duration, resolution=_DEFAULT.resolution))
+    return dotted(Duration(request.seconds), request.resolution, *rest)
+
+
+def chosen_options(request: VeoRequest) -> list[Fact]:
+    """The options that differ from their defaults."""
+    parts: list[Fact] = []
+    if request.duration != _DEFAULT.duration:
+        parts.append(Duration(request.seconds))
+    parts += [
+        value
+        for value, usual in (
+            (request.resolution, _DEFAULT.resolution),
+            (request.aspect_ratio, _DEFAULT.aspect_ratio),
+        )
+        if value != usual
+    ]
     if not request.generate_audio:
         parts.append(text("option.silent"))
     if request.seed is not None:
@@ -35,7 +52,7 @@ def options(request: VeoRequest) -> Text:
         parts.append(text("option.tolerance", tolerance=request.safety_tolerance))
     if not request.auto_fix:
         parts.append(text("option.no_auto_fix"))
-    return dotted(*parts)
+    return parts
 
 
 def dotted(*parts: Fact) -> Text:
@@ -46,25 +63,48 @@ def dotted(*parts: Fact) -> Text:
 # The card, for the caller alone
 
 
-def card(run: Run, standings: Sequence[Standing], turn: Turn | None = None, *, last: bool = False) -> View:
-    """Where a run stands, with options, price, and what is left. The state is the title.
+def card(
+    run: Run, standings: Sequence[Standing], prices: PriceTable, turn: Turn | None = None, *, last: bool = False
+) -> View:
+    """Where a run stands: what was chosen, its price with what is left, and what to press next.
 
     `turn`: where it stands in line, and when it is expected. `last`: the card is not updated any more.
     """
-    figures = [
-        Figure(label=text("label.options"), lines=(options(run.request),), wide=True),
-        Figure(label=text("label.price"), lines=(text("is", fact=Usd(run.price_u)),)),
-        Figure(label=text("label.limit"), lines=(left_text(standings[-1]),)),
-    ]
-    if warnings := nearly_used(standings, run.server):
-        figures.append(Figure(label=text("label.nearly_used"), lines=tuple(warnings), wide=True))
+    chosen = chosen_options(run.request)
+    money = charge(run) if run.terminal else text("is", fact=Usd(run.price_u))
+    state = title(run, turn)
     return View(
-        title=title(run, turn),
+        title=dotted(text("take.yours"), state) if run.take == "yours" else state,
         quote=Quote(run.request.prompt, CARD_PROMPT_CHARS),
-        lines=(*_progress(run, turn), *([text("card.stops")] if last else ())),
-        figures=tuple(figures),
+        lines=(
+            *([text("take.final")] if run.take == "final" else []),
+            *_progress(run, turn),
+            *([text("card.stops")] if last else []),
+            *([dotted(*chosen)] if chosen else []),
+            dotted(money, left_text(standings[-1])),
+            *nearly_used(standings, run.server),
+        ),
         small=(text("run_id", id=Code(run.run_id)),),
-        actions=(cancel_button(run),) if run.in_line else (),
+        actions=_next(run, prices),
+        tone=_tone(run),
+    )
+
+
+def _next(run: Run, prices: PriceTable) -> tuple[Action, ...]:
+    """What its member can press on the card."""
+    if run.in_line:
+        return (buttons.cancel(run),)
+    return buttons.under_end(run, prices) if run.terminal and not run.shows_video else ()
+
+
+def details(run: Run, prices: PriceTable, *, own: bool) -> View:
+    """Why there is no video, what it cost, and what to try: for its member, and as far as that goes for admins."""
+    return View(
+        title=title(run),
+        quote=Quote(run.request.prompt, CARD_PROMPT_CHARS),
+        lines=(*status(run), charge(run) if run.terminal else text("receipt.held", amount=Usd(run.price_u))),
+        small=(text("run_id", id=Code(run.run_id)),),
+        actions=buttons.under_end(run, prices) if own and run.terminal and not run.shows_video else (),
         tone=_tone(run),
     )
 
@@ -73,7 +113,7 @@ def title(run: Run, turn: Turn | None = None) -> Text:
     """The state of a run as the title of its card, in line with its place: `In line · 4th`."""
     if run.in_line and turn is not None and turn.place:
         return text("place.in_line", place=Ordinal(turn.place))
-    return text(f"card.{_title(run)}")
+    return text(f"card.{_state(run)}")
 
 
 def _progress(run: Run, turn: Turn | None) -> list[Text]:
@@ -91,22 +131,14 @@ def turn_lines(turn: Turn | None) -> list[Text]:
     return [text("turn.waiting", starts=Moment(turn.starts_at), latest=latest)]
 
 
-def cancel_button(run: Run) -> Action:
-    """Under the card of a run that was not ordered yet."""
-    return Action(verb="cancel", about=run.run_id, label=text("button.cancel"))
-
-
-def _title(run: Run) -> str:
+def _state(run: Run) -> str:
     if run.terminal:
         return f"ended.{run.ending or Ending.FAILED}"
     if run.state == RunState.RESERVED and run.in_line:
         return "in_line"
     if run.state == RunState.RUNNING:
-        return "overdue" if run.overdue else "at_veo" if run.provider_status in _WAITING else "running"
+        return "overdue" if run.overdue else "running"
     return str(run.state)
-
-
-_WAITING = (None, "queued", "dispatching")  # words of Runflow's for a run that it has not begun
 
 
 def _tone(run: Run) -> Tone:
@@ -116,11 +148,11 @@ def _tone(run: Run) -> Tone:
 
 
 def status(run: Run) -> list[Text]:
-    """Where a run stands, with its member's money: private."""
+    """Where a run stands: private."""
     if run.withdrawn:
         return [text("ended.withdrawn")]
     if run.terminal:
-        return [*_ended(run), charge(run)]
+        return _ended(run)
     match run.state:
         case RunState.RESERVED if run.posts == 0 and run.tries > 0:
             return [text("status.in_line", since=Moment(run.created_at, "clock"))]
@@ -133,8 +165,8 @@ def status(run: Run) -> list[Text]:
         case RunState.UNKNOWN:
             return [text("status.unknown"), text("status.held", amount=Usd(run.price_u))]
         case RunState.RUNNING:
-            since = Moment(run.provider_status_at or run.state_at, "clock")
-            news = [text("status.waiting" if run.provider_status in _WAITING else "status.running", since=since)]
+            # Whether Runflow has begun is looked at too seldom to tell it apart from having it in line.
+            news = [text("status.running", since=Moment(run.state_at, "clock"))]
             return [*news, text("status.overdue")] if run.overdue else news
         case _:
             return [text("status.sending")]
@@ -145,7 +177,9 @@ def _ended(run: Run) -> list[Text]:
         place = "member" if run.direct else "channel"
         where = {Delivery.DELIVERED: place, Delivery.UNDELIVERABLE: "nowhere"}.get(run.delivery, f"soon_{place}")
         return [text(f"posted.{where}")]
-    return [text(f"ended.{run.ending or Ending.FAILED}")]
+    said = run.failure_message if run.failure_code not in OUR_CODES else None
+    reason = [text("reason", reason=Quote(said, REASON_CHARS))] if said else []
+    return [text(f"ended.{run.ending or Ending.FAILED}"), *reason, text(f"next.{_next_step(run)}")]
 
 
 def charge(run: Run) -> Text:
@@ -165,77 +199,101 @@ def charge(run: Run) -> Text:
 # The message in the channel
 
 
-def notice(run: Run, *, link: Link | None, lost: bool, video_format: VideoFormat = MP4, link_fits: bool = True) -> View:
-    """The message in the channel: what happened and what to try next; never a word of money.
+def notice(
+    run: Run,
+    prices: PriceTable,
+    *,
+    link: Link | None,
+    lost: bool,
+    video_format: VideoFormat = MP4,
+    link_fits: bool = True,
+) -> View:
+    """The message in the channel. Of a video: what was asked for, and what makes another; else one neutral line.
 
-    `link`: what comes with it in place of a file. `lost`: nothing comes with it, so a video that was made could not be
-    had. `link_fits`: the address is not too long to be posted.
+    Never a word of money but on buttons. `link`: what comes with it in place of a file. `lost`: nothing comes with it,
+    so a video that was made could not be had. `link_fits`: the address is not too long to be posted.
     """
-    lines: list[Text] = []
-    if run.direct:
-        lines.append(text("notice.direct", channel=Named(f"channel:{run.channel}")))
+    member = Named(f"member:{run.member}")
+    title = text(f"headline.{_headline(run)}", member=member)
+    direct = [text("notice.direct", channel=Named(f"channel:{run.channel}"))] if run.direct else []
+    if not shows_result(run):
+        return View(title=title, lines=tuple(direct), actions=(buttons.details(run),))
     if not run.plain:
-        lines += _reasons(run)
-    if run.notice == Notice.RESULT and run.shows_video and lost:
-        lines.append(text("notice.lost"))
+        title = text("notice.with_prompt", headline=title, prompt=Quote(run.request.prompt, PROMPT_CHARS))
+    lines = [*direct, *([text("notice.lost")] if lost else [])]
     if link is not None:
         shown = link_lines(link, could_not_attach=run.uploads > 0)
         lines += shown if link_fits else [shown[0], text("link.too_long")]
     else:
         lines += format_lines(video_format)
-    facts = [_made(run)] if run.notice == Notice.RESULT and run.shows_video and not run.plain else []
+    makes, about = buttons.under_result(run, prices)
+    return View(title=title, lines=tuple(lines), small=(made(run),), actions=makes, more=about)
+
+
+def shown_again(
+    run: Run,
+    prices: PriceTable,
+    *,
+    link: Link | None = None,
+    posted: tuple[str, str] | None = None,
+    video_format: VideoFormat = MP4,
+    link_fits: bool = True,
+) -> View:
+    """The message with a video that its member posts once more, as a file unless there is another way to it.
+
+    `posted`: where its first message is, and the address of the clip in it. `link_fits`: see `notice`.
+    """
+    lines = format_lines(video_format)
+    if posted is not None:
+        jump, address = posted
+        lines = [text("show.first_posted", url=Url(jump)), text("is", fact=Url(address))]
+    elif link is not None:
+        lines = link_lines(link)
+        lines = lines if link_fits else [lines[0], text("link.too_long")]
+    makes, about = buttons.under_result(run, prices, shown_again=True)
     return View(
-        title=text(f"headline.{_headline(run)}", member=Named(f"member:{run.member}")),
-        quote=None if run.plain else Quote(run.request.prompt, PROMPT_CHARS),
+        title=None if run.plain else text("is", fact=Quote(run.request.prompt, PROMPT_CHARS)),
         lines=tuple(lines),
-        small=(*facts, marker(run)),
-        actions=(receipt_button(run),),
+        small=(made(run),),
+        actions=makes,
+        more=about,
     )
 
 
-def receipt_button(run: Run) -> Action:
-    """Under a result: what it cost, for those whom it concerns."""
-    return Action(verb="receipt", about=run.run_id, label=text("button.receipt"))
+def shows_result(run: Run) -> bool:
+    """Whether the run's notice brings a video, and not word of something else."""
+    return (run.notice or Notice.RESULT) == Notice.RESULT and run.shows_video
 
 
-def marker(run: Run) -> Text:
-    """The last line of a message about a run: by it the message is found again."""
-    kind = run.notice or Notice.RESULT
-    return text("run_id" if kind == Notice.RESULT else f"run_id.{kind}", id=Code(run.run_id))
+def marks(run: Run) -> tuple[Action, ...]:
+    """The buttons by which the run's notice is known among all messages: no other message has all of them.
+
+    The version before this one had a receipt under every notice.
+    """
+    return buttons.about_result(run) if shows_result(run) else (buttons.details(run),)
 
 
 def _headline(run: Run) -> str:
     if run.notice in (Notice.UNKNOWN, Notice.OVERDUE):
         return str(run.notice)
-    return str(run.ending or Ending.FAILED)
+    return str(run.ending) if run.shows_video else "no_video"
 
 
-def _made(run: Run) -> Text:
+def made(run: Run) -> Text:
     """What can be said of a video that was made, for those who want another like it."""
-    facts: list[Fact] = [options(run.request)]
-    if run.seed_used is not None and run.seed_used != run.request.seed:
-        facts.append(text("option.seed", seed=str(run.seed_used)))
-    if run.took_ms is not None:
-        facts.append(text("took", time=Duration(run.took_ms / 1000)))
-    return dotted(*facts)
-
-
-def _reasons(run: Run) -> list[Text]:
-    """Why there is no video, and what to try next."""
-    if run.notice == Notice.UNKNOWN:
-        return [text("next.unknown")]
-    if run.notice == Notice.OVERDUE or run.shows_video:
-        return []
-    said = run.failure_message if run.failure_code not in OUR_CODES else None
-    reason = [text("notice.reason", reason=Quote(said, REASON_CHARS))] if said else []
-    return [*reason, text(f"next.{_next_step(run)}")]
+    facts: list[Fact] = [Duration(run.request.seconds), run.request.resolution]
+    if not run.plain:
+        facts += chosen_options(replace(run.request, duration=_DEFAULT.duration, resolution="720p", seed=None))
+    if (seed := seed_of(run)) is not None:
+        facts.append(text("option.seed", seed=str(seed)))
+    return dotted(*facts, text("run_id", id=Code(run.run_id)))
 
 
 def _next_step(run: Run) -> str:
     if run.ending != Ending.FAILED:
         return str(run.ending)
     code = (run.failure_code or "").upper()
-    if blocked_by_policy(run.failure_code, run.failure_message):
+    if buttons.is_blocked(run):
         return "policy"
     if code in OPERATOR_CODES:
         return "operator"
@@ -273,136 +331,3 @@ def link_lines(link: Link, *, could_not_attach: bool = False) -> list[Text]:
 def format_lines(video_format: VideoFormat) -> list[Text]:
     """What a member should know about a video that is not a usual MP4."""
     return [] if video_format == MP4 else [text(f"format.{video_format.name}")]
-
-
-# Receipt, history, quota
-
-
-def receipt(run: Run) -> View:
-    """What a run costs its member, and by which rule: private."""
-    first = charge(run) if run.terminal else text("receipt.held", amount=Usd(run.price_u))
-    quoted = text("receipt.quoted", amount=Usd(run.price_u), when=Moment(run.created_at, "time"))
-    return View(
-        title=text("title.receipt"),
-        quote=Quote(run.request.prompt, LIST_PROMPT_CHARS),
-        lines=(options(run.request), quoted, first, text(f"rule.{_rule(run)}")),
-        small=(text("run_id", id=Code(run.run_id)),),
-    )
-
-
-def _rule(run: Run) -> str:
-    """Which rule of the product decided about the charge."""
-    if run.state == RunState.UNKNOWN:
-        return "unknown"
-    if not run.terminal:
-        return "open"
-    if run.withdrawn:
-        return "withdrawn"
-    if run.failure_code == "RELEASED":
-        return "released" if run.provider_id is None else "released_overdue"
-    if run.cost_u is None:
-        return "estimated" if run.charged_u else "unbilled"
-    if run.ending == Ending.NSFW and run.charged_u:
-        return "flagged"
-    if not run.shows_video and run.charged_u:
-        return "work_done"
-    return "above_quote" if run.charged_u > run.price_u else "billed"
-
-
-def history(runs: Sequence[Run]) -> View:
-    """The member's latest runs with what each cost, newest first."""
-    entries = [line for run in runs for line in history_lines(run)]
-    return View(title=text("title.history"), lines=tuple(entries) or (text("history.none"),))
-
-
-def history_lines(run: Run) -> list[Text]:
-    """One run in a list: private."""
-    if not run.terminal:
-        money = text("history.held", amount=Usd(run.price_u))
-    elif run.charged_u:
-        money = text("is" if run.cost_u is not None else "history.estimated", fact=Usd(run.charged_u))
-    else:
-        money = text("history.free")
-    if run.refunded_u:
-        money = text("history.refunded", charge=money, amount=Usd(run.refunded_u))
-    state = text(f"state.{_state(run)}")
-    return [
-        text("history.entry", prompt=Quote(run.request.prompt, LIST_PROMPT_CHARS), state=state, money=money),
-        text("history.details", day=Moment(run.created_at, "date"), options=options(run.request), id=Code(run.run_id)),
-    ]
-
-
-def _state(run: Run) -> str:
-    if run.shows_video:
-        known = {Delivery.DELIVERED: "posted", Delivery.UNDELIVERABLE: "undeliverable"}
-        return known.get(run.delivery, "on_its_way")
-    return str(run.ending or run.state)
-
-
-def quota(standings: Sequence[Standing], runs: Sequence[Run], server: str) -> View:
-    """Every limit that concerns the member, their own first, then the latest runs."""
-    *shared, own = standings
-    lines = [
-        *_own(own),
-        *(_shared(each, server) for each in shared if each.limit_u is not None),
-        *nearly_used(standings, server),
-    ]
-    return View(lines=(*lines, *(line for run in runs for line in history_lines(run))))
-
-
-def left_text(standing: Standing) -> Text:
-    """`$6.80 left this month`."""
-    if standing.left_u is None or standing.limit_u is None:
-        return text("left.unlimited", used=Usd(standing.spent_u))
-    if standing.left_u == 0:
-        return text("left.nothing", limit=Usd(standing.limit_u), resets=Moment(standing.resets_at))
-    return text("left.some", left=Usd(standing.left_u), limit=Usd(standing.limit_u), resets=Moment(standing.resets_at))
-
-
-def _own(standing: Standing) -> list[Text]:
-    kind = standing.period.kind
-    if standing.limit_u is None or standing.left_u is None:
-        lines = [text(f"quota.unlimited.{kind}", used=Usd(standing.spent_u))]
-    else:
-        used, limit = Usd(standing.spent_u), Usd(standing.limit_u)
-        left = Strong(Usd(standing.left_u))
-        if standing.left_u:
-            lines = [text(f"quota.left.{kind}", left=left, used=used, limit=limit)]
-        else:
-            lines = [text(f"quota.nothing_left.{kind}", used=used, limit=limit)]
-    if standing.held_u:
-        lines.append(text("quota.held", held=Usd(standing.held_u)))
-    if standing.granted_u:
-        lines.append(text("quota.extra", extra=Usd(standing.granted_u)))
-    resets = Moment(standing.resets_at)
-    return [*lines, text("quota.resets", when=Moment(standing.resets_at, "time"), relative=resets)]
-
-
-def _shared(standing: Standing, server: str) -> Text:
-    return text(
-        f"quota.shared.{standing.period.kind}",
-        level=level_text(standing.scope, server),
-        left=Usd(standing.left_u or 0),
-        limit=Usd(standing.limit_u or 0),
-        resets=Moment(standing.resets_at),
-    )
-
-
-def level_text(scope: str, server: str) -> Text:
-    """What a level is called towards a member whom it concerns; a server's own role is everybody's there."""
-    if scope == f"role:{server}":
-        return text("who.everyone_pool")
-    return text(f"level.{scope.partition(':')[0]}", who=Named(scope))
-
-
-def nearly_used(standings: Sequence[Standing], server: str) -> list[Text]:
-    """The levels of which four fifths are used; figures only of the member's own."""
-    lines = []
-    for standing in standings:
-        if standing.nearly_used and standing.limit_u:
-            if standing.scope.startswith("member:"):
-                used = Usd(standing.held_u + standing.spent_u)
-                lines.append(text("nearly_used.own", used=used, limit=Usd(standing.limit_u)))
-            else:
-                lines.append(text("nearly_used.shared", level=level_text(standing.scope, server)))
-    return lines

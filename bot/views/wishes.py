@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import NoneType
 
 from bot.domain.limits import Over, OverLimit, Standing, most_u
 from bot.domain.models import VeoRequest
 from bot.domain.prices import PriceTable
-from bot.domain.records import Choice, Offer, Wish
-from bot.errors import Refusal
+from bot.domain.records import Choice, Offer, OfferKind, Wish
+from bot.errors import BadRequest, Refusal
 from bot.facts import Code, Fact, Moment, Named, Quote, Strong, Text, Usd, text
-from bot.views import Action, Figure, Tone, View
+from bot.views import Action, Style, Tone, View
 from bot.views.details import detail_text
-from bot.views.runs import CARD_PROMPT_CHARS, PROMPT_CHARS, dotted, left_text, level_text, options
+from bot.views.levels import left_text, level_text
+from bot.views.runs import CARD_PROMPT_CHARS, dotted, options
+
+REQUEST_PROMPT_CHARS = 300
+WHOLE_PROMPT_CHARS = 3000
 
 # A price that is to be agreed to
 
@@ -23,27 +28,28 @@ def question(offer: Offer, standing: Standing) -> View:
     price = Usd(asked.price_u)
     actions = [Action(verb="yes", about=f"{offer.offer_id}:0", label=text("button.make", price=price), style="success")]
     actions += [
-        Action(verb="yes", about=f"{offer.offer_id}:{place}", label=_cheaper(choice, asked.request))
+        Action(verb="yes", about=f"{offer.offer_id}:{place}", label=_variant(choice, asked.request))
         for place, choice in enumerate(cheaper, start=1)
     ]
     return View(
         title=text("title.question", price=price),
-        quote=Quote(asked.request.prompt, CARD_PROMPT_CHARS),
-        figures=(
-            Figure(label=text("label.options"), lines=(options(asked.request),), wide=True),
-            Figure(label=text("label.limit"), lines=(left_text(standing),)),
-            Figure(label=text("label.expires"), lines=(text("is", fact=Moment(offer.expires_at)),)),
+        quote=_own_words(offer),
+        lines=(
+            *([text(f"take.{offer.wish.take}", resolution=asked.request.resolution)] if offer.wish.take else []),
+            dotted(options(asked.request), left_text(standing)),
+            text("question.expires", when=Moment(offer.expires_at)),
         ),
-        actions=(*actions, Action(verb="no", about=offer.offer_id, label=text("button.not_now"))),
+        actions=tuple(actions),
+        more=(_change(offer), Action(verb="no", about=offer.offer_id, label=text("button.not_now"))),
         tone=Tone.WAITING,
     )
 
 
-def _cheaper(choice: Choice, wish: VeoRequest) -> Text:
-    """A cheaper setting as a button says it: what is different, and the price."""
+def _variant(choice: Choice, wish: VeoRequest) -> Text:
+    """Another setting as a button says it: what is different, and the price."""
     changes: list[Fact] = []
     if choice.request.generate_audio != wish.generate_audio:
-        changes.append(text("button.silent"))
+        changes.append(text("button.silent" if wish.generate_audio else "button.sound"))
     if choice.request.resolution != wish.resolution:
         changes.append(choice.request.resolution)
     if choice.request.duration != wish.duration:
@@ -51,29 +57,83 @@ def _cheaper(choice: Choice, wish: VeoRequest) -> Text:
     return dotted(*changes, Usd(choice.price_u))
 
 
-def declined() -> View:
-    """After the member's no to a price."""
-    return View(lines=(text("question.declined"),))
+def _own_words(offer: Offer) -> Quote:
+    return Quote(offer.choices[0].request.prompt, CARD_PROMPT_CHARS)
+
+
+def _change(offer: Offer) -> Action:
+    return Action(verb="edit", about=offer.offer_id, label=text("button.change"))
+
+
+def not_made(offer: Offer, said: Text, prices: PriceTable) -> View:
+    """A question that came to nothing, by a no or by its time: its words are still there, and so are its buttons."""
+    price_u = prices.quote(offer.wish.request)
+    make = _make(offer, 0, price_u, text("button.make", price=Usd(price_u)), "secondary")
+    return View(title=said, quote=_own_words(offer), actions=(make, _change(offer), *_whole_prompt(offer)))
+
+
+def _make(offer: Offer, place: int, price_u: int, label: Text, style: Style) -> Action:
+    return Action(verb="make", about=f"{offer.offer_id}:{place}:{price_u}", label=label, style=style)
+
+
+def _whole_prompt(offer: Offer) -> tuple[Action, ...]:
+    """The way to all of a prompt of which the card shows only a part."""
+    if len(offer.wish.request.prompt) <= CARD_PROMPT_CHARS:
+        return ()
+    return (Action(verb="prompt", about=offer.offer_id, label=text("button.prompt")),)
+
+
+def still_open(offer: Offer, standing: Standing) -> View:
+    """A question or a request once more, for a member whose card is gone."""
+    if offer.kind == OfferKind.CONFIRM:
+        return question(offer, standing)
+    if offer.asked_at is not None:
+        return sent(offer)
+    return View(
+        title=text("title.over_limit"),
+        quote=_own_words(offer),
+        lines=(text("question.expires", when=Moment(offer.expires_at)),),
+        actions=_ways_on(None, offer),
+        more=(_change(offer), *_whole_prompt(offer)),
+        tone=Tone.WAITING,
+    )
 
 
 # A refusal
 
 
-def refused(error: Refusal, wish: Wish, prices: PriceTable, left_u: int | None, offer: Offer | None = None) -> View:
-    """Why a wish was not carried out, and what would work instead.
+def refused(error: Refusal, wish: Wish, prices: PriceTable, draft: Offer | None) -> View:
+    """Why a wish was not carried out, and what gets its member on. `draft`: what is kept of it."""
+    if draft is None:  # then nothing else keeps its words
+        whole = Quote(wish.request.prompt, WHOLE_PROMPT_CHARS)
+        return View(title=text("title.not_made"), quote=whole, lines=(error.text,), tone=Tone.BAD)
+    lines = _over(error, wish, prices, draft.choices[1:]) if isinstance(error, OverLimit) else [error.text]
+    return View(
+        title=text("title.over_limit" if isinstance(error, OverLimit) else "title.not_made"),
+        quote=_own_words(draft),
+        lines=tuple(lines),
+        actions=_ways_on(error, draft),
+        more=(_change(draft), *_whole_prompt(draft)),
+        tone=Tone.BAD,
+    )
 
-    `left_u`: what fits into every level. `offer`: the request that can be put to the admins.
-    """
-    if not isinstance(error, OverLimit):
-        return View(lines=(error.text,), tone=Tone.BAD)
-    actions = [] if offer is None else [Action(verb="ask", about=offer.offer_id, label=_ASK, style="primary")]
-    return View(lines=tuple(_over(error, wish, prices, left_u)), actions=tuple(actions), tone=Tone.BAD)
+
+def _ways_on(error: Refusal | None, draft: Offer) -> tuple[Action, ...]:
+    """What can be made instead, or be tried again, and whom to ask. Without an error: a limit refused it."""
+    wish, *fits = draft.choices
+    actions = [
+        _make(draft, place, choice.price_u, _variant(choice, wish.request), "success" if place == 1 else "secondary")
+        for place, choice in enumerate(fits, start=1)
+    ]
+    if draft.kind == OfferKind.REQUEST:
+        actions.append(Action(verb="ask", about=draft.offer_id, label=text("button.ask"), style="primary"))
+    if not isinstance(error, (OverLimit, BadRequest, NoneType)):
+        again = text("button.remake.retry", price=Usd(wish.price_u))
+        actions.append(_make(draft, 0, wish.price_u, again, "secondary"))
+    return tuple(actions)
 
 
-_ASK = text("button.ask")
-
-
-def _over(error: OverLimit, wish: Wish, prices: PriceTable, left_u: int | None) -> list[Text]:
+def _over(error: OverLimit, wish: Wish, prices: PriceTable, fits: Sequence[Choice]) -> list[Text]:
     standing, request, price = error.standing, wish.request, Usd(error.price_u)
     sort = "own" if error.scope.startswith("member:") else "shared"
     level = level_text(error.scope, wish.server)
@@ -90,10 +150,7 @@ def _over(error: OverLimit, wish: Wish, prices: PriceTable, left_u: int | None) 
     lines = [text(f"over_limit.{which}", price=price, left=Usd(standing.left_u or 0), level=level, resets=resets)]
     if sort == "own" and standing.held_u:
         lines.append(text("over.held", held=Usd(standing.held_u)))
-    if fitting := prices.cheapest_that_fits(request, cheapest_u if left_u is None else left_u):
-        price_u, variant = fitting
-        return [*lines, text("over.fits", options=options(variant), price=Usd(price_u))]
-    return [*lines, text("over.nothing_fits", cheapest=Usd(cheapest_u))]
+    return lines if fits else [*lines, text("over.nothing_fits", cheapest=Usd(cheapest_u))]
 
 
 # A request to the admins
@@ -131,14 +188,20 @@ def decided(offer: Offer) -> View:
     return View(title=_asked(offer), quote=_prompt(offer), lines=(_wanted(offer), outcome), small=small)
 
 
-def sent() -> View:
+def sent(offer: Offer) -> View:
     """What the member reads once the admins have the request."""
-    return View(lines=(text("request.sent"),))
+    return View(title=text("title.request"), quote=_own_words(offer), lines=(text("request.sent"),), tone=Tone.WAITING)
 
 
 def denied(offer: Offer) -> View:
-    """What the member is told of a no: no word of money, for it may be public."""
-    return View(lines=(text("request.denied", member=Named(f"member:{offer.wish.member}")),))
+    """What the member alone is told of a no."""
+    return View(
+        title=text("request.denied"),
+        quote=_own_words(offer),
+        lines=(text("charge.none"),),
+        actions=(_change(offer), *_whole_prompt(offer)),
+        tone=Tone.BAD,
+    )
 
 
 def whose(scope: str, server: str) -> Text:
@@ -159,7 +222,7 @@ def _asked(offer: Offer) -> Text:
 
 
 def _prompt(offer: Offer) -> Quote:
-    return Quote(offer.choices[0].request.prompt, PROMPT_CHARS)
+    return Quote(offer.choices[0].request.prompt, REQUEST_PROMPT_CHARS)
 
 
 def _wanted(offer: Offer) -> Text:

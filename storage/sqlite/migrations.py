@@ -101,13 +101,18 @@ def step_15_starts_without_writing(db: Database) -> None:
 
 
 def step_16_a_server_s_language(db: Database) -> None:
-    """A rule says in which language everybody in a server is told."""
+    """A rule says in which language everybody in a server is told. Needs foreign keys not to be enforced meanwhile."""
     db.executescript(schema.SCHEMA_16)
 
 
 def step_17_a_fair_line(db: Database) -> None:
     """Who is next in line is found by the members who wait, however many runs of theirs do."""
     db.executescript(schema.SCHEMA_17)
+
+
+def step_18_wishes_kept_for_a_day(db: Database) -> None:
+    """A refused wish is kept. Needs foreign keys not to be enforced meanwhile."""
+    db.executescript(schema.SCHEMA_18)
 
 
 STEPS = (
@@ -128,6 +133,7 @@ STEPS = (
     step_15_starts_without_writing,
     step_16_a_server_s_language,
     step_17_a_fair_line,
+    step_18_wishes_kept_for_a_day,
 )
 
 

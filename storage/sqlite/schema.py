@@ -510,3 +510,37 @@ SCHEMA_17 = """
 DROP INDEX run_in_line;
 CREATE INDEX run_in_line ON run (server, member, created_at, run_id) WHERE in_line = 1;
 """
+
+
+SCHEMA_18 = """
+-- What a run is to another video.
+ALTER TABLE run ADD COLUMN take TEXT CHECK (take IN ('yours', 'final'));
+-- A wish that was refused is kept as a draft, and a question that its member said no to is withdrawn and not forgotten.
+CREATE TABLE new_offer (
+    offer_id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('confirm', 'request', 'draft')),
+    origin TEXT NOT NULL UNIQUE,
+    server TEXT NOT NULL,
+    member TEXT NOT NULL,
+    wish TEXT NOT NULL CHECK (json_valid(wish)),
+    choices TEXT NOT NULL CHECK (json_valid(choices)),
+    expires_at REAL NOT NULL,
+    over TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'taken', 'denied', 'replaced', 'withdrawn')),
+    asked_at REAL,  -- when its member put it to the admins
+    act_id INTEGER REFERENCES act (act_id),  -- what an admin said to it
+    run_id TEXT REFERENCES run (run_id),
+    message TEXT,
+    CHECK ((state = 'taken') = (run_id IS NOT NULL))
+) STRICT;
+INSERT INTO new_offer
+    SELECT offer_id, kind, origin, server, member, wish, choices, expires_at, over, state, asked_at, act_id, run_id,
+           message FROM offer ORDER BY rowid;
+DROP TABLE offer;
+ALTER TABLE new_offer RENAME TO offer;
+CREATE INDEX offer_unused ON offer (expires_at) WHERE state IN ('open', 'withdrawn');
+CREATE INDEX offer_of_member ON offer (member, expires_at);
+CREATE INDEX request_of_member ON offer (server, member) WHERE kind = 'request';
+CREATE UNIQUE INDEX one_request ON offer (server, member)
+    WHERE kind = 'request' AND state = 'open' AND asked_at IS NOT NULL;
+"""

@@ -24,14 +24,16 @@ from bot.domain.records import (
     End,
     NewRun,
     Offer,
+    Open,
     Recovered,
     RunChanges,
     Sweep,
+    Wanted,
     Woken,
 )
 from bot.domain.runs import Run, RunState
 from storage.sqlite.writer import Writer
-from storage.verbs import admissions, line, reports, rows, rules, runs
+from storage.verbs import admissions, line, members, reports, rows, rules, runs
 
 Made = TypeVar("Made")
 
@@ -74,8 +76,8 @@ class SqliteStore:
         made = await self.writer.write(lambda tx: admissions.offer(tx, offer, new, plan))
         return made if isinstance(made, Offer) else _made(made)
 
-    async def keep(self, offer: Offer) -> Offer:
-        return await self.writer.write(lambda tx: admissions.keep(tx, offer))
+    async def keep(self, offer: Offer, *, now: float) -> Offer:
+        return await self.writer.write(lambda tx: admissions.keep(tx, offer, now=now))
 
     async def offer_of(self, offer_id: str) -> Offer | None:
         return await self.writer.read(lambda tx: rows.find_offer(tx, offer_id))
@@ -123,6 +125,9 @@ class SqliteStore:
 
     async def keep_answer(self, origin: str, said: str, *, now: float) -> bool:
         return await self.writer.write(lambda tx: rules.keep_answer(tx, origin, said, now=now))
+
+    async def press(self, button: str, origin: str, *, now: float, within_s: float) -> bool:
+        return await self.writer.write(lambda tx: rules.press(tx, button, origin, now=now, within_s=within_s))
 
     async def acts(self, server: str, limit: int) -> list[Act]:
         return await self.writer.read(lambda tx: rules.acts(tx, server, limit))
@@ -174,8 +179,14 @@ class SqliteStore:
     async def get(self, run_id: str) -> Run | None:
         return await self.writer.read(lambda tx: runs.find(tx, run_id))
 
-    async def latest(self, member: str, limit: int) -> list[Run]:
-        return await self.writer.read(lambda tx: runs.latest(tx, member, limit))
+    async def history(self, wanted: Wanted, limit: int) -> list[Run]:
+        return await self.writer.read(lambda tx: members.history(tx, wanted, limit))
+
+    async def prompts(self, member: str, typed: str, *, searched: int, limit: int) -> list[tuple[str, str]]:
+        return await self.writer.read(lambda tx: members.prompts(tx, member, typed, searched=searched, limit=limit))
+
+    async def open_of(self, member: str, *, now: float, limit: int) -> Open:
+        return await self.writer.read(lambda tx: members.open_of(tx, member, now=now, limit=limit))
 
     async def check(self) -> None:
         mark = secrets.token_bytes(8)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bot.domain.limits import OverLimit, Plan
-from bot.domain.records import Act, Approve, NewRun, Offer, OfferState
+from bot.domain.records import DRAFT_LIFE_S, Act, Approve, NewRun, Offer, OfferState
 from bot.domain.runs import Run
 from bot.errors import AskLater, OfferGone, require
 from storage.dialect import Transaction, lock_books, skip_locked
@@ -28,9 +28,6 @@ from storage.verbs.rows import (
 )
 from storage.verbs.rules import ask_rules_for, is_known, read_rules, standings
 from storage.verbs.runs import start
-
-_OFFER_DAYS_KEPT = 30.0
-
 
 # Wishes
 
@@ -98,20 +95,19 @@ def offer(tx: Transaction, asked: Offer, new: NewRun, plan: Plan) -> Offer | Run
     if isinstance(would_hold, OverLimit):
         return would_hold
     books.let_go(tx, would_hold)
-    return _keep(tx, asked)
+    return _keep(tx, asked, new.now)
 
 
-def keep(tx: Transaction, asked: Offer) -> Offer:
+def keep(tx: Transaction, asked: Offer, *, now: float) -> Offer:
     """See `bot.ports.Admissions.keep`."""
     lock_books(tx)
-    return _keep(tx, asked)
+    return _keep(tx, asked, now)
 
 
-def _keep(tx: Transaction, asked: Offer) -> Offer:
-    """Write an offer whose wish made none yet; old ones that came to nothing go."""
-    old = f"SELECT offer_id FROM offer WHERE state = 'open' AND expires_at < :old{skip_locked(tx)}"
-    values = {"old": asked.expires_at - 86400 * _OFFER_DAYS_KEPT}
-    tx.execute(f"DELETE FROM offer WHERE offer_id IN ({old})", values)
+def _keep(tx: Transaction, asked: Offer, now: float) -> Offer:
+    """Write an offer whose wish made none yet; those of which nothing came go with their time."""
+    old = f"SELECT offer_id FROM offer WHERE state IN ('open', 'withdrawn') AND expires_at < :old{skip_locked(tx)}"
+    tx.execute(f"DELETE FROM offer WHERE offer_id IN ({old})", {"old": now - DRAFT_LIFE_S})
     insert_offer(tx, asked)
     (kept,) = offers_where(tx, "origin = :origin", {"origin": asked.wish.origin})
     return kept
@@ -120,9 +116,10 @@ def _keep(tx: Transaction, asked: Offer) -> Offer:
 def withdraw(tx: Transaction, offer_id: str) -> bool:
     """See `bot.ports.Admissions.withdraw`."""
     lock_books(tx)
-    sql = "DELETE FROM offer WHERE offer_id = :id AND kind = 'confirm' AND state = 'open'"
+    sql = "UPDATE offer SET state = 'withdrawn' WHERE offer_id = :id AND kind = 'confirm' AND state = 'open'"
     tx.execute(sql, {"id": offer_id})
-    return find_offer(tx, offer_id) is None
+    found = find_offer(tx, offer_id)
+    return found is None or found.state == OfferState.WITHDRAWN
 
 
 def ask(tx: Transaction, offer_id: str, *, now: float, pause_s: float) -> list[Offer]:
@@ -188,7 +185,9 @@ def unanswered(tx: Transaction, offer_id: str, now: float) -> Offer:
     found = find_offer(tx, offer_id)
     if found is not None and found.state == OfferState.REPLACED:
         raise OfferGone("request.replaced")
-    if found is None or found.state != OfferState.OPEN:
+    if found is None or found.state == OfferState.WITHDRAWN:
+        raise OfferGone("question.expired")
+    if found.state != OfferState.OPEN:
         raise OfferGone("request.answered")
     if found.expires_at <= now:
         raise OfferGone("question.expired")

@@ -200,9 +200,9 @@ def insert_offer(tx: Transaction, offer: Offer) -> None:
     tx.execute(_NEW_OFFER, values)
 
 
-def offers_where(tx: Transaction, where: str, values: Mapping[str, object]) -> list[Offer]:
-    """The offers of which this holds, in the order in which they were put to the admins."""
-    found = named(tx.execute(f"SELECT * FROM offer WHERE {where} ORDER BY asked_at", values))
+def offers_where(tx: Transaction, where: str, values: Mapping[str, object], order: str = "asked_at") -> list[Offer]:
+    """The offers of which this holds, by default in the order in which they were put to the admins."""
+    found = named(tx.execute(f"SELECT * FROM offer WHERE {where} ORDER BY {order}", values))
     return [_offer_of(tx, row) for row in found]
 
 

@@ -167,7 +167,22 @@ def answer_to(tx: Transaction, origin: str) -> str | None:
 
 def keep_answer(tx: Transaction, origin: str, said: str, *, now: float) -> bool:
     """See `bot.ports.Rulebook.keep_answer`."""
-    old = f"SELECT origin FROM answer WHERE at < :old{skip_locked(tx)}"
-    tx.execute(f"DELETE FROM answer WHERE origin IN ({old})", {"old": now - _ANSWER_KEPT_S})
+    forget_answers(tx, now)
     sql = "INSERT INTO answer (origin, at, said) VALUES (:origin, :at, :said) ON CONFLICT (origin) DO NOTHING"
     return tx.execute(sql, {"origin": origin, "at": now, "said": said}).rowcount > 0
+
+
+def press(tx: Transaction, button: str, origin: str, *, now: float, within_s: float) -> bool:
+    """See `bot.ports.Admissions.press`."""
+    forget_answers(tx, now)
+    sql = """INSERT INTO answer (origin, at, said) VALUES (:button, :now, :origin)
+        ON CONFLICT (origin) DO UPDATE SET at = :now, said = :origin
+        WHERE said = :origin OR at NOT BETWEEN :since AND :now"""
+    values = {"button": button, "origin": origin, "now": now, "since": now - within_s}
+    return tx.execute(sql, values).rowcount > 0
+
+
+def forget_answers(tx: Transaction, now: float) -> None:
+    """Drop what was said so long ago that nobody asks for it twice."""
+    old = f"SELECT origin FROM answer WHERE at < :old{skip_locked(tx)}"
+    tx.execute(f"DELETE FROM answer WHERE origin IN ({old})", {"old": now - _ANSWER_KEPT_S})

@@ -402,9 +402,3 @@ def lookup_proven(tx: Transaction) -> bool:
 def find(tx: Transaction, run_id: str) -> Run | None:
     """The run of this id. Raises UnreadableRow."""
     return next(iter(runs_where(tx, "run_id = :run_id", {"run_id": run_id})), None)
-
-
-def latest(tx: Transaction, member: str, limit: int) -> list[Run]:
-    """See `bot.ports.Admissions.latest`."""
-    where = "member = :member ORDER BY created_at DESC, run_id LIMIT :limit"
-    return readable_runs_where(tx, where, {"member": member, "limit": limit})
