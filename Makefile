@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Both set up .venv/ by themselves.
-.PHONY: demo test bench worlds kills format texts lock clean
+.PHONY: demo test shots bench worlds kills format texts lock clean
 python = .venv/bin/python
 
 demo:
@@ -26,6 +26,11 @@ worlds:
 kills:
 	@sh setup.sh test
 	$(python) -m tests.kills --kills $(or $(N),100)
+
+# The pictures of docs/, drawn by the chat page in Chromium.
+shots:
+	@sh setup.sh test
+	$(python) -m tests.shots
 
 # Every figure beside a baseline of the same run: make bench, make bench ARGS="--only orders,memory --rounds 1".
 bench:
