@@ -208,6 +208,10 @@ class Admissions(Reading, Protocol):
         """
         ...
 
+    async def drop(self, offer_id: str) -> None:
+        """Forget a wish that was made in another way; not one that was put to the admins, or of which a run came."""
+        ...
+
     async def withdraw(self, offer_id: str) -> bool:
         """End a price question that its member says no to; False where a run came of it."""
         ...
@@ -251,7 +255,7 @@ class Members(Reading, Protocol):
         """
         ...
 
-    async def open_of(self, member: str, *, now: float, limit: int) -> Open:
+    async def open_of(self, member: str, server: str, *, now: float, limit: int) -> Open:
         """The member's runs and questions that are not over, of each the newest first and no more than `limit`."""
         ...
 

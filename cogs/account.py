@@ -10,6 +10,7 @@ from discord.ext import commands
 
 from bot.domain.models import VeoRequest
 from bot.domain.records import Wanted
+from bot.domain.remakes import Remake, remake
 from bot.errors import Refusal
 from bot.log import get_logger
 from bot.services.admission import Admission
@@ -65,10 +66,10 @@ class Account(commands.Cog):
     async def _quota(self, interaction: discord.Interaction) -> View:
         who = spender_of(interaction)
         standings = await self._admission.standings(who)
-        opened = await self._finder.open_of(who.member)
+        opened = await self._finder.open_of(who.member, who.server)
         latest = await self._finder.latest(who.member)
-        usual = VeoRequest(prompt="") if latest is None else latest.request
-        return quota(standings, who.server, opened, self._admission.prices.quote(usual))
+        usual = (None if latest is None else remake(latest, Remake.RETRY)) or VeoRequest(prompt="")
+        return quota(standings, who.server, opened, self._admission.prices.quote(usual), self._admission.is_open)
 
     @app_commands.command(name="veo-history", description=description("veo-history"))
     @options("veo-history", "videos", "member")

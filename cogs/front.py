@@ -254,8 +254,10 @@ class DiscordFront:
         try:
             direct = await self._client.create_dm(discord.Object(number_of(offer.wish.member)))
             nonce = f"no-{offer.offer_id}"
-            content = render.content(replace(view, actions=()), self._speaker.of(locale))
-            await direct.send(content, nonce=nonce, allowed_mentions=NOBODY)
+            words = self._speaker.of(locale)
+            view = replace(view, actions=tuple(each for each in view.actions if each.verb == "prompt"))
+            buttons = render.buttons(view, words) or discord.utils.MISSING
+            await direct.send(render.content(view, words), nonce=nonce, view=buttons, allowed_mentions=NOBODY)
         except NETWORK_ERRORS as error:
             log_trouble(logging.WARNING, f"a denial could not be told offer={offer.offer_id}", error)
 

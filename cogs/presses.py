@@ -1,6 +1,6 @@
 """What a press of one of our buttons and the sending of a form do, whenever they come.
 
-Buttons are known by their names alone, so they work for ever. `_ACTS` has each one, with how it is acknowledged.
+Buttons are known by their names alone, so they work for ever.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 
-import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
@@ -21,7 +20,7 @@ from bot.domain.records import Offer, OfferState
 from bot.domain.remakes import Remake, remake, seed_of
 from bot.domain.runs import Run
 from bot.domain.untrusted import is_blank, strip_controls
-from bot.errors import NotAllowed, OfferGone, PostFailed, Refusal
+from bot.errors import NotAllowed, OfferGone, PostFailed, Refusal, StoreDown
 from bot.facts import Text, text
 from bot.log import get_logger
 from bot.services.admission import AddsMore, Admission, Answer
@@ -35,13 +34,14 @@ from cogs.acknowledge import Acknowledger
 from cogs.answers import show
 from cogs.context import Speaker, check_permissions, reply_of, reply_until, roles_of, spender_of
 from cogs.front import NETWORK_ERRORS, NOBODY, DiscordFront
-from cogs.ids import name_of, number_of
+from cogs.ids import Reply, name_of, number_of
 from cogs.servers import CannotTell, NotHere, Servers
 from cogs.wishes import Wishes, wish_of
 
 log = get_logger("veo.discord")
 
 _UNKNOWN_MESSAGE = 10008
+FORM_LIFE_S = 86400.0  # for so long a form that was sent is not taken again
 _IN_PLACE = frozenset(
     {"yes", "no", "ask", "approve", "deny", "make", "cancel", "history"}
 )  # answered by a change of their own message
@@ -130,23 +130,48 @@ class Presses(commands.Cog):
         """A member agrees to a price. From here on the engine shows the card in the place of the question."""
         await self._servers.check(interaction)
         check_permissions(interaction)
-        offer_id, choice = about[0], _number(about, 1) or 0
+        offer = await self._offer_here(interaction, about)
+        choice = offer.choices[min(_number(about, 1) or 0, len(offer.choices) - 1)]
+        if self._admission.is_open(offer) and self._admission.is_dearer(choice):
+            await self._admission.withdraw(offer.offer_id, _caller(interaction))
+            await self._wishes.make(interaction, card_id, choice.request, shown_u=choice.price_u, take=offer.wish.take)
+            return
+        reply_to = str(reply_of(interaction, card_id))
         answer = Answer(
-            offer_id=offer_id,
-            choice=choice,
+            offer_id=offer.offer_id,
+            choice=offer.choices.index(choice),
             roles=spender_of(interaction).roles,
-            reply_to=str(reply_of(interaction, card_id)),
+            reply_to=reply_to,
             reply_until=reply_until(),
         )
         try:
-            await self._admission.confirm(answer, _caller(interaction))
+            run = await self._admission.confirm(answer, _caller(interaction))
         except OfferGone as gone:
-            await self._show_not_made(interaction, offer_id, gone.text)
+            await self._show_not_made(interaction, offer.offer_id, gone.text)
+        else:
+            await self._show_answered(interaction, card_id, run)
 
     async def _no(self, interaction: discord.Interaction, card_id: int, about: list[str]) -> None:
-        if not await self._admission.withdraw(about[0], _caller(interaction)):
-            return  # the yes came first, and the card tells how that goes
-        await self._show_not_made(interaction, about[0], text("question.declined"))
+        if await self._admission.withdraw(about[0], _caller(interaction)):
+            await self._show_not_made(interaction, about[0], text("question.declined"))
+            return
+        run_id = (await self._admission.draft_of(about[0], _caller(interaction))).run_id
+        if run_id is not None:
+            run = await self._admission.receipt_of(run_id, member=_caller(interaction), server=None)
+            await self._show_answered(interaction, card_id, run)
+
+    async def _show_answered(self, interaction: discord.Interaction, card_id: int, run: Run) -> None:
+        """Where a yes from elsewhere came first, say so; here the run's own card tells how that goes."""
+        if run.reply_to is None or Reply.parse(run.reply_to).message_id != card_id:
+            view = View(lines=(text("request.answered"),))
+            await show(interaction, view, self._speaker.reader(interaction))
+
+    async def _offer_here(self, interaction: discord.Interaction, about: list[str]) -> Offer:
+        """The caller's question, of this server: elsewhere other limits hold, and other roles count."""
+        offer = await self._admission.draft_of(about[0], _caller(interaction))
+        if offer.wish.server != name_of(interaction.guild_id):
+            raise OfferGone("question.elsewhere")
+        return offer
 
     async def _show_not_made(self, interaction: discord.Interaction, offer_id: str, said: Text) -> None:
         """A question that came to nothing gives the member their words back."""
@@ -172,7 +197,9 @@ class Presses(commands.Cog):
         if choice >= len(draft.choices):
             raise OfferGone("press.unknown")
         request = draft.choices[choice].request
-        await self._once(interaction, card_id, request, shown_u=_number(about, 2), take=draft.wish.take)
+        shown_u, take = _number(about, 2), draft.wish.take
+        if await self._once(interaction, card_id, request, shown_u=shown_u, take=take, agreed=True):
+            await self._admission.made_otherwise(draft)
 
     async def _once(
         self,
@@ -182,20 +209,20 @@ class Presses(commands.Cog):
         *,
         shown_u: int | None,
         take: str | None,
-    ) -> None:
-        """Ask for a video, but not twice for a double press."""
+        agreed: bool = False,
+    ) -> bool:
+        """Ask for a video, but not twice for a double press; False where nothing comes of it."""
         assert interaction.message is not None
         assert interaction.data is not None
         button = f"{interaction.message.id}:{interaction.data.get('custom_id')}:{interaction.user.id}"
         if not await self._admission.is_pressed_first(button, name_of(interaction.id)):
             if not _is_private(interaction):  # there the first press shows in the same place
                 await show(interaction, View(lines=(text("press.twice"),)), self._speaker.reader(interaction))
-            return
-        await self._wishes.make(interaction, card_id, request, shown_u=shown_u, take=take)
+            return False
+        return await self._wishes.make(interaction, card_id, request, shown_u=shown_u, take=take, agreed=agreed)
 
     async def _run_of(self, interaction: discord.Interaction, about: list[str]) -> Run:
-        server = name_of(interaction.guild_id)
-        return await self._admission.run_to_remake(about[0], member=_caller(interaction), server=server)
+        return await self._admission.run_to_remake(about[0], _caller(interaction))
 
     def _take_of(self, interaction: discord.Interaction, run: Run) -> str | None:
         return None if run.member == _caller(interaction) else "yours"
@@ -204,6 +231,7 @@ class Presses(commands.Cog):
 
     async def _open_form(self, interaction: discord.Interaction, verb: str, about: list[str]) -> None:
         """Open the form with what there is; Discord wants it as the first answer, so nothing comes before it."""
+        await self._servers.check(interaction)
         take = None
         if verb == "edit":
             draft = await self._admission.draft_of(about[0], _caller(interaction))
@@ -217,7 +245,8 @@ class Presses(commands.Cog):
         await self._acknowledger.open(interaction, self._form(interaction, wish, name, title))
 
     async def open_with(self, interaction: discord.Interaction, message: discord.Message) -> None:
-        """Open the form with the words of anybody's message, as far as it takes them."""
+        """Open the form with the words of anybody's message, as far as it takes them. Raises NotHere."""
+        await self._servers.check(interaction)
         longest = min(self._admission.prompt_max_chars, forms.INPUT_CHARS_MAX)
         prompt = strip_controls(message.content)[:longest]
         if is_blank(prompt):
@@ -247,19 +276,25 @@ class Presses(commands.Cog):
         if card_id is None:
             return
         assert interaction.data is not None
-        sort, about = source
-        if sort == "new":
-            take = None
-        elif sort == "run":
-            take = self._take_of(interaction, await self._run_of(interaction, [about]))
-        else:
-            take = (await self._admission.draft_of(about, _caller(interaction))).wish.take
+        take = None
+        with suppress(StoreDown):  # then the wish is refused below, with the words that were typed
+            if not await self._admission.is_pressed_first(custom_id, name_of(interaction.id), FORM_LIFE_S):
+                raise OfferGone("form.twice")
+            take = await self._take_of_source(interaction, *source)
         filled = forms.read(interaction.data)
         if filled.problem is not None:
             wish = wish_of(interaction, card_id, filled.request, take)
             await self._wishes.refuse(interaction, wish, filled.problem)
             return
         await self._wishes.make(interaction, card_id, filled.request, shown_u=filled.shown_u, take=take)
+
+    async def _take_of_source(self, interaction: discord.Interaction, sort: str, about: str) -> str | None:
+        """What a wish from a form is to the video that the form was filled from. Raises OfferGone."""
+        if sort == "new":
+            return None
+        if sort == "run":
+            return self._take_of(interaction, await self._run_of(interaction, [about]))
+        return (await self._admission.draft_of(about, _caller(interaction))).wish.take
 
     async def _prompt(self, interaction: discord.Interaction, card_id: int, about: list[str]) -> None:
         """The whole prompt of a wish, to copy."""
@@ -272,6 +307,7 @@ class Presses(commands.Cog):
     async def _ask(self, interaction: discord.Interaction, card_id: int, about: list[str]) -> None:
         """A member over a limit asks the admins."""
         await self._servers.check(interaction)
+        await self._offer_here(interaction, about)
         put = await self._admission.put(about[0], spender_of(interaction))
         if put.offer.message is None:
             try:
@@ -401,5 +437,5 @@ async def _reply_privately(interaction: discord.Interaction, sentence: Text, wor
             await interaction.followup.send(words.say(sentence), ephemeral=True)
         else:
             await interaction.response.send_message(words.say(sentence), ephemeral=True)
-    except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+    except NETWORK_ERRORS as error:
         log.warning("reply not sent to the member", interaction=interaction.id, error=type(error).__name__)

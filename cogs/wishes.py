@@ -33,25 +33,26 @@ class Wishes:
         request: VeoRequest,
         *,
         shown_u: int | None = None,
+        agreed: bool = False,
         take: str | None = None,
-    ) -> None:
-        """Ask for a video, once the interaction is acknowledged by the message `card_id`.
+    ) -> bool:
+        """Ask for a video, once the interaction is acknowledged by the message `card_id`; False where it was refused.
 
-        `shown_u`: the price that was on what the member pressed. `take`: see `bot.domain.runs.Run.take`.
+        `shown_u` and `agreed`: see `Admission.ask`. `take`: see `bot.domain.runs.Run.take`.
         """
         wish = wish_of(interaction, card_id, request, take)
         try:
             check_options(request)
             wish = replace(wish, place_locale=await self._servers.check(interaction))
             check_permissions(interaction)
-            made = await self._admission.ask(wish, shown_u=shown_u)
+            made = await self._admission.ask(wish, shown_u=shown_u, agreed=agreed)
         except Refusal as refusal:
             await self.refuse(interaction, wish, refusal)
-        else:
-            if isinstance(made, Offer):
-                standings = await self._admission.standings(made.wish.spender)
-                await show(interaction, question(made, standings[-1]), self._speaker.reader(interaction))
-        # From here on the engine shows the card, in the order in which things happen.
+            return False
+        if isinstance(made, Offer):
+            standings = await self._admission.standings(made.wish.spender)
+            await show(interaction, question(made, standings[-1]), self._speaker.reader(interaction))
+        return True  # from here on the engine shows the card, in the order in which things happen
 
     async def refuse(self, interaction: discord.Interaction, wish: Wish, refusal: Refusal) -> None:
         """Say why not and what gets the member on. What they wrote is kept, or shown where it cannot be kept."""

@@ -267,7 +267,7 @@ async def test_what_a_member_looks_for_is_found_by_an_index(tmp_path: Path) -> N
     ):
         await store.history(wanted, PAGE_RUNS)
     await store.prompts(me, "fox", searched=SEARCHED_MAX, limit=25)
-    await store.open_of(me, now=0.0, limit=5)
+    await store.open_of(me, "discord:1", now=0.0, limit=5)
     store.writer.connection.set_trace_callback(None)
     plans = [
         [row[3] for row in store.writer.connection.execute(f"EXPLAIN QUERY PLAN {sql}")]

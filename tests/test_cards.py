@@ -129,6 +129,7 @@ def cards() -> Iterator[tuple[str, View]]:
                 offers=[confirm, replace(asked, offer_id="b" * 16), replace(asked, offer_id="c" * 16, asked_at=1.0)],
             ),
             1,
+            lambda offer: offer.asked_at is None,
         ),
     )
 
@@ -148,6 +149,9 @@ async def test_every_card_fits_in_every_language() -> None:
         where = f"{name} in {locale}"
         assert sum(len(part.get("content") or "") for part in shown) <= CARD_CHARS_MAX, where
         assert len(shown) <= COMPONENTS_MAX, where
+        lines = [line for part in shown for line in (part.get("content") or "").split("\n")]
+        wanted = [*map(words.say, view.lines), *(f"-# {words.say(each)}" for each in view.small)]
+        assert [line for line in "\n".join(wanted).split("\n") if line not in lines] == [], where  # the quote is cut
         labels = [part["label"] for part in shown if part["type"] == 2]
         assert all(0 < len(label) <= LABEL_CHARS_MAX and "…" not in label for label in labels), (where, labels)
         names = [part["custom_id"] for part in shown if "custom_id" in part]

@@ -1324,7 +1324,7 @@ async def every_verb(store: SqliteStore) -> dict[str, Callable[[], Any]]:
         "check": store.check,
         "history": lambda: store.history(Wanted(member="bo", server="guild", older_than=(1.0, "run-1")), 9),
         "prompts": lambda: store.prompts("bo", "fox", searched=9, limit=9),
-        "open_of": lambda: store.open_of("bo", now=0.0, limit=9),
+        "open_of": lambda: store.open_of("bo", "discord:1", now=0.0, limit=9),
     }
 
 

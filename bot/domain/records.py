@@ -143,6 +143,10 @@ class Offer:
     message: str | None = None  # the request as the admins see it
     answer: Act | None = None  # what an admin said to it
 
+    def is_open(self, now: float) -> bool:
+        """Whether it still waits for its answer."""
+        return self.state == OfferState.OPEN and self.expires_at > now
+
     @property
     def kept_until(self) -> float:
         return self.expires_at + DRAFT_LIFE_S

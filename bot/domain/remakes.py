@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 
-from bot.domain.models import RESOLUTIONS, Resolution, VeoRequest
+from bot.domain.models import DURATIONS, RESOLUTIONS, Resolution, VeoRequest
 from bot.domain.runs import Run
 
 
@@ -21,6 +21,10 @@ class Remake(StrEnum):
 def remake(run: Run, how: Remake) -> VeoRequest | None:
     """The wish that a press makes; None where there is no such way from this run."""
     request = run.request
+    if (
+        request.resolution not in RESOLUTIONS or request.duration not in DURATIONS
+    ):  # a newer version's, of no price here
+        return None
     match how:
         case Remake.AGAIN:
             return replace(request, seed=None)

@@ -28,7 +28,7 @@ from bot.domain.limits import (
 )
 from bot.domain.models import VeoRequest
 from bot.domain.prices import PriceTable
-from bot.domain.records import Act, Admin, Approve, Choice, NewRun, Offer, OfferKind, OfferState, Wish
+from bot.domain.records import Act, Admin, Approve, Choice, NewRun, Offer, OfferKind, Wish
 from bot.domain.runs import Run
 from bot.domain.untrusted import is_blank
 from bot.errors import BadRequest, NotAllowed, OfferGone, OverQuota, Refusal, TooManyRuns
@@ -109,17 +109,19 @@ class Admission:
 
     # Wishes
 
-    async def ask(self, wish: Wish, *, shown_u: int | None = None) -> Run | Offer:
+    async def ask(self, wish: Wish, *, shown_u: int | None = None, agreed: bool = False) -> Run | Offer:
         """A run with its price held, or the question that comes before it. Raises a Refusal; nothing is held then.
 
         `shown_u`: the price that the member has read on what was pressed; where it costs more by now, that is asked.
+        `agreed`: they have said yes to just that, so nothing else is asked.
         """
         _check_prompt(wish.request, self.prompt_max_chars)
         price_u = self.prices.quote(wish.request)
         new = self._new(wish, price_u)
         plan = self._policy.admission(wish.spender, new.now)
         try:
-            if price_u > self._confirm_above_u or (shown_u is not None and price_u > shown_u):
+            is_dear = price_u > self._confirm_above_u and not (agreed and shown_u is not None)
+            if is_dear or (shown_u is not None and price_u > shown_u):
                 made = await self._books.offer(self._confirmation(wish, price_u), new, plan)
             else:
                 made = await self._seen_through(new, lambda new: self._books.admit(new, plan))
@@ -155,11 +157,19 @@ class Admission:
 
     def is_open(self, offer: Offer) -> bool:
         """Whether a question or a request still waits for its answer."""
-        return offer.state == OfferState.OPEN and offer.expires_at > self._clock.now()
+        return offer.is_open(self._clock.now())
 
-    async def is_pressed_first(self, button: str, origin: str) -> bool:
+    async def made_otherwise(self, offer: Offer) -> None:
+        """A kept wish has become a run or a question of its own: it is listed no more."""
+        await self._books.drop(offer.offer_id)
+
+    def is_dearer(self, choice: Choice) -> bool:
+        """Whether it costs more by now than it was offered for."""
+        return self.prices.quote(choice.request) > choice.price_u
+
+    async def is_pressed_first(self, button: str, origin: str, within_s: float = DOUBLE_PRESS_S) -> bool:
         """Whether this press of a paid button counts: not where it is the second of a double press."""
-        return await self._books.press(button, origin, now=self._clock.now(), within_s=DOUBLE_PRESS_S)
+        return await self._books.press(button, origin, now=self._clock.now(), within_s=within_s)
 
     # Requests of members over their limit
 
@@ -212,6 +222,8 @@ class Admission:
         """
         offer = await self.request_of(offer_id, admin)
         price_u = offer.choices[0].price_u
+        if self.is_dearer(offer.choices[0]):
+            raise OfferGone("request.dearer", price=Usd(self.prices.quote(offer.choices[0].request)))
 
         def act(standings: Sequence[Standing]) -> Act:
             over = over_limits(standings, price_u)
@@ -274,10 +286,13 @@ class Admission:
             raise NotAllowed("receipt.not_yours")
         return run
 
-    async def run_to_remake(self, run_id: str, *, member: str, server: str) -> Run:
-        """A run whose wish anybody in its server, or its member anywhere, may ask for anew. Raises OfferGone."""
+    async def run_to_remake(self, run_id: str, member: str) -> Run:
+        """A run whose wish may be asked for anew: by anybody who was shown it with its words, else by its member alone.
+
+        Raises OfferGone.
+        """
         run = await self._books.get(run_id)
-        if run is None or (run.member != member and run.server != server):
+        if run is None or (run.member != member and not (run.shows_video and not run.plain)):
             raise OfferGone("run.gone")
         return run
 

@@ -58,9 +58,9 @@ class Finder:
                 return found
         raise NoSuchVideo("show.no_such" if named else "show.none")
 
-    async def open_of(self, member: str) -> Open:
-        """The member's runs in the works and the questions that wait for their answer."""
-        return await self._books.open_of(member, now=self._clock.now(), limit=OPEN_MAX)
+    async def open_of(self, member: str, server: str) -> Open:
+        """The member's runs in the works, and in that server the wishes of which nothing came yet."""
+        return await self._books.open_of(member, server, now=self._clock.now(), limit=OPEN_MAX)
 
     async def latest(self, member: str) -> Run | None:
         """What the member asked for last."""

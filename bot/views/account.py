@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bot.domain.limits import Standing
@@ -128,7 +128,9 @@ def _state(run: Run) -> str:
 # What is left, and what is open
 
 
-def quota(standings: Sequence[Standing], server: str, opened: Open, price_u: int) -> View:
+def quota(
+    standings: Sequence[Standing], server: str, opened: Open, price_u: int, is_open: Callable[[Offer], bool]
+) -> View:
     """Every limit that concerns the member, their own first, then what is in the works and what waits for an answer.
 
     `price_u`: of a video such as the member makes.
@@ -146,7 +148,7 @@ def quota(standings: Sequence[Standing], server: str, opened: Open, price_u: int
         title=text("title.quota"),
         lines=tuple(lines),
         figures=(Figure(label=text("quota.in_the_works"), lines=working),) if working else (),
-        entries=tuple(map(_waiting, opened.offers)),
+        entries=tuple(_waiting(offer, is_open=is_open(offer)) for offer in opened.offers),
     )
 
 
@@ -196,9 +198,11 @@ def _in_the_works(run: Run) -> Text:
     )
 
 
-def _waiting(offer: Offer) -> Entry:
-    """A question that waits for an answer; its card may be gone, so it can be shown anew."""
+def _waiting(offer: Offer, *, is_open: bool) -> Entry:
+    """A wish of which nothing came yet; its card may be gone, so it can be shown anew."""
     sort = "asked" if offer.asked_at is not None else str(offer.kind)
+    if not is_open:
+        sort = "kept"
     line = text(
         f"quota.offer.{sort}",
         prompt=Quote(offer.wish.request.prompt, LIST_PROMPT_CHARS),

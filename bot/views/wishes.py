@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import NoneType
 
 from bot.domain.limits import Over, OverLimit, Standing, most_u
@@ -88,7 +89,7 @@ def still_open(offer: Offer, standing: Standing) -> View:
     if offer.kind == OfferKind.CONFIRM:
         return question(offer, standing)
     if offer.asked_at is not None:
-        return sent(offer)
+        return replace(sent(offer), actions=_whole_prompt(offer))
     return View(
         title=text("title.over_limit"),
         quote=_own_words(offer),

@@ -91,6 +91,9 @@ class SqliteStore:
     async def take(self, offer_id: str, new: NewRun, plan: Plan, *, approve: Approve | None) -> Run:
         return _made(await self.writer.write(lambda tx: admissions.take(tx, offer_id, new, plan, approve=approve)))
 
+    async def drop(self, offer_id: str) -> None:
+        await self.writer.write(lambda tx: admissions.drop(tx, offer_id))
+
     async def withdraw(self, offer_id: str) -> bool:
         return await self.writer.write(lambda tx: admissions.withdraw(tx, offer_id))
 
@@ -185,8 +188,8 @@ class SqliteStore:
     async def prompts(self, member: str, typed: str, *, searched: int, limit: int) -> list[tuple[str, str]]:
         return await self.writer.read(lambda tx: members.prompts(tx, member, typed, searched=searched, limit=limit))
 
-    async def open_of(self, member: str, *, now: float, limit: int) -> Open:
-        return await self.writer.read(lambda tx: members.open_of(tx, member, now=now, limit=limit))
+    async def open_of(self, member: str, server: str, *, now: float, limit: int) -> Open:
+        return await self.writer.read(lambda tx: members.open_of(tx, member, server, now=now, limit=limit))
 
     async def check(self) -> None:
         mark = secrets.token_bytes(8)

@@ -113,6 +113,13 @@ def _keep(tx: Transaction, asked: Offer, now: float) -> Offer:
     return kept
 
 
+def drop(tx: Transaction, offer_id: str) -> None:
+    """See `bot.ports.Admissions.drop`."""
+    lock_books(tx)
+    unused = "state IN ('open', 'withdrawn') AND asked_at IS NULL"
+    tx.execute(f"DELETE FROM offer WHERE offer_id = :id AND {unused}", {"id": offer_id})
+
+
 def withdraw(tx: Transaction, offer_id: str) -> bool:
     """See `bot.ports.Admissions.withdraw`."""
     lock_books(tx)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
-from bot.domain.records import Offer, Open, Wanted
+from bot.domain.records import DRAFT_LIFE_S, Offer, Open, Wanted
 from bot.domain.runs import Ending, Run
 from storage.dialect import Transaction
 from storage.verbs.rows import offers_where, readable_runs_where
@@ -61,14 +61,15 @@ def _plain(words: str) -> str:
     return " ".join(words.split()).casefold()
 
 
-def open_of(tx: Transaction, member: str, *, now: float, limit: int) -> Open:
+def open_of(tx: Transaction, member: str, server: str, *, now: float, limit: int) -> Open:
     """See `bot.ports.Members.open_of`."""
-    values = {"member": member, "limit": limit}
+    values = {"member": member, "server": server, "limit": limit}
     open_runs = f"member = :member AND created_at >= {_OLDEST} AND ended_at IS NULL"
     runs = readable_runs_where(tx, f"{open_runs} ORDER BY created_at DESC, run_id LIMIT :limit", values)
-    return Open(runs=runs, offers=_open_offers(tx, values | {"now": now}))
+    return Open(runs=runs, offers=_kept_offers(tx, values | {"since": now - DRAFT_LIFE_S}))
 
 
-def _open_offers(tx: Transaction, values: dict[str, object]) -> list[Offer]:
-    where = "member = :member AND expires_at > :now AND state = 'open' AND kind IN ('confirm', 'request')"
+def _kept_offers(tx: Transaction, values: dict[str, object]) -> list[Offer]:
+    """Those of which nothing came yet: what can still be answered comes first."""
+    where = "member = :member AND server = :server AND expires_at > :since AND state != 'taken'"
     return offers_where(tx, where, values, order="expires_at DESC LIMIT :limit")
