@@ -263,7 +263,7 @@ async def serve(
         front=front,
         speaker=speaker,
     )
-    presses = Presses(admission, wishes, allowed, front, acknowledger, speaker, finding.acts)
+    presses = Presses(admission, services.cards, wishes, allowed, front, acknowledger, speaker, finding.acts)
     await client.add_cog(presses)
     client.tree.add_command(use_as_prompt(presses))
     await client.add_cog(Account(admission, services.finder, finding, allowed, acknowledger, speaker))

@@ -30,7 +30,7 @@ def message_ids(name: str) -> tuple[int, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """Where a card is edited: the application, the card's message and the interaction's token."""
+    """Where a card is edited: the application, the card's message and the interaction's token, which has no colon."""
 
     application_id: int
     message_id: int

@@ -24,6 +24,7 @@ from bot.errors import NotAllowed, OfferGone, PostFailed, Refusal, StoreDown
 from bot.facts import Text, text
 from bot.log import get_logger
 from bot.services.admission import AddsMore, Admission, Answer
+from bot.services.cards import Cards
 from bot.texts import Words
 from bot.views import ActionVerb, View
 from bot.views.account import receipt
@@ -57,6 +58,7 @@ class Presses(commands.Cog):
     def __init__(
         self,
         admission: Admission,
+        cards: Cards,
         wishes: Wishes,
         servers: Servers,
         front: DiscordFront,
@@ -66,6 +68,7 @@ class Presses(commands.Cog):
     ) -> None:
         """`more`: what is done for the verbs that are not carried out here."""
         self._admission = admission
+        self._cards = cards
         self._wishes = wishes
         self._servers = servers
         self._front = front
@@ -365,8 +368,9 @@ class Presses(commands.Cog):
     async def _cancel(self, interaction: discord.Interaction, card_id: int, about: list[str]) -> None:
         """A member takes back a wish that waits in line; its card says so."""
         run = await self._admission.cancel(about[0], _caller(interaction))
-        view = card(run, await self._admission.standings(Spender.of(run)), self._admission.prices)
-        await show(interaction, view, self._speaker.reader(interaction))
+        async with self._cards.alone(str(reply_of(interaction, card_id))):  # after an edit that still says "in line"
+            view = card(run, await self._admission.standings(Spender.of(run)), self._admission.prices)
+            await show(interaction, view, self._speaker.reader(interaction))
 
     async def _receipt(self, interaction: discord.Interaction, card_id: int, about: list[str]) -> None:
         """What a run cost, for its member, and for who may manage the server where it was asked for."""

@@ -16,6 +16,7 @@ from bot.domain.records import Accepted, Link, NotSent, Refused, Unclear
 from bot.domain.runs import Ending, Notice, Observation, Run
 from bot.media import Media
 from bot.services.admission import Admission
+from bot.services.cards import Cards
 from bot.services.engine import Engine
 from storage import SqliteStore, check_books
 from tests.harness import WAIT_S
@@ -100,6 +101,7 @@ class Bench:
 
     engine: Engine
     admission: Admission
+    cards: Cards
     store: SqliteStore
     script: Script
     front: Front
@@ -107,7 +109,7 @@ class Bench:
     url: str
 
     async def admit(self, origin: str = "1") -> Run:
-        run = await self.admission.ask(wish(origin, reply_to="r", reply_until=self.time.at + 900))
+        run = await self.admission.ask(wish(origin, reply_to=f"card {origin}:r", reply_until=self.time.at + 900))
         assert isinstance(run, Run)
         return run
 
@@ -147,6 +149,6 @@ async def started(folder: Path, runs_total: int = 100) -> AsyncIterator[Bench]:
     )
     front = Front(script)
     async with running(services.engine, front):
-        yield Bench(services.engine, services.admission, store, script, front, time, url)
+        yield Bench(services.engine, services.admission, services.cards, store, script, front, time, url)
     await store.close()
     assert check_books(url) == []

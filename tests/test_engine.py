@@ -257,7 +257,7 @@ async def test_the_engine_outlives_a_row_that_it_cannot_read(bench: Bench, monke
 async def test_a_reply_address_is_dropped_when_it_dies(bench: Bench) -> None:
     """A token that Discord no longer honours is gone from the row, whatever the run still waits for."""
     run = await bench.until(await bench.admit(), lambda row: row.state == RunState.RUNNING)
-    assert run.reply_to == "r"
+    assert run.reply_to == "card 1:r"
     bench.script.record = lambda name: seen(name.removeprefix("rf-"), "running")
     bench.time.at += 901
     forgotten = await bench.until(run, lambda row: row.reply_to is None)

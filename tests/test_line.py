@@ -28,7 +28,7 @@ from storage.sqlite.transaction import SqliteTransaction
 from storage.verbs import line as verbs
 from tests.core import UTC
 from tests.engine_bench import Bench, seen, started
-from tests.money import Inline, empty_books, home, new_run, store_at, work_of
+from tests.money import Inline, empty_books, home, new_run, store_at, wish, work_of
 
 S = RunState
 T0 = 1_800_000_000.0
@@ -282,6 +282,36 @@ async def test_cards_say_where_they_stand_when_that_changes_and_once_that_they_s
         assert sorted(stopped, key=str) == [("origin-1", 0, True), ("origin-3", 1, True), ("origin-4", 2, True)]
         assert (row := await bench.store.get(first.run_id)) is not None
         assert row.reply_to is None
+
+
+async def test_a_card_shows_the_latest_wish_that_was_put_on_it(tmp_path: Path) -> None:
+    """What is shown of the wish before it comes first, where that is on its way, or not at all."""
+    async with started(tmp_path, runs_total=1) as bench:
+        said, go = list[object](), asyncio.Event()
+
+        async def show(run: Run, standings: object, turn: Turn | None = None, *, last: bool = False) -> None:
+            said.append((run.origin, run.in_line))
+            await go.wait()
+
+        bench.front.show_progress = show
+        bench.script.record = lambda name: seen(name.removeprefix("rf-"), "running")
+        go.set()
+        await bench.until(await bench.admit("1"), lambda row: row.state == S.RUNNING)
+        old = await bench.admit("2")
+        await comes(bench, ("origin-2", True), said)
+        go.clear()
+        cancelled = await bench.admission.cancel(old.run_id, old.member)
+        edits = [asyncio.create_task(bench.cards.show(bench.front, run)) for run in (cancelled, old)]
+        await comes(bench, ("origin-2", False), said)
+        before = len(said)
+        await bench.admission.ask(wish("3", reply_to="card 2:new", reply_until=bench.time.at + 900))
+        go.set()
+        await asyncio.gather(*edits)
+        await comes(bench, ("origin-3", True), said)
+        assert said[before:] == [("origin-3", True)]
+        row = await bench.store.get(old.run_id)
+        assert row is not None
+        assert (row.reply_to, row.reply_until) == (None, None)
 
 
 async def test_a_flood_of_waiting_cards_is_edited_a_few_in_a_second(tmp_path: Path) -> None:

@@ -226,6 +226,21 @@ async def test_an_end_without_a_video_is_one_line_for_all_and_the_rest_for_those
     assert "Only the member" in (await world.answer_to(await world.press(post, "Details", member="Dana")))["content"]
 
 
+async def test_a_card_stays_that_of_the_new_video_when_the_old_one_is_told_late(world: Scene) -> None:
+    posting = rf"/channels/{world.channel.id}/messages"
+    world.discord.fault("POST", posting, status=503)
+    world.discord.fault("POST", posting, only_delay=True, delay_s=1.5)
+    card = await (await world.veo(f"{FOX} [failed]")).wait(lambda each: "harged" in status_of(each))
+    world.runflow.switches.run_s = 60.0
+    again = await world.press(card, "Try again")
+    await again.wait(lambda each: "Making" in status_of(each))
+    assert again.message is not None
+    assert again.message["id"] == card["id"]
+    await world.until("SELECT 1 FROM run WHERE delivery = 'delivered' AND delivery_tries = 2 AND reply_to IS NULL")
+    assert await world.told("veo-quota", by="Bo")
+    assert "Making" in status_of(again.message)
+
+
 async def test_without_sound_after_an_audio_filter(world: Scene) -> None:
     used = await world.veo(f"{FOX} [empty]")
     await world.end_of(used)

@@ -67,6 +67,31 @@ async def test_whoever_waits_in_line_sees_their_place_and_can_cancel_for_nothing
         assert held == {"held_u": 0}
 
 
+async def last_edit(world: Scene, token: str, *, is_answered: bool) -> None:
+    """Wait until the latest edit of this interaction's card is on its way, or has arrived."""
+
+    def status() -> int | None:
+        return [each.status for each in world.discord.requests if token in each.path][-1]
+
+    async with asyncio.timeout(WAIT_S):
+        while is_answered == (status() is None):  # noqa: ASYNC110 - the bot sends it, and the sandbox answers
+            await asyncio.sleep(0.01)
+
+
+async def test_a_cancelled_card_is_not_put_in_line_again_by_an_edit_that_was_under_way(tmp_path: Path) -> None:
+    async with scene(tmp_path, runflow={"end": "never"}, RUNS_IN_FLIGHT_TOTAL="1") as world:
+        await world.veo("first")
+        await world.until("SELECT 1 FROM run WHERE state = 'running'")
+        ahead, mine = await world.veo("second", member="Cem"), await world.veo("third")
+        card = await mine.wait(lambda each: "2nd" in status_of(each))
+        world.discord.fault("PATCH", rf"/webhooks/.+{mine.token}/.+", only_delay=True, delay_s=1.0)
+        await world.press(await ahead.wait(lambda each: "1st" in status_of(each)), "Cancel", member="Cem")
+        await last_edit(world, mine.token, is_answered=False)
+        await world.press(card, "Cancel")
+        await last_edit(world, mine.token, is_answered=True)
+        await mine.wait(lambda each: "Cancelled" in status_of(each))
+
+
 async def test_a_cheaper_setting_is_filmed_at_its_own_price(world: Scene) -> None:
     """The button that says 6 s for $3.60 films six seconds and holds that."""
     interaction = await world.veo(FOX, **DEAR)

@@ -655,6 +655,19 @@ class TestDueRuns:
         assert set(kept.values()) == {(None, None)}
         assert not {"secret-a", "secret-over", "secret-dead"} & set(re.findall(r"secret-\w+", repr(shelf.dump())))
 
+    async def test_a_card_is_that_of_the_latest_wish_on_it(self, store: Ledger) -> None:
+        """A run or a question takes it from the runs that its member had on it before, and from nobody else."""
+        for name, member, card in (("a", "bo", "x:1"), ("b", "bo", "xx:1"), ("c", "di", "x:1"), ("d", "bo", "y:1")):
+            level = member_level(member)
+            await admitted(store, name, level, member=member, reply_to=card, reply_until=900.0)
+        await admitted(store, "e", member="bo", reply_to="x:2", reply_until=900.0)
+        asked = question("f")
+        await store.keep(replace(asked, wish=replace(asked.wish, member="bo", reply_to="y:2")), now=1.0)
+        runs = [await store.get(f"run-{name}") for name in "abcde"]
+        assert [run and (run.reply_to, run.reply_until) for run in runs] == [
+            *((None, None), ("xx:1", 900.0), ("x:1", 900.0), (None, None), ("x:2", 900.0)),
+        ]
+
     async def test_a_claimed_run_carries_no_dead_address(self, store: Ledger) -> None:
         """An address that ended by now is gone from the very runs that are handed out."""
         await admitted(store, "1", reply_to="secret", reply_until=10.0)

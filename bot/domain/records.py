@@ -25,7 +25,7 @@ class Wish:
     budget_channel: str  # the one that is charged: of a thread, its parent
     roles: tuple[str, ...]
     request: VeoRequest
-    reply_to: str | None = None
+    reply_to: str | None = None  # where progress can be shown: see `bot.domain.runs.card_of`
     reply_until: float | None = None
     upload_limit_bytes: int | None = None  # of a file of the member's own, and in the answer to them
     post_limit_bytes: int | None = None  # of a file in a message of the bot there

@@ -134,7 +134,7 @@ class Run:
     plain: bool  # the notice is posted without the words of the member: its place refused it with them
     post_handle: str | None  # of the last post that was begun, in the words of its front; see `bot.ports.Front`
     message: str | None
-    reply_to: str | None  # where progress can be shown; a secret that is dropped at `reply_until`
+    reply_to: str | None  # where progress can be shown, see `card_of`; a secret that is dropped at `reply_until`
     reply_until: float | None
     upload_limit_bytes: int | None  # of a file of the member's own, and in the answer to them
     post_limit_bytes: int | None  # of a file in a message of the bot there
@@ -223,6 +223,14 @@ class Observation:
     failure_message: str | None = None
     request_id: str | None = None
     clip_address: str | None = field(default=None, repr=False, compare=False)  # a secret for as long as it is valid
+
+
+def card_of(reply_to: str) -> str:
+    """The card that a reply address names: all of the address but what follows its last colon, the secret.
+
+    Each press of a card's buttons brings another secret. A card shows the latest wish that was put on it.
+    """
+    return reply_to.rsplit(":", 1)[0]
 
 
 STATE_OF_ENDING: dict[Ending, RunState] = {

@@ -36,6 +36,7 @@ class Services:
 
     admission: Admission
     administration: Administration
+    cards: Cards
     deliverer: Deliverer
     engine: Engine
     finder: Finder
@@ -89,6 +90,7 @@ def compose(
     return Services(
         admission=admission,
         administration=administration,
+        cards=cards,
         deliverer=deliverer,
         engine=engine,
         finder=Finder(store, clock),

@@ -7,13 +7,15 @@ all of them stand, and cards on which that is news are edited, a few in a second
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
 from bot.domain.limits import Policy, Spender, Standing
 from bot.domain.queue import Turn, is_news, turns
-from bot.domain.runs import Run
+from bot.domain.runs import Run, card_of
 from bot.errors import StoreDown
 from bot.log import get_logger
 from bot.ports import Clock, Front, Runs
@@ -36,7 +38,7 @@ class Cards:
         self._policy = policy
         self._schedule = schedule
         self._clock = clock
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of the cards being edited
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of the cards being shown
 
     async def show(
         self,
@@ -47,24 +49,45 @@ class Cards:
         *,
         last: bool = False,
     ) -> None:
-        """Show the run as it is given. `standings`: where its levels stand, if that was just read."""
-        if self._lives(run):
-            async with self._lock(run.run_id):
-                await self._edit(front, run, standings, turn, last=last)
+        """Show the run as it was just read, or as it stands once nobody else is at its card.
+
+        `standings`: where its levels stand, if that was just read. `last`: it was read, and the store forgot its card,
+        some time ago.
+        """
+        if run.reply_to is None or not self._lives(run):
+            return
+        async with self.alone(run.reply_to) as waited:
+            now = await self._read(run.run_id) if waited or last else run
+            if now is not None and last:
+                now = replace(now, reply_to=run.reply_to, reply_until=run.reply_until)
+            if now is not None and self._lives(now):
+                standings = None if waited else standings
+                turn = turn if now.in_line == run.in_line else None
+                await self._edit(front, now, standings, turn, last=last and not now.told)
 
     async def show_in_line(self, front: Front, run_id: str, turn: Turn, standings: list[Standing] | None) -> None:
         """Show where a run stands in line, if it still does."""
-        async with self._lock(run_id):  # first: what its steps show comes later
-            try:
-                run = await self._store.get(run_id)
-            except Exception as error:  # noqa: BLE001 - the store is down, or nobody can read the row
-                log.warning("place in line not shown", run=run_id, error=type(error).__name__)
-                return
-            if run is not None and run.in_line and self._lives(run):
-                await self._edit(front, run, standings, turn, last=False)
+        run = await self._read(run_id)
+        if run is not None and run.in_line:
+            await self.show(front, run, standings, turn)
 
-    def _lock(self, run_id: str) -> asyncio.Lock:
-        return self._locks.setdefault(run_id, asyncio.Lock())
+    @asynccontextmanager
+    async def alone(self, reply_to: str) -> AsyncIterator[bool]:
+        """Show something on this card, in this block, while nobody else does; whether others had to be waited for."""
+        card = card_of(reply_to)
+        lock = self._locks.get(card)
+        waits = lock is not None  # it is kept by those alone who have it or wait for it
+        if lock is None:
+            lock = self._locks[card] = asyncio.Lock()
+        async with lock:
+            yield waits
+
+    async def _read(self, run_id: str) -> Run | None:
+        try:
+            return await self._store.get(run_id)
+        except Exception as error:  # noqa: BLE001 - the store is down, or nobody can read the row
+            log.warning("run not shown", run=run_id, error=type(error).__name__)
+            return None
 
     def _lives(self, run: Run) -> bool:
         return run.reply_to is not None and run.reply_until is not None and run.reply_until > self._clock.now()
@@ -116,6 +139,12 @@ class LineCards:
         self._last += runs
         if runs:
             self._woken.set()
+
+    def take_card(self, run: Run) -> None:
+        """A new run is on its card, on which nobody else's stops any more."""
+        if run.reply_to is not None:
+            card = card_of(run.reply_to)
+            self._last = [each for each in self._last if each.reply_to is None or card_of(each.reply_to) != card]
 
     async def run(self, front: Front) -> None:
         """Show what there is to show until this is cancelled."""

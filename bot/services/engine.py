@@ -69,6 +69,7 @@ class Engine:
 
     def begin(self, run: Run, standings: list[Standing]) -> None:
         """Take the first step of a run that was just admitted, with which its levels stand as given."""
+        self._line.take_card(run)
         if run.in_line:
             self._line_waits = True
             self._woken.set()  # a place may have become free at this moment

@@ -18,6 +18,7 @@ from storage.verbs import books
 from storage.verbs.rows import (
     ask_run_of_origin,
     find_offer,
+    free_card,
     get_offer,
     get_run,
     insert_act,
@@ -45,6 +46,7 @@ def _admit(tx: Transaction, new: NewRun, plan: Plan, *, approved: bool = False) 
     holds = _hold(tx, new, where, approved=approved)
     if isinstance(holds, OverLimit):
         return holds
+    free_card(tx, new.wish, new.now)
     run = insert_run(tx, new, where.levels[-1].scope, where.member_period, start(tx, new))
     books.enter(tx, holds)
     if new.stands is not None:
@@ -108,6 +110,7 @@ def _keep(tx: Transaction, asked: Offer, now: float) -> Offer:
     """Write an offer whose wish made none yet; those of which nothing came go with their time."""
     old = f"SELECT offer_id FROM offer WHERE state IN ('open', 'withdrawn') AND expires_at < :old{skip_locked(tx)}"
     tx.execute(f"DELETE FROM offer WHERE offer_id IN ({old})", {"old": now - DRAFT_LIFE_S})
+    free_card(tx, asked.wish, now)
     insert_offer(tx, asked)
     (kept,) = offers_where(tx, "origin = :origin", {"origin": asked.wish.origin})
     return kept

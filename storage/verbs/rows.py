@@ -14,7 +14,7 @@ from typing import Any
 
 from bot.domain.models import VeoRequest
 from bot.domain.records import Act, Choice, NewRun, Offer, OfferKind, OfferState, Wish
-from bot.domain.runs import IN_FLIGHT, TERMINAL, Delivery, Ending, Notice, Run, RunState
+from bot.domain.runs import IN_FLIGHT, TERMINAL, Delivery, Ending, Notice, Run, RunState, card_of
 from storage.dialect import Rows, Transaction
 
 
@@ -168,6 +168,20 @@ def insert_run(tx: Transaction, new: NewRun, member_scope: str, member_period: s
     had = [{"role": role, "created_at": new.now, "run_id": run.run_id} for role in dict.fromkeys(run.roles)]
     tx.executemany(_NEW_ROLE, had)
     return run
+
+
+_CARD_LIFE_S = 3600.0  # a run that was asked for earlier has no card any more
+
+
+def free_card(tx: Transaction, wish: Wish, now: float) -> None:
+    """Let the member's earlier runs forget the card that the wish is put on: it shows the wish from now on."""
+    if wish.reply_to is None:
+        return
+    on_it = "substr(reply_to, 1, length(:card)) = :card"
+    sql = (
+        f"UPDATE run SET reply_to = NULL, reply_until = NULL WHERE member = :member AND created_at > :since AND {on_it}"
+    )
+    tx.execute(sql, {"member": wish.member, "since": now - _CARD_LIFE_S, "card": f"{card_of(wish.reply_to)}:"})
 
 
 # Offers
