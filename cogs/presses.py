@@ -18,7 +18,7 @@ from bot.domain.limits import Spender
 from bot.domain.models import VeoRequest
 from bot.domain.records import Offer, OfferState
 from bot.domain.remakes import Remake, remake, seed_of
-from bot.domain.runs import Run
+from bot.domain.runs import Delivery, Run
 from bot.domain.untrusted import is_blank, strip_controls
 from bot.errors import NotAllowed, OfferGone, PostFailed, Refusal, StoreDown
 from bot.facts import Text, text
@@ -394,11 +394,15 @@ class Presses(commands.Cog):
 
     async def _delete(self, interaction: discord.Interaction, card_id: int, about: list[str]) -> None:
         """Delete the message, for its member and for who may manage messages there."""
-        if not interaction.permissions.manage_messages:
-            try:
-                await self._admission.receipt_of(about[0], member=_caller(interaction), server=None)
-            except NotAllowed:
+        server = name_of(interaction.guild_id) if interaction.permissions.manage_messages else None
+        try:
+            run = await self._admission.receipt_of(about[0], member=_caller(interaction), server=server)
+        except NotAllowed:
+            if server is None:
                 raise NotAllowed("delete.not_yours") from None
+        else:
+            if run.delivery == Delivery.SENDING:  # it would be missed, and posted again
+                raise NotAllowed("delete.too_soon")
         assert interaction.message is not None, "a press has its message"
         try:
             await interaction.message.delete()

@@ -311,6 +311,20 @@ async def test_its_member_or_a_moderator_deletes_a_message_and_nobody_else(world
     assert len(orders(world)) == 2
 
 
+async def test_a_message_is_deleted_only_once_it_is_known_to_stand(world: Scene) -> None:
+    """While the bot looks for a message whose answer was lost, it would miss one that is gone, and post it again."""
+    posting = rf"/channels/{world.channel.id}/messages"
+    world.discord.fault("POST", posting, cut="after")
+    world.discord.fault("GET", posting, only_delay=True, delay_s=2.0)
+    message = await world.end_of(await world.veo(FOX, **CHEAP))
+    await asyncio.gather(*(world.press(message, "Delete", member=member) for member in ("Bo", "Ada")))
+    for member in ("Bo", "Ada"):
+        await world.whispered(member, "I'm still posting it. Try again in a minute.")
+    await world.until("SELECT 1 FROM run WHERE delivery = 'delivered' AND delivery_tries = 2")
+    assert "/veo-show" in (await world.answer_to(await world.press(message, "Delete")))["content"]
+    assert world.posts() == []
+
+
 @pytest.mark.parametrize("custom_id", ["veo:remix3:abc", "veo:again:nosuchrun:800000", "veo:make:none:0:1", "veo:yes"])
 async def test_names_of_no_button_of_this_version_get_a_sentence(world: Scene, custom_id: str) -> None:
     body = {"components": row(("Old", custom_id)), "content": "of another version"}

@@ -380,6 +380,7 @@ WISHES: Mapping[str, str | Plural] = {
     "press.unknown": _("That button is from another version of me. Use {/veo} instead."),
     "deleted": _("Deleted. {/veo-show} posts it again."),
     "delete.not_yours": _("Only the member who made a video, or someone who can manage messages, can delete it."),
+    "delete.too_soon": _("I'm still posting it. Try again in a minute."),
     "delete.failed": _("I can't delete that message right now. Try again, or delete it yourself."),
     "question.not_yours": _("That button isn't for you."),
     "prompt.empty": _("Your prompt is empty. Describe the video you want."),
