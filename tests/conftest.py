@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,6 +20,11 @@ _SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_to
 settings.register_profile("fixed", deadline=None, suppress_health_check=_SLOW, derandomize=True, database=None)
 settings.register_profile("new", deadline=None, suppress_health_check=_SLOW)  # `make worlds`
 settings.load_profile("fixed")
+
+# What one process compiled is there for the next, whatever the surroundings say: there are hundreds of them, and each
+# worker would spend twice as long on the compiling of the tests as on all else that it does before the first.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The tests' folders are in memory where there is room: killing a process loses nothing that was written, on a disk or
 # not, and hundreds of small databases are written through to wherever they are.

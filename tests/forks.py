@@ -19,7 +19,7 @@ import struct
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -51,6 +51,9 @@ class Fork:
         if self.returncode is None:
             os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
@@ -65,17 +68,26 @@ class Fork:
 
 
 class Nursery:
-    """A process that has imported `modules` and forks new processes."""
+    """A process that has imported `modules` and forks new processes; those may order from the `lent` nurseries."""
 
-    def __init__(self, *modules: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, *modules: str, environment: Mapping[str, str], lent: Sequence[Nursery] = ()) -> None:
         self._control, theirs = socket.socketpair()
         with theirs:
             # -P: don't import from the folder of this file.
             command = [sys.executable, "-P", __file__, *modules]
             self._process = subprocess.Popen(
-                command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=dict(environment)
+                command,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                env=dict(environment),
+                pass_fds=[each.number for each in lent],
             )
         atexit.register(self._close)
+
+    @property
+    def number(self) -> int:
+        """By which a process finds the nursery that was lent to it."""
+        return self._control.fileno()
 
     async def start(
         self,
@@ -126,6 +138,23 @@ class Nursery:
     def _close(self) -> None:
         self._control.close()
         self._process.wait()
+
+
+# The following runs in a process that was forked, where its order says so
+
+
+def order_from(number: int) -> None:
+    """From now on what this process starts as `python -m MODULE` comes from the nursery that was lent to it."""
+    lent = Nursery.__new__(Nursery)
+    lent._control = socket.socket(fileno=number)
+
+    async def start(
+        python: str, m: str, *words: str, cwd: str, env: Mapping[str, str], start_new_session: bool
+    ) -> Fork:
+        assert (python, m, start_new_session) == (sys.executable, "-m", True)
+        return await lent.start(*words, folder=Path(cwd), environment=env, output=1, errors=2)
+
+    asyncio.create_subprocess_exec = start  # type: ignore[assignment] # as much of it as the demo asks for
 
 
 # The following runs in the process that forks

@@ -69,7 +69,7 @@ async def run_copy(folder: Path, module: str, *arguments: str) -> tuple[int, str
 
 async def run_without(guards: Sequence[Replaced], module: str, *arguments: str) -> tuple[int, str, str]:
     """A module of ours, run in a process without the guards: exit code, standard output and standard error."""
-    ours = nursery("tests.world")
+    ours = nursery("hypothesis.stateful", "pytest", "tests.world")
     before = "".join(guard.code for guard in guards)
     return await ours.run(module, *arguments, folder=HERE, environment=os.environ, before=before)
 

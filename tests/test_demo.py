@@ -20,6 +20,7 @@ from bot.runflow import unsound_mp4
 from sandbox.demo import USUAL_PORT
 from sandbox.runflow import MARKERS
 from sandbox.scenarios import SCENARIOS
+from tests import harness
 from tests.forks import Nursery
 from tests.harness import ROOT
 
@@ -29,14 +30,16 @@ COST = {"delivered": "1.60", "nsfw": "1.60", "failed": None, "cancelled": None, 
 
 @cache
 def nursery() -> Nursery:
-    """Starts the demos of this test process; they all have their imports done."""
-    return Nursery("sandbox.demo", environment={**os.environ, "PYTHONPATH": str(ROOT)})
+    """Starts the demos of this test process; they and their bots have their imports done."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return Nursery("sandbox.demo", "tests.forks", environment=environment, lent=[harness.nursery()])
 
 
 async def demo(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
     """Run a headless demo: its exit code, its JSON lines and its standard error."""
+    before = f"from tests.forks import order_from\norder_from({harness.nursery().number})"
     code, output, errors = await nursery().run(
-        "bot", "demo", "--headless", *arguments, folder=ROOT, environment=os.environ
+        "bot", "demo", "--headless", *arguments, folder=ROOT, environment=os.environ, before=before
     )
     return code, [json.loads(line) for line in output.splitlines()], errors
 
@@ -68,6 +71,18 @@ async def test_a_reader_who_leaves_ends_the_demo_quietly(tmp_path: Path) -> None
     assert ended.returncode == 0
     assert b"Traceback" not in errors
     assert b"can't start" not in errors
+
+
+async def test_the_command_as_a_person_types_it(tmp_path: Path) -> None:
+    """Nothing is imported before, neither for the demo nor for its bot: one that is delivered, and its clip."""
+    clip = tmp_path / "clip.mp4"
+    command = (sys.executable, "-m", "bot", "demo", "--headless", "--option=duration=4s", "--out", str(clip))
+    running = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    output, _ = await running.communicate()
+    assert running.returncode == 0
+    end = json.loads(output.splitlines()[-1])
+    assert (end["outcome"], end["cost_usd"]) == ("delivered", "1.60")
+    assert unsound_mp4(clip) is None
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -30,6 +30,8 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE_MS = 20_000  # so slow a busy machine may be; nothing that comes is waited for so long
+expect.set_options(timeout=PATIENCE_MS)
 REPLY, DEFER, UPDATE, CHOICES, MODAL = 4, 5, 7, 8, 9
 FORM = {
     "title": "Change this video",
@@ -107,7 +109,7 @@ class Desk:
         """Open a new page as this member, and wait until it has loaded."""
         context = await self.browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | look)
         page = await context.new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         await page.goto(f"{self.discord.url}/?as={who}&channel={channel}")
@@ -424,8 +426,8 @@ async def test_a_card_of_components_is_drawn_and_works(desk: Desk) -> None:
 
 async def test_a_form_keeps_what_was_entered_until_the_bot_has_it(desk: Desk) -> None:
     """Presets show and come back, refused values and a silent bot leave it open, Escape closes first lists, then it."""
-    page, elsewhere = await desk.open_page(), await desk.open_page()
     await desk.bot.register(VEO, {"name": "Use as prompt", "type": 3})
+    page, elsewhere = await desk.open_page(), await desk.open_page()
     await desk.bot.post("general", {"content": "a cat"})
     form = page.get_by_role("dialog", name="Change this video")
     await page.locator(".message").click(button="right")
@@ -468,8 +470,8 @@ async def test_a_form_keeps_what_was_entered_until_the_bot_has_it(desk: Desk) ->
 
 async def test_enter_in_a_list_picks_and_never_sends(desk: Desk) -> None:
     """Nothing is chosen at first, only channels of the right kind are offered, and the whole command is named."""
-    page = await desk.open_page()
     await desk.bot.register(LIMIT)
+    page = await desk.open_page()
     await page.keyboard.type("/veo-admin")
     await page.keyboard.press("Enter")
     who, shown = labelled(page, "who"), page.get_by_role("option")
