@@ -469,7 +469,7 @@ async def test_presses_are_for_whom_they_concern(start: Start) -> None:
         names = [f"veo:{verb}:{offers['request']}:800000" for verb in ("approve", "deny", "ask")]
         stray = await forged(world, "lobby", *names, f"veo:receipt:{run}", f"veo:yes:{offers['confirm']}:0")
         for number, said in enumerate(
-            ("That request is no longer open", "That request is no longer open", "That question has expired")
+            ("That request is no longer open", "That request is no longer open", "That button isn't for you")
         ):
             await world.press(stray, f"button {number}", member="Dana")
             await world.whispered("Dana", said, "lobby")

@@ -1258,7 +1258,8 @@ READERS = (
     "lookup_proven",
 )
 WRITERS = (
-    *("admit", "offer", "keep", "ask", "asked", "take", "deny", "withdraw", "cancel", "decide", "keep_answer", "grant"),
+    *("admit", "offer", "keep", "ask", "asked", "take", "deny", "withdraw", "drop", "cancel", "decide", "grant"),
+    "keep_answer",
     *("press", "refund", "release", "claim_due", "recover", "wake", "begin_submit", "advance", "settle", "correct"),
     *("looked_up", "check", "forget_first_tries"),
 )
@@ -1308,6 +1309,7 @@ async def every_verb(store: SqliteStore) -> dict[str, Callable[[], Any]]:
         "ask": lambda: store.ask("offer-6", now=5.0, pause_s=9.0),
         "asked": lambda: store.asked("offer-6", "message"),
         "take": lambda: store.take("offer-6", wish("6"), lambda _: levels, approve=lambda _: ACT),
+        "drop": lambda: store.drop("offer-3"),
         "withdraw": lambda: store.withdraw("offer-6"),
         "cancel": lambda: store.cancel(waiting.run_id, waiting.member, now=9.0),
         "deny": lambda: store.deny("offer-6", ACT),
