@@ -134,7 +134,10 @@ class Presses(commands.Cog):
         await self._servers.check(interaction)
         check_permissions(interaction)
         offer = await self._offer_here(interaction, about)
-        choice = offer.choices[min(_number(about, 1) or 0, len(offer.choices) - 1)]
+        place = _number(about, 1) or 0
+        if place >= len(offer.choices):
+            raise OfferGone("press.unknown")
+        choice = offer.choices[place]
         if self._admission.is_open(offer) and self._admission.is_dearer(choice):
             await self._admission.withdraw(offer.offer_id, _caller(interaction))
             await self._wishes.make(interaction, card_id, choice.request, shown_u=choice.price_u, take=offer.wish.take)
@@ -142,7 +145,7 @@ class Presses(commands.Cog):
         reply_to = str(reply_of(interaction, card_id))
         answer = Answer(
             offer_id=offer.offer_id,
-            choice=offer.choices.index(choice),
+            choice=place,
             roles=spender_of(interaction).roles,
             reply_to=reply_to,
             reply_until=reply_until(),
@@ -279,10 +282,11 @@ class Presses(commands.Cog):
         if card_id is None:
             return
         assert interaction.data is not None
-        take = None
         with suppress(StoreDown):  # then the wish is refused below, with the words that were typed
             if not await self._admission.is_pressed_first(custom_id, name_of(interaction.id), FORM_LIFE_S):
                 raise OfferGone("form.twice")
+        take = None
+        with suppress(StoreDown, OfferGone):  # what was typed counts, also where what it was typed over is gone by now
             take = await self._take_of_source(interaction, *source)
         filled = forms.read(interaction.data)
         if filled.problem is not None:
