@@ -12,7 +12,9 @@ test:
 	$(python) -m ruff check .
 	.venv/bin/lint-imports --cache-dir .import_linter_cache
 	@echo "pytest -n 4 --dist worksteal $(ARGS), and mypy beside it, whose word comes last"
+	@# What is collected once is compiled for all four, which would each compile all of it.
 	@said=$$(mktemp); nice $(python) -m mypy >$$said 2>&1 & types=$$!; \
+		$(python) -m pytest --collect-only -qq $(ARGS) >/dev/null; \
 		$(python) -m pytest -n 4 --dist worksteal $(ARGS); tests=$$?; \
 		wait $$types; types=$$?; cat $$said; rm $$said; exit $$((tests | types))
 
