@@ -24,7 +24,7 @@ from sandbox.discord.gateway import Gateway, ResumeRefusal
 from sandbox.discord.interactions import Interaction, Interactions
 from sandbox.discord.messages import Messages
 from sandbox.discord.rest import BotRoutes
-from sandbox.discord.spec import Spec
+from sandbox.discord.spec import load_spec
 from sandbox.discord.switches import Fault, RecordedRequest, Switches
 from sandbox.discord.webhooks import InteractionRoutes
 from sandbox.discord.world import World
@@ -103,7 +103,7 @@ class DiscordSandbox:
             spawn=self._spawn,
         )
         self._api = Api(
-            token=self.token, clock=clock, switches=switches, cdn=self._cdn, spec=Spec(spec) if spec else None
+            token=self.token, clock=clock, switches=switches, cdn=self._cdn, spec=load_spec(spec) if spec else None
         )
         self._routes = [
             *BotRoutes(
