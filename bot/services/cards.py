@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -25,6 +26,7 @@ log = get_logger("veo.engine")
 
 PROGRESS_TIMEOUT_S = 10.0
 EDITS_PER_S = 5.0  # of cards that are edited because others moved
+FOLLOWED_MAX = 1000  # cards that are kept up to date: at so many edits in a second more would never be
 LOOK_PAUSE_S = 0.25  # at least, between two readings of the line
 LOOK_SHARE = 20.0  # so many times as long as it took to read a line, the next reading waits
 STORE_PAUSE_S = 1.0  # while the store is down
@@ -191,6 +193,8 @@ class LineCards:
         found = turns(line, places=self._limits.runs_total, usual=self._schedule.usual, now=now)
         self._read_again_at = loop.time() + max(LOOK_PAUSE_S, LOOK_SHARE * (loop.time() - began))
         new, self._new = self._new, {}
+        # Those further behind are told where they stand when they get in line, and again once they are among these.
+        found = dict(islice(found.items(), FOLLOWED_MAX)) | {each: found[each] for each in new if each in found}
         self._shown = {run_id: turn for run_id, turn in self._shown.items() if run_id in found}
         for run_id, standings in new.items():
             if run_id in found:
