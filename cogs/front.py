@@ -41,7 +41,8 @@ log = get_logger("veo.discord")
 
 # Discord docs, Opcodes and Status Codes: unknown channel, server, user
 _GONE = frozenset({10003, 10004, 10013})
-_CLOSED = frozenset({50001, 50007, 50013, 50083, 160005})  # no access, closed messages, no permission, archived, locked
+# No access, closed messages, no permission, archived, no server in common, locked.
+_CLOSED = frozenset({50001, 50007, 50013, 50083, 50278, 160005})
 # Too fast, in several ways, and overloaded; 0: no word of Discord's own, as from a page in between.
 _OF_THE_MOMENT = frozenset({0, 20016, 20022, 20028, 20029, 40003, 40062, 130000})
 _TOO_FAST = 40003  # opening direct messages too fast: a verdict on the moment, not on the member
