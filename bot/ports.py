@@ -217,10 +217,10 @@ class Admissions(Reading, Protocol):
         ...
 
     async def cancel(self, run_id: str, member: str, *, now: float) -> Run:
-        """End a run that was not ordered yet by its member's word: its holds are given back, and nobody else is told.
+        """Cancel the member's own run before it is ordered: its holds are released, and no public message is due.
 
-        A second time it is answered with the same run. Raises OfferGone for somebody else's run, and once it may have
-        been ordered.
+        Calling it again returns the same run. Raises OfferGone for another member's run, and once the run may have been
+        ordered.
         """
         ...
 

@@ -20,10 +20,10 @@ from bot.domain.records import Offer, OfferState
 from bot.domain.remakes import Remake, remake, seed_of
 from bot.domain.runs import Delivery, Run
 from bot.domain.untrusted import is_blank, strip_controls
-from bot.errors import NotAllowed, OfferGone, PostFailed, Refusal, StoreDown
+from bot.errors import BadRequest, NotAllowed, OfferGone, PostFailed, Refusal, StoreDown
 from bot.facts import Text, text
 from bot.log import get_logger
-from bot.services.admission import AddsMore, Admission, Answer
+from bot.services.admission import AddsMore, Admission, Answer, CostsMore
 from bot.services.cards import Cards
 from bot.texts import Words
 from bot.views import ActionVerb, View
@@ -133,27 +133,23 @@ class Presses(commands.Cog):
         """A member agrees to a price. From here on the engine shows the card in the place of the question."""
         await self._servers.check(interaction)
         check_permissions(interaction)
-        offer = await self._offer_here(interaction, about)
-        place = _number(about, 1) or 0
-        if place >= len(offer.choices):
-            raise OfferGone("press.unknown")
-        choice = offer.choices[place]
-        if self._admission.is_open(offer) and self._admission.is_dearer(choice):
-            await self._admission.withdraw(offer.offer_id, _caller(interaction))
-            await self._wishes.make(interaction, card_id, choice.request, shown_u=choice.price_u, take=offer.wish.take)
-            return
-        reply_to = str(reply_of(interaction, card_id))
+        who = spender_of(interaction)
         answer = Answer(
-            offer_id=offer.offer_id,
-            choice=place,
-            roles=spender_of(interaction).roles,
-            reply_to=reply_to,
+            offer_id=about[0],
+            choice=_number(about, 1) or 0,
+            server=who.server,
+            roles=who.roles,
+            reply_to=str(reply_of(interaction, card_id)),
             reply_until=reply_until(),
         )
         try:
-            run = await self._admission.confirm(answer, _caller(interaction))
+            run = await self._admission.confirm(answer, who.member)
+        except CostsMore as more:  # a question of its own, in the place of this one
+            await self._admission.withdraw(about[0], who.member)
+            request, take = more.choice.request, more.offer.wish.take
+            await self._wishes.make(interaction, card_id, request, shown_u=more.choice.price_u, take=take)
         except OfferGone as gone:
-            await self._show_not_made(interaction, offer.offer_id, gone.text)
+            await self._show_not_made(interaction, about[0], gone.text)
         else:
             await self._show_answered(interaction, card_id, run)
 
@@ -172,13 +168,6 @@ class Presses(commands.Cog):
             view = View(lines=(text("request.answered"),))
             await show(interaction, view, self._speaker.reader(interaction))
 
-    async def _offer_here(self, interaction: discord.Interaction, about: list[str]) -> Offer:
-        """The caller's question, of this server: elsewhere other limits hold, and other roles count."""
-        offer = await self._admission.draft_of(about[0], _caller(interaction))
-        if offer.wish.server != name_of(interaction.guild_id):
-            raise OfferGone("question.elsewhere")
-        return offer
-
     async def _show_not_made(self, interaction: discord.Interaction, offer_id: str, said: Text) -> None:
         """A question that came to nothing gives the member their words back."""
         offer = await self._admission.draft_of(offer_id, _caller(interaction))
@@ -188,7 +177,7 @@ class Presses(commands.Cog):
     # A video that is asked for anew
 
     async def _remake(self, interaction: discord.Interaction, card_id: int, how: Remake, about: list[str]) -> None:
-        """Make another video of one that is there, on the limit of whoever pressed."""
+        """Make another video from an existing one, on the limit of the member who pressed."""
         run = await self._run_of(interaction, about)
         wish = remake(run, how)
         if wish is None:
@@ -282,16 +271,14 @@ class Presses(commands.Cog):
         if card_id is None:
             return
         assert interaction.data is not None
+        filled, problem, take = forms.read(interaction.data), None, None
         with suppress(StoreDown):  # then the wish is refused below, with the words that were typed
             if not await self._admission.is_pressed_first(custom_id, name_of(interaction.id), FORM_LIFE_S):
-                raise OfferGone("form.twice")
-        take = None
+                problem = BadRequest("form.twice")
         with suppress(StoreDown, OfferGone):  # what was typed counts, also where what it was typed over is gone by now
             take = await self._take_of_source(interaction, *source)
-        filled = forms.read(interaction.data)
-        if filled.problem is not None:
-            wish = wish_of(interaction, card_id, filled.request, take)
-            await self._wishes.refuse(interaction, wish, filled.problem)
+        if problem := problem or filled.problem:
+            await self._wishes.refuse(interaction, wish_of(interaction, card_id, filled.request, take), problem)
             return
         await self._wishes.make(interaction, card_id, filled.request, shown_u=filled.shown_u, take=take)
 
@@ -314,7 +301,6 @@ class Presses(commands.Cog):
     async def _ask(self, interaction: discord.Interaction, card_id: int, about: list[str]) -> None:
         """A member over a limit asks the admins."""
         await self._servers.check(interaction)
-        await self._offer_here(interaction, about)
         put = await self._admission.put(about[0], spender_of(interaction))
         if put.offer.message is None:
             try:
@@ -397,7 +383,7 @@ class Presses(commands.Cog):
         return await self._admission.receipt_of(about[0], member=_caller(interaction), server=server)
 
     async def _delete(self, interaction: discord.Interaction, card_id: int, about: list[str]) -> None:
-        """Delete the message, for its member and for who may manage messages there."""
+        """Delete the message, for its member and for people who can manage messages there."""
         server = name_of(interaction.guild_id) if interaction.permissions.manage_messages else None
         try:
             run = await self._admission.receipt_of(about[0], member=_caller(interaction), server=server)

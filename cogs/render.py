@@ -1,6 +1,6 @@
 """Shows views in Discord: the only place that knows its markup, embeds and components, and what fits into each.
 
-Somebody else's text is escaped, so that neither mentions nor markdown nor links in it work.
+Text from members and providers is escaped, so that mentions, markdown and links in it do nothing.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class DiscordMarkup:
         return _MENTIONS[sort].format(number) if sort in _MENTIONS else f"`{number}`"
 
     def quote(self, text: str, longest: int) -> str:
-        """Somebody else's text in one line, between quotation marks."""
+        """Quoted text in one line, between quotation marks."""
         return f"“{escaped(one_line(text, longest))}”"
 
     def code(self, text: str) -> str:
@@ -111,13 +111,13 @@ LETTERS = Letters()
 
 
 def one_line(text: str, longest: int) -> str:
-    """Somebody else's text without line breaks and controls, cut at so many letters."""
+    """Text without line breaks and controls, cut at so many letters."""
     line = " ".join(strip_controls(text).split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def escaped(line: str) -> str:
-    """A line of somebody else's text that reads as it is, with nothing in it that Discord would act on."""
+    """A line that Discord shows exactly as it was written, without acting on anything in it."""
     return _SPECIAL.sub(lambda found: f"\\{found[0]}" if not found[0].isdigit() else f"{found[0]}\\", line)
 
 

@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from sandbox.discord import Channel, DiscordSandbox, Interaction, Member
 from sandbox.discord import Switches as DiscordSwitches
 from sandbox.discord.components import walk
@@ -241,6 +243,16 @@ class Scene:
         used = await self.discord.use_menu(self.member(member), channel, name, message["id"])
         await used.acknowledged()
         return used
+
+    async def forge(self, *buttons: tuple[str, str], place: str = "video-lab", **body: object) -> Json:
+        """A message of the bot's in a channel, which the bot did not send, with buttons of these labels and names."""
+        row = [{"type": 2, "style": 2, "label": label, "custom_id": name} for label, name in buttons]
+        url = f"{self.discord.api_url}/channels/{self.discord.world.channel(place).id}/messages"
+        headers = {"Authorization": f"Bot {self.discord.token}"}
+        body = {"content": "?", "components": [{"type": 1, "components": row}], **body}
+        async with aiohttp.ClientSession(headers=headers) as session, session.post(url, json=body) as reply:
+            message: Json = await reply.json()
+            return message
 
     async def shown(self, by: str = "Bo", place: str = "video-lab", **options: object) -> Json:
         """Use `/veo-show` as a member, and return the public message that it posts."""

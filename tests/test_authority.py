@@ -19,7 +19,6 @@ from pathlib import Path
 from sqlite3 import IntegrityError
 from typing import Any
 
-import aiohttp
 import pytest
 
 from bot.domain.acts import Detail, Verb
@@ -433,19 +432,6 @@ async def test_where_the_application_changes_hands_its_servers_do_too(start: Sta
 # Who presses what
 
 
-async def forged(world: Scene, place: str, *custom_ids: str) -> Json:
-    """A message of the bot's in a channel, with buttons that belong elsewhere, as no client of Discord's makes it."""
-    buttons = [
-        {"type": 2, "style": 2, "label": f"button {at}", "custom_id": name} for at, name in enumerate(custom_ids)
-    ]
-    body = {"content": "?", "components": [{"type": 1, "components": buttons}]}
-    url = f"{world.discord.api_url}/channels/{world.discord.world.channel(place).id}/messages"
-    headers = {"Authorization": f"Bot {world.discord.token}"}
-    async with aiohttp.ClientSession(headers=headers) as session, session.post(url, json=body) as reply:
-        made: Json = await reply.json()
-        return made
-
-
 async def test_presses_are_for_whom_they_concern(start: Start) -> None:
     """Requests are for who manages that server, receipts for them and the member, questions for the member alone."""
     async with start(QUOTA_USER_USD="1.00", QUOTA_CONFIRM_ABOVE_USD="1.00") as world:
@@ -467,9 +453,10 @@ async def test_presses_are_for_whom_they_concern(start: Start) -> None:
             await world.whispered(by, "Only the member who asked for a video")
         # In Dana's own server she manages, and nothing of Aurora's is there to be managed.
         names = [f"veo:{verb}:{offers['request']}:800000" for verb in ("approve", "deny", "ask")]
-        stray = await forged(world, "lobby", *names, f"veo:receipt:{run}", f"veo:yes:{offers['confirm']}:0")
+        names += [f"veo:receipt:{run}", f"veo:yes:{offers['confirm']}:0"]
+        stray = await world.forge(*((f"button {at}", name) for at, name in enumerate(names)), place="lobby")
         for number, said in enumerate(
-            ("That request is no longer open", "That request is no longer open", "That button isn't for you")
+            ("That request is no longer open", "That request is no longer open", "That question has expired")
         ):
             await world.press(stray, f"button {number}", member="Dana")
             await world.whispered("Dana", said, "lobby")
@@ -539,7 +526,7 @@ async def test_only_our_own_message_stands_for_a_run(start: Start) -> None:
         async with asyncio.timeout(10):
             while not world.logged("not delivered"):  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.01)
-        late = await forged(world, "video-lab", f"veo:receipt:{run['run_id']}")  # as the version before told of it
+        late = await world.forge(("Receipt", f"veo:receipt:{run['run_id']}"))  # as the version before told of it
         await world.until("SELECT 1 FROM run WHERE delivery = 'delivered'")
         said = world.discord.messages(world.channel)
         assert [each["author"]["username"] for each in said] == ["cem", "veo-bot", "veo-bot"]

@@ -29,7 +29,7 @@ from bot.domain.periods import PeriodKind, period_at
 from bot.domain.records import Admin, End, Offer, OfferState
 from bot.domain.runs import Ending, Run, RunState
 from bot.errors import AskLater, BadAmount, BadRequest, NotAllowed, OfferGone, OverQuota, Refusal
-from bot.services.admission import CONFIRM_LIFE_S, DENIAL_PAUSE_S, REQUEST_LIFE_S, AddsMore, Answer, AskFirst
+from bot.services.admission import CONFIRM_LIFE_S, DENIAL_PAUSE_S, REQUEST_LIFE_S, AddsMore, Answer, AskFirst, CostsMore
 from storage import check_books
 from storage.verbs.books import RESERVE
 from tests.core import ADA, NOON, SERVER, UTC, Bot
@@ -310,12 +310,20 @@ async def test_a_yes_pressed_20_times_at_once_is_one_run(careful: Bot) -> None:
 
 
 async def test_a_yes_outlives_a_restart_and_new_prices(careful: Bot) -> None:
-    """Opened again with doubled prices, the question is still good, for what it said, and only once."""
+    """At doubled prices it is to be asked again, and holds nothing; at lower ones it is good for what it said, once."""
     offer = await offered(careful, "8s")
+    cheaper = next(place for place, choice in enumerate(offer.choices) if choice.request.duration == "4s")
     await careful.store.close()
     careful.per_second = "0.50"
     careful.open()
-    cheaper = next(place for place, choice in enumerate(offer.choices) if choice.request.duration == "4s")
+    before = dump(careful.path)
+    with pytest.raises(CostsMore) as more:
+        await careful.admission.confirm(Answer(offer_id=offer.offer_id, choice=cheaper), BO)
+    assert more.value.choice == offer.choices[cheaper]
+    assert dump(careful.path) == before
+    await careful.store.close()
+    careful.per_second = "0.01"
+    careful.open()
     run = await careful.admission.confirm(Answer(offer_id=offer.offer_id, choice=cheaper), BO)
     assert (run.price_u, run.request) == (PRICE_U, offer.choices[cheaper].request)
     await careful.store.close()

@@ -87,7 +87,7 @@ class RuleKind(StrEnum):
     PAUSE = "pause"  # a server, or the whole bot, in which nobody may now
     SERVER_ENABLED = "on"  # a server that the operator switched on
     REQUEST_CHANNEL = "desk"  # the channel to which requests of members over their limit go
-    LANGUAGE = "language"  # the one in which everybody in a server is told
+    LANGUAGE = "language"  # of the public messages in a server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class Rules:
         return self._rules.get((subject, kind))
 
     def language(self, server: str) -> str | None:
-        """In which language everybody there is told; None: nobody chose one."""
+        """The language of public messages there; None if no admin chose one."""
         rule = self.get(server_scope(server), RuleKind.LANGUAGE)
         return None if rule is None else rule.language
 

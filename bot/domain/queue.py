@@ -1,9 +1,9 @@
 """The line of runs that wait for a place at the provider: who is next, and when that will be. Pure.
 
-The order is fair by ranks that are computed from the rows alone. Inside a server a run's rank is how many of its
-member's runs are under way there and how many of them wait before it; among the servers it is how many of its server's
-are under way and how many of them come before it by those ranks. Of equal ranks the older one comes first. So whoever
-has least under way goes first, and a run that was taken changes the rank of no other.
+Two ranks, computed from the rows alone, make the order fair. A run's rank inside its server counts its member's runs
+that are under way there and those that wait before it. Its rank among the servers counts the runs of its server that
+are under way and those that come before it by the first rank. If ranks are equal, the older run goes first. So the
+member and the server with the least under way go first, and taking a run changes no other run's rank.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """When a run is expected to be ready, and where it stands in line until then."""
+    """A run's place in line, and when it is expected to start and to be ready."""
 
     place: int  # 1: it is the next; 0: it has left the line
     starts_at: float | None  # None: it has left the line

@@ -23,7 +23,7 @@ def remake(run: Run, how: Remake) -> VeoRequest | None:
     request = run.request
     if (
         request.resolution not in RESOLUTIONS or request.duration not in DURATIONS
-    ):  # a newer version's, of no price here
+    ):  # from a newer version: no price here
         return None
     match how:
         case Remake.AGAIN:

@@ -173,7 +173,7 @@ class Run:
 
     @property
     def withdrawn(self) -> bool:
-        """Whether its member cancelled it before it was ordered: nobody else is told of it."""
+        """Whether its member cancelled it before it was ordered; there is no public message then."""
         return self.ending == Ending.CANCELLED and self.provider_id is None
 
     @property

@@ -48,7 +48,7 @@ class Place:
     """What was decided about a server as a whole."""
 
     switched: bool | None  # whether the operator switched it on or off; None: neither, so the settings decide
-    language: str | None  # in which everybody there is told; None: in the one that its Discord names
+    language: str | None  # of public messages there; None: the one that Discord names for the server
 
 
 class Administration:
@@ -222,7 +222,7 @@ class Administration:
         return Place(switched=False if barred else True if named else None, language=rules.language(server))
 
     async def set_language(self, admin: Admin, language: str | None) -> None:
-        """Tell everybody in the server in this language; None: in the one that its Discord names."""
+        """Set the language of public messages in the server; None: the one that Discord names for it."""
         subject = server_scope(admin.server)
 
         def decision(rules: Rules) -> Change:

@@ -62,6 +62,15 @@ class AddsMore(Refusal):
         super().__init__("request.adds_more", amount=Usd(most_u(over)))
 
 
+class CostsMore(Refusal):
+    """By now a choice costs more than the question said; the question is left as it is."""
+
+    def __init__(self, offer: Offer, choice: Choice) -> None:
+        self.offer = offer
+        self.choice = choice
+        super().__init__("question.expired")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Put:
     """A request as it is put to the admins: where, what it would pass, and those that it replaces."""
@@ -78,6 +87,7 @@ class Answer:
 
     offer_id: str
     choice: int = 0
+    server: str | None = None  # where it is given; None: where it was asked
     roles: tuple[str, ...] | None = None  # the member's by now; None: as when asking
     reply_to: str | None = None
     reply_until: float | None = None
@@ -130,12 +140,18 @@ class Admission:
         return made
 
     async def confirm(self, answer: Answer, member: str) -> Run:
-        """The member's yes to a price: the run, exactly as quoted, once. Raises a Refusal."""
+        """The member's yes to a price: the run, exactly as quoted, once.
+
+        Raises CostsMore where it would cost more by now, NotAllowed in another server, and as `ask` does.
+        """
         offer = await self._books.offer_of(answer.offer_id)
         if offer is None or offer.kind != OfferKind.CONFIRM or answer.choice >= len(offer.choices):
             raise OfferGone("question.expired")
         if offer.wish.member != member:
             raise OfferGone("question.not_yours")
+        _check_server(offer, answer.server)
+        if self.is_open(offer) and self._is_dearer(offer.choices[answer.choice]):
+            raise CostsMore(offer, offer.choices[answer.choice])
         return await self._take(offer, answer, approve=None)
 
     # Wishes that were refused
@@ -163,10 +179,6 @@ class Admission:
         """A kept wish has become a run or a question of its own: it is listed no more."""
         await self._books.drop(offer.offer_id)
 
-    def is_dearer(self, choice: Choice) -> bool:
-        """Whether it costs more by now than it was offered for."""
-        return self.prices.quote(choice.request) > choice.price_u
-
     async def is_pressed_first(self, button: str, origin: str, within_s: float = DOUBLE_PRESS_S) -> bool:
         """Whether this press of a paid button counts: not where it is the second of a double press."""
         return await self._books.press(button, origin, now=self._clock.now(), within_s=within_s)
@@ -176,12 +188,13 @@ class Admission:
     async def put(self, offer_id: str, who: Spender) -> Put:
         """Put the member's own request to the admins, in the place of an earlier one.
 
-        Raises OfferGone where it is not theirs or not open any more, AskLater within an hour of a denial, NotAllowed
-        where the member may not ask for anything there now.
+        Raises OfferGone where it is not theirs or no longer open, AskLater within an hour of a denial, NotAllowed in
+        another server, and where the member cannot ask for anything there now.
         """
         offer = await self._books.offer_of(offer_id)
         if offer is None or offer.kind != OfferKind.REQUEST or offer.wish.member != who.member:
             raise OfferGone("question.expired")
+        _check_server(offer, who.server)
         rules = await self._books.rules(offer.wish.server)
         check_access(who, rules)
         channel = request_channel_of(rules)
@@ -222,7 +235,7 @@ class Admission:
         """
         offer = await self.request_of(offer_id, admin)
         price_u = offer.choices[0].price_u
-        if self.is_dearer(offer.choices[0]):
+        if self._is_dearer(offer.choices[0]):
             raise OfferGone("request.dearer", price=Usd(self.prices.quote(offer.choices[0].request)))
 
         def act(standings: Sequence[Standing]) -> Act:
@@ -297,6 +310,10 @@ class Admission:
         return run
 
     # Small helpers
+
+    def _is_dearer(self, choice: Choice) -> bool:
+        """Whether it costs more by now than it was offered for."""
+        return self.prices.quote(choice.request) > choice.price_u
 
     async def _take(self, offer: Offer, answer: Answer, *, approve: Approve | None) -> Run:
         choice = offer.choices[answer.choice]
@@ -386,6 +403,12 @@ class Admission:
     def _token(self, octets: int) -> str:
         """An unguessable name of lower-case letters and digits 2 to 7, eight for each five octets."""
         return base64.b32encode(self._chance.randbytes(octets)).decode().lower()
+
+
+def _check_server(offer: Offer, server: str | None) -> None:
+    """A question is answered where it was asked: in other servers other limits hold, and other roles count."""
+    if server not in (None, offer.wish.server):
+        raise NotAllowed("question.elsewhere")
 
 
 async def _outlive(work: Coroutine[Any, Any, Run], name: str) -> Run:

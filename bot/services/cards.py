@@ -193,7 +193,7 @@ class LineCards:
         found = turns(line, places=self._limits.runs_total, usual=self._schedule.usual, now=now)
         self._read_again_at = loop.time() + max(LOOK_PAUSE_S, LOOK_SHARE * (loop.time() - began))
         new, self._new = self._new, {}
-        # Those further behind are told where they stand when they get in line, and again once they are among these.
+        # A card further back says its place when its run gets in line, and again once it is among these.
         found = dict(islice(found.items(), FOLLOWED_MAX)) | {each: found[each] for each in new if each in found}
         self._shown = {run_id: turn for run_id, turn in self._shown.items() if run_id in found}
         for run_id, standings in new.items():

@@ -20,7 +20,7 @@ class NoSuchVideo(Refusal):
 
 
 class Finder:
-    """What each member has; nobody is told of another's but by `page` with their name."""
+    """Finds a member's own runs and questions; only `page` can be asked about another member."""
 
     def __init__(self, books: Members, clock: Clock) -> None:
         self._books = books

@@ -36,7 +36,7 @@ def question(offer: Offer, standing: Standing) -> View:
         title=text("title.question", price=price),
         quote=_own_words(offer),
         lines=(
-            *([text(f"take.{offer.wish.take}", resolution=asked.request.resolution)] if offer.wish.take else []),
+            *([text(f"take.{offer.wish.take}")] if offer.wish.take else []),
             dotted(options(asked.request), left_text(standing)),
             text("question.expires", when=Moment(offer.expires_at)),
         ),
@@ -195,7 +195,7 @@ def sent(offer: Offer) -> View:
 
 
 def denied(offer: Offer) -> View:
-    """What the member alone is told of a no."""
+    """What only the member reads when an admin says no."""
     return View(
         title=text("request.denied"),
         quote=_own_words(offer),

@@ -101,7 +101,7 @@ def step_15_starts_without_writing(db: Database) -> None:
 
 
 def step_16_a_server_s_language(db: Database) -> None:
-    """A rule says in which language everybody in a server is told. Needs foreign keys not to be enforced meanwhile."""
+    """A rule for the language of public messages in a server. Needs foreign keys not to be enforced meanwhile."""
     db.executescript(schema.SCHEMA_16)
 
 
